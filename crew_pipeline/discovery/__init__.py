@@ -1,0 +1,1 @@
+"""Where conversations come from: export files and SQL history tables."""

@@ -1,0 +1,269 @@
+"""The day's assets, from conversations to the document that is served. Thin: the engine computes, the tables keep."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    BackfillPolicy,
+    Config,
+    MetadataValue,
+    PartitionsDefinition,
+    ResourceParam,
+    TableRecord,
+    asset,
+)
+
+from crew_pipeline.dedup import document, frames
+from crew_pipeline.dedup.engine import EngineConfig, cluster_lines, distinct_texts
+from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
+from crew_pipeline.orchestration.frames import DayFrames
+from crew_pipeline.orchestration.partitions import days_of
+from crew_pipeline.orchestration.resources import Database, EmbeddingModel
+from crew_pipeline.storage import claims, days, embeddings, progress
+from crew_pipeline.storage.claims import Unit
+
+GROUP = "clean_up_crew"
+POOL = "crew_days"
+MAX_DAYS_PER_RUN = 31
+TEXTS_AT_ONCE = 512
+_LARGEST_SHOWN = 10
+
+
+class Scope(Config):
+    """Which conversations of the day a run takes.
+
+    Attributes:
+        client: only this client's; empty for all.
+        force: process days that are ready as well.
+    """
+
+    client: str = ""
+    force: bool = False
+
+
+def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
+    """The four assets of a day, over ``partitions``."""
+    common: dict[str, Any] = {
+        "partitions_def": partitions,
+        "backfill_policy": BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_RUN),
+        "retry_policy": TRANSIENT_RETRIES,
+        "io_manager_key": "tables",
+        "group_name": GROUP,
+        "pool": POOL,
+    }
+
+    @asset(**common, kinds={"postgres"}, description="The conversations of the day that are not yet processed.")
+    def discovered_conversations(
+        context: AssetExecutionContext,
+        config: Scope,
+        database: Database,
+        embedding_model: EmbeddingModel,
+        engine_config: ResourceParam[EngineConfig],
+    ) -> DayFrames:
+        """What of each day needs work; storing it claims those days for this run."""
+        fingerprint = engine_config.fingerprint(embedding_model.model_id)
+
+        def work_of(day: date) -> pd.DataFrame:
+            with database.engine.connect() as connection:
+                found = days.work(
+                    connection,
+                    fingerprint,
+                    days=[day],
+                    client=config.client or None,
+                    force=config.force,
+                    token=context.run_id,
+                )
+            context.add_asset_metadata(
+                {
+                    "clients": len(found),
+                    "conversations": sum(one.conversations for one in found),
+                    "lines": sum(one.lines for one in found),
+                    "unchanged": not found,
+                },
+                partition_key=day.isoformat(),
+            )
+            return frames.frame(
+                [(one.client, one.priority, one.conversations, one.lines) for one in found], frames.WORK
+            )
+
+        return DayFrames(days_of(context.partition_keys), work_of)
+
+    @asset(**common, kinds={"torch"}, description="Vectors of the day's distinct texts, cached for ever.")
+    def line_embeddings(
+        context: AssetExecutionContext,
+        database: Database,
+        embedding_model: EmbeddingModel,
+        engine_config: ResourceParam[EngineConfig],
+        discovered_conversations: DayFrames,
+    ) -> DayFrames:
+        """Embed the texts that have no vector yet, some hundreds at a time."""
+
+        encoder = embedding_model.encoder
+
+        def vectors_of(day: date) -> Iterator[pd.DataFrame]:
+            started = time.monotonic()
+            lines = discovered_conversations[day]
+            distinct = embedded = 0
+            for unit in _units_in(lines, day):
+                texts = distinct_texts(lines[lines["client"] == unit.client], engine_config)
+                with database.engine.connect() as connection:
+                    known = embeddings.known(connection, encoder.model_id, list(texts))
+                missing = [key for key in texts if key not in known]
+                reporter = progress.Reporter(database.engine, [unit], context.run_id)
+                with isolated(database.engine, unit, context.run_id, context.log):
+                    for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
+                        reporter.stage("embedding", done / len(missing), f"{done:,} of {len(missing):,} lines embedded")
+                        vectors = encoder.encode([texts[key] for key in keys])
+                        yield frames.frame(zip(keys, vectors, strict=True), frames.VECTORS)
+                distinct += len(texts)
+                embedded += len(missing)
+            context.add_asset_metadata(
+                {
+                    "distinct_texts": distinct,
+                    "embedded": embedded,
+                    "from_cache": distinct - embedded,
+                    "cache_ratio": round(1 - embedded / distinct, 4) if distinct else 1.0,
+                    "model": encoder.model_id,
+                    "seconds": round(time.monotonic() - started, 3),
+                },
+                partition_key=day.isoformat(),
+            )
+
+        return DayFrames(days_of(context.partition_keys), vectors_of)
+
+    @asset(**common, kinds={"faiss"}, description="Lines of the day that say the same, with the evidence for each.")
+    def semantic_clusters(
+        context: AssetExecutionContext,
+        database: Database,
+        engine_config: ResourceParam[EngineConfig],
+        discovered_conversations: DayFrames,
+        line_embeddings: DayFrames,
+    ) -> DayFrames:
+        """Cluster each client's lines; a client whose lines cannot be clustered does not stop the others."""
+
+        def members_of(day: date) -> pd.DataFrame:
+            started = time.monotonic()
+            lines = discovered_conversations[day]
+            loaded = line_embeddings[day]
+            vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
+            units = _units_in(lines, day)
+            progress.Reporter(database.engine, units, context.run_id).stage("clustering", 0.9, "comparing lines")
+            parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
+            for unit in units:
+                with isolated(database.engine, unit, context.run_id, context.log):
+                    own = lines[lines["client"] == unit.client]
+                    result = cluster_lines(unit.client, day.isoformat(), own, vectors, engine_config)
+                    parts.append(result.members)
+                    compared += result.compared
+                    candidates += result.candidates
+            members = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+            context.add_asset_metadata(
+                {
+                    "lines": len(lines),
+                    "texts_compared": compared,
+                    "candidate_pairs": candidates,
+                    "clusters": int(members["cluster_id"].nunique()),
+                    "hidden_lines": int(len(members) - members["cluster_id"].nunique()),
+                    "largest_clusters": _largest(members, lines),
+                    "seconds": round(time.monotonic() - started, 3),
+                },
+                partition_key=day.isoformat(),
+            )
+            return members
+
+        return DayFrames(days_of(context.partition_keys), members_of)
+
+    @asset(**common, kinds={"postgres"}, description="The deduplicated day: the bytes that the API serves.")
+    def day_document(
+        context: AssetExecutionContext,
+        database: Database,
+        embedding_model: EmbeddingModel,
+        engine_config: ResourceParam[EngineConfig],
+        discovered_conversations: DayFrames,
+        semantic_clusters: DayFrames,
+    ) -> DayFrames:
+        """Build and verify each client's document; storing it publishes it."""
+        fingerprint = engine_config.fingerprint(embedding_model.model_id)
+
+        def documents_of(day: date) -> pd.DataFrame:
+            started = time.monotonic()
+            lines = discovered_conversations[day]
+            members = semantic_clusters[day]
+            rows = []
+            for unit in _claimed(database, context.run_id, day):
+                with isolated(database.engine, unit, context.run_id, context.log):
+                    built = _build_document(database, unit, lines, members, fingerprint)
+                    rows.append((unit.client, built))
+            hidden = sum(row[1].hidden_count for row in rows)
+            total = sum(row[1].line_count for row in rows)
+            context.add_asset_metadata(
+                {
+                    "documents": len(rows),
+                    "conversations": sum(row[1].conversation_count for row in rows),
+                    "lines": total,
+                    "hidden_lines": hidden,
+                    "hidden_ratio": round(hidden / total, 4) if total else 0.0,
+                    "bytes": sum(len(row[1].body) for row in rows),
+                    "versions": {row[0]: row[1].version for row in rows},
+                    "seconds": round(time.monotonic() - started, 3),
+                },
+                partition_key=day.isoformat(),
+            )
+            return frames.frame(rows, frames.DOCUMENTS)
+
+        return DayFrames(days_of(context.partition_keys), documents_of)
+
+    return [discovered_conversations, line_embeddings, semantic_clusters, day_document]
+
+
+def _build_document(
+    database: Database, unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str
+) -> document.Document:
+    own = lines[lines["client"] == unit.client]
+    folded = members[members["client"] == unit.client]
+    with database.engine.connect() as connection:
+        conversations = days.conversations_of(connection, unit)
+    return document.build(
+        unit.client,
+        conversations,
+        [document.Line(*row[1:]) for row in own.itertuples(index=False)],
+        {
+            (row.conversation_id, row.position): document.Fold(
+                row.cluster_id, row.is_canonical, row.similarity, row.score, row.reason
+            )
+            for row in folded.itertuples(index=False)
+        },
+        fingerprint,
+    )
+
+
+def _claimed(database: Database, token: str, day: date) -> list[Unit]:
+    with database.engine.connect() as connection:
+        return claims.held(connection, token, [day])
+
+
+def _units_in(lines: pd.DataFrame, day: date) -> list[Unit]:
+    return [Unit(client, day) for client in sorted(set(lines["client"]))]
+
+
+def _in_parts(keys: Sequence[bytes], size: int) -> Iterator[tuple[int, Sequence[bytes]]]:
+    for start in range(0, len(keys), size):
+        yield start, keys[start : start + size]
+
+
+def _largest(members: pd.DataFrame, lines: pd.DataFrame) -> MetadataValue[Any]:
+    """The largest clusters of a day as a table for the Dagster UI."""
+    sizes = members.groupby("cluster_id", sort=True).size().sort_values(ascending=False, kind="stable")
+    heads = members[members["is_canonical"].astype(bool)].set_index("cluster_id")
+    text_of = {(line.conversation_id, line.position): line for line in lines.itertuples(index=False)}
+    records = []
+    for cluster_id, size in sizes.head(_LARGEST_SHOWN).items():
+        head = heads.loc[cluster_id]
+        line = text_of[(head["conversation_id"], head["position"])]
+        records.append(TableRecord({"lines": int(size), "speaker": line.speaker, "text": str(line.text)[:120]}))
+    return MetadataValue.table(records) if records else MetadataValue.text("none")

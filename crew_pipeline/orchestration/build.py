@@ -1,0 +1,42 @@
+"""The definitions, built from settings: Dagster, the worker, the command line and the tests all build the same ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import BetaWarning, Definitions, PreviewWarning
+
+from crew_pipeline.orchestration.assets import build_assets
+from crew_pipeline.orchestration.checks import build_checks
+from crew_pipeline.orchestration.io_manager import TableIOManager
+from crew_pipeline.orchestration.jobs import day_job, discovery_job
+from crew_pipeline.orchestration.partitions import day_partitions
+from crew_pipeline.orchestration.resources import build_resources
+from crew_pipeline.orchestration.schedules import build_schedules
+from crew_pipeline.orchestration.sensors import build_sensors
+from crew_pipeline.settings import Settings
+
+
+def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
+    """Everything that Dagster knows of this system."""
+    resources = {**build_resources(settings), **(resource_overrides or {})}
+    resources["tables"] = TableIOManager(
+        database=resources["database"],
+        embedding_model=resources["embedding_model"],
+        engine_config=resources["engine_config"],
+    )
+    partitions = day_partitions(settings)
+    with warnings.catch_warnings():
+        # Backfill policies and partitioned checks are used knowingly; the tests hold what we need of them.
+        warnings.simplefilter("ignore", BetaWarning)
+        warnings.simplefilter("ignore", PreviewWarning)
+        return Definitions(
+            assets=build_assets(partitions),
+            asset_checks=build_checks(partitions),
+            jobs=[day_job(partitions), discovery_job],
+            schedules=build_schedules(settings),
+            sensors=build_sensors(settings),
+            resources=resources,
+        )

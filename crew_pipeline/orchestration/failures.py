@@ -1,0 +1,51 @@
+"""Which errors pass by themselves, and what becomes of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import Backoff, DagsterLogManager, Failure, Jitter, RetryPolicy
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError as PoolTimeoutError
+
+from crew_pipeline.dedup.embedding import ModelNotFoundError
+from crew_pipeline.storage import claims
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.documents import OvertakenError
+
+TRANSIENT_RETRIES = RetryPolicy(max_retries=3, delay=1, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
+"""For every asset: about 1, 3 and 7 s. Permanent errors never reach it, see ``isolated``."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether trying again may help: a lost connection, a full pool, a timeout; not a wrong value or a bug."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | ConnectionError | TimeoutError)
+
+
+def sentence(error: BaseException) -> str:
+    """An error as one line for an operator."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+@contextmanager
+def isolated(engine: Engine, unit: Unit, token: str, log: DagsterLogManager) -> Iterator[None]:
+    """Keep what fails for one client's day from taking the others with it.
+
+    A transient error passes through to the retry policy. A model that is missing fails the step without retries: it
+    fails for everybody. Any other error marks the client's day ``failed`` with its reason, and the run goes on.
+    """
+    try:
+        yield
+    except ModelNotFoundError as error:
+        raise Failure(description=str(error), allow_retries=False) from error
+    except OvertakenError as overtaken:
+        log.warning(str(overtaken))
+    except Exception as error:
+        if is_transient(error):
+            raise
+        log.exception(f"{unit.client}, {unit.day}: failed; the other clients go on")
+        with engine.begin() as connection:
+            claims.fail(connection, unit, token, sentence(error))

@@ -1,0 +1,85 @@
+"""Resources: the application's database and the embedding model."""
+
+import atexit
+import os
+from contextlib import ExitStack
+from functools import lru_cache
+from typing import Any
+
+from dagster import ConfigurableResource, EnvVar
+from sqlalchemy import Engine
+
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, model_id
+from crew_pipeline.dedup.engine import EngineConfig
+from crew_pipeline.settings import Settings, process_settings
+from crew_pipeline.storage.access import open_databases
+from crew_pipeline.storage.database import engine_for
+
+DATABASE_VARIABLE = "CREW_DATABASE_URL"
+
+
+class Database(ConfigurableResource):  # type: ignore[type-arg]
+    """The application's Postgres; without an address the embedded one of the data directory."""
+
+    url: str = ""
+    claim_ttl_s: int = 60
+
+    @property
+    def engine(self) -> Engine:
+        """The pooled engine of this process."""
+        return engine_for(self.url or _embedded_url())
+
+
+@lru_cache(maxsize=1)
+def _embedded_url() -> str:
+    """Join the embedded server for the rest of this process (for ``dagster dev`` without a configured database)."""
+    stack = ExitStack()
+    databases = stack.enter_context(open_databases(process_settings()))
+    atexit.register(stack.close)
+    return databases.application
+
+
+class EmbeddingModel(ConfigurableResource):  # type: ignore[type-arg]
+    """The embedding model, loaded on first use and kept for the life of the process."""
+
+    model: str = "bundled"
+    batch: int = 64
+    threads: int = 0
+
+    @property
+    def encoder(self) -> SentenceTransformerEncoder:
+        """The encoder of this process."""
+        return _encoder(self.model, self.batch, self.threads)
+
+    @property
+    def model_id(self) -> str:
+        """Name and fingerprint of the weights, without loading them."""
+        return model_id(self.model)
+
+
+@lru_cache(maxsize=2)
+def _encoder(model: str, batch: int, threads: int) -> SentenceTransformerEncoder:
+    return SentenceTransformerEncoder(model, batch=batch, threads=threads)
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """The resources that the definitions run with.
+
+    The database's address is passed by the name of its variable: Dagster shows the configuration of resources.
+    """
+    url: Any = EnvVar(DATABASE_VARIABLE) if os.environ.get(DATABASE_VARIABLE) else ""
+    return {
+        "database": Database(url=url, claim_ttl_s=settings.claim_ttl_s),
+        "embedding_model": EmbeddingModel(model=settings.model, batch=settings.embed_batch, threads=settings.threads),
+        "engine_config": engine_config(settings),
+    }
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    """What decides how lines fold, from the settings."""
+    return EngineConfig(
+        similarity_threshold=settings.similarity_threshold,
+        min_words=settings.min_words,
+        max_words=settings.max_words,
+        min_cluster_size=settings.min_cluster_size,
+    )

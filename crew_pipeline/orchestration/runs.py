@@ -1,0 +1,101 @@
+"""Runs of the day job in this process: for the warm worker and for the command line.
+
+One at a time: ``execute_in_process`` in two threads of a process deadlocks, since each run reconfigures logging.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dagster import DagsterInstance, Definitions, JobDefinition
+from dagster._core.utils import make_new_run_id
+
+from crew_pipeline.orchestration.assets import Scope
+from crew_pipeline.orchestration.jobs import DAY_JOB
+from crew_pipeline.orchestration.planning import Batch
+from crew_pipeline.orchestration.schedules import SWEEP_TAG, range_tags
+from crew_pipeline.storage.days import Work
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes:
+        run_id: Dagster's id, which is also the token of its claims.
+        success: whether every step succeeded.
+        error: the first step's failure in one sentence, else None.
+    """
+
+    run_id: str
+    success: bool
+    error: str | None
+
+
+class DayRunner:
+    """Runs the day job in this process against an instance."""
+
+    def __init__(self, definitions: Definitions, instance: DagsterInstance, *, console_level: str = "CRITICAL") -> None:
+        """Args:
+        console_level: least level that runs print; everything is in the event log of the instance anyway.
+        """
+        self._console_level = console_level
+        self._job: JobDefinition = definitions.resolve_job_def(DAY_JOB)
+        self._instance = instance
+
+    def run(
+        self,
+        batch: Batch,
+        *,
+        trigger: str,
+        client: str = "",
+        force: bool = False,
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> RunOutcome:
+        """Materialize the days of ``batch``.
+
+        Args:
+            trigger: who asked: ``on-demand``, ``command``, ``sweep``.
+            client: only this client's days.
+            run_id: the token of claims made beforehand.
+        """
+        run_id = run_id or new_run_id()
+        result = self._job.execute_in_process(
+            instance=self._instance,
+            run_id=run_id,
+            run_config={
+                "ops": {"discovered_conversations": {"config": Scope(client=client, force=force).model_dump()}},
+                "loggers": {"console": {"config": {"log_level": self._console_level}}},
+            },
+            tags={
+                **range_tags(batch),
+                SWEEP_TAG: trigger,
+                "dagster/priority": str(batch.priority),
+                **({"crew/client": client} if client else {}),
+                **(tags or {}),
+            },
+            raise_on_error=False,
+        )
+        return RunOutcome(run_id, result.success, None if result.success else _first_failure(result))
+
+
+def new_run_id() -> str:
+    """An id for a run to come, so that its days can be claimed before it starts."""
+    return str(make_new_run_id())
+
+
+def day_batch(work: Work) -> Batch:
+    """A batch of one client's day."""
+    return Batch(work.day, work.day, work.conversations, work.lines, work.priority)
+
+
+def _first_failure(result: object) -> str:
+    for event in result.all_events:  # type: ignore[attr-defined]
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause or error if error else None
+            user = event.step_failure_data.user_failure_data
+            if user is not None and user.description:
+                return str(user.description)
+            return cause.message.strip().splitlines()[0] if cause else "a step failed"
+    return "the run failed before its first step"

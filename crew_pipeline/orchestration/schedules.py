@@ -1,0 +1,111 @@
+"""When things happen by themselves: discovery by its cron setting, the sweep every two hours."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from dagster import (
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+from dagster._utils.schedules import is_valid_cron_schedule
+
+from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
+from crew_pipeline.orchestration.jobs import DAY_JOB, discovery_job
+from crew_pipeline.orchestration.planning import Batch, batches
+from crew_pipeline.orchestration.resources import Database, engine_config
+from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, Settings
+from crew_pipeline.storage import days
+
+logger = logging.getLogger(__name__)
+
+SWEEP_TAG = "crew/trigger"
+UNFINISHED = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+def discovery_cron(settings: Settings) -> str:
+    """The configured cron expression; the default, with a warning, where it is not valid."""
+    if is_valid_cron_schedule(settings.discovery_cron):
+        return settings.discovery_cron
+    logger.warning(
+        "CREW_DISCOVERY_CRON=%r is no cron expression; using %r", settings.discovery_cron, DEFAULT_DISCOVERY_CRON
+    )
+    return DEFAULT_DISCOVERY_CRON
+
+
+def range_tags(batch: Batch) -> dict[str, str]:
+    """The tags by which Dagster knows the days of a run."""
+    if batch.first == batch.last:
+        return {"dagster/partition": batch.first.isoformat()}
+    return {
+        "dagster/asset_partition_range_start": batch.first.isoformat(),
+        "dagster/asset_partition_range_end": batch.last.isoformat(),
+    }
+
+
+def sweep_requests(work: Sequence[days.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
+    """What a sweep asks for: the most urgent batches, as many as may run at once."""
+    planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
+    return [
+        RunRequest(
+            run_key=f"sweep:{tick.isoformat()}:{batch.first}..{batch.last}",
+            job_name=DAY_JOB,
+            tags={
+                **range_tags(batch),
+                SWEEP_TAG: "sweep",
+                "dagster/priority": str(batch.priority),
+                "dagster/max_runtime": str(settings.sweep_timeout_min * 60),
+            },
+        )
+        for batch in planned[: settings.sweep_concurrency]
+    ]
+
+
+def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
+    """Discovery and sweep; switched on from the start unless background jobs are turned off."""
+    status = DefaultScheduleStatus.RUNNING if settings.enable_background_jobs else DefaultScheduleStatus.STOPPED
+
+    @schedule(
+        name="sweep",
+        job_name=DAY_JOB,
+        cron_schedule=f"0 */{settings.sweep_interval_h} * * *",
+        execution_timezone=settings.timezone,
+        default_status=status,
+        description="Takes days from the queue, most urgent first; skips while an earlier sweep is still at work.",
+    )
+    def sweep(context: ScheduleEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
+        unfinished = context.instance.get_run_records(
+            RunsFilter(statuses=UNFINISHED, tags={SWEEP_TAG: "sweep"}), limit=1
+        )
+        if unfinished:
+            return SkipReason(f"an earlier sweep is still at work (run {unfinished[0].dagster_run.run_id})")
+        tick = context.scheduled_execution_time
+        fingerprint = engine_config(settings).fingerprint(model_id(settings.model))
+        with database.engine.begin() as connection:
+            days.refresh_priorities(connection, tick.astimezone(settings.zone).date())
+            waiting = days.work(connection, fingerprint, with_failed=False, most=10_000)
+        requests = sweep_requests(waiting, settings, tick)
+        return requests or SkipReason("every day is ready")
+
+    discovery = ScheduleDefinition(
+        name="discovery",
+        job=discovery_job,
+        cron_schedule=discovery_cron(settings),
+        execution_timezone=settings.timezone,
+        default_status=status,
+        description="Looks for new conversations in the history tables.",
+    )
+    return [sweep, discovery]

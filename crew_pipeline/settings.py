@@ -1,0 +1,150 @@
+"""Every setting of the system: its default, its unit, what it means, and the environment variable that changes it."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
+BUNDLED_MODEL = "bundled"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names variable, value and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """Settings read from the environment (prefix ``CREW_``). Times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="CREW_", populate_by_name=True, frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".crew"), description="folder that holds everything the embedded default writes")
+    database_url: str | None = Field(
+        None, description="your own Postgres (postgresql://…); unset: the embedded one under CREW_HOME"
+    )
+    timezone: str = Field("UTC", description="IANA time zone in which a day begins and ends")
+    first_day: date = Field(date(2000, 1, 1), description="first day that has a partition; older lines are rejected")
+
+    model: str = Field(
+        BUNDLED_MODEL, description="sentence-transformers model: 'bundled' (all-MiniLM-L6-v2), a name or a folder"
+    )
+    similarity_threshold: float = Field(
+        0.85, gt=0, le=1, description="lowest cosine similarity at which a line may be folded (0 to 1)"
+    )
+    min_words: int = Field(3, ge=1, description="shorter lines stay visible (words)")
+    max_words: int = Field(100, ge=1, description="longer lines are folded only where they repeat exactly (words)")
+    min_cluster_size: int = Field(2, ge=2, description="smallest cluster that is folded (lines)")
+    threads: int = Field(0, ge=0, description="CPU threads of the embedding model; 0: one per core")
+    embed_batch: int = Field(64, ge=1, le=1024, description="lines embedded in one forward pass")
+
+    max_text_chars: int = Field(100_000, ge=1, description="longest text of one line that is imported (characters)")
+
+    discovery_cron: Annotated[str, NoDecode] = Field(
+        DEFAULT_DISCOVERY_CRON,
+        validation_alias=AliasChoices("CREW_DISCOVERY_CRON", "CONVERSATION_DISCOVERY_CRON"),
+        description="when history tables are looked at (cron)",
+    )
+    enable_background_jobs: bool = Field(
+        True,
+        validation_alias=AliasChoices("CREW_ENABLE_BACKGROUND_JOBS", "ENABLE_BACKGROUND_JOBS"),
+        description="whether schedules and sensors start switched on",
+    )
+    sweep_interval_h: int = Field(2, ge=1, le=24, description="hours between two sweeps over the queue")
+    sweep_batch: int = Field(75, ge=1, description="conversations that one sweep run takes")
+    sweep_concurrency: int = Field(3, ge=1, description="sweep runs requested by one tick")
+    sweep_timeout_min: int = Field(60, ge=1, description="minutes after which a sweep run is stopped")
+
+    fallback_after_s: float = Field(5, ge=0, le=30, description="how long a request for a missing day waits by default")
+    on_demand_retries: int = Field(2, ge=0, description="times an on-demand day is tried again after a failure")
+    claim_ttl_s: int = Field(60, ge=5, description="seconds without a heartbeat after which a claim is taken over")
+    poll_s: float = Field(2, gt=0, description="seconds between two looks at the queue when no notification comes")
+    memory_limit_mb: int = Field(1024, ge=512, description="resident memory above which the worker is recycled (MiB)")
+    document_cache_mb: int = Field(32, ge=0, description="day documents that the API keeps in memory (MiB)")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("an IANA time zone such as UTC or Europe/Berlin") from None
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_only(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+            raise ValueError("a postgresql:// address")
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The configured time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def home_path(self) -> Path:
+        """Absolute path of the data directory."""
+        return self.home.expanduser().absolute()
+
+
+def variable_of(field: str) -> str:
+    """The environment variable that sets ``field``."""
+    return f"CREW_{field.upper()}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: a value is out of its range; the sentence names the variable, the value and what is allowed.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = str(first["loc"][0]) if first["loc"] else "settings"
+        variable = place if place.isupper() else variable_of(place)
+        allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        raise SettingsError(
+            f"{variable}={_shown(variable, first['input'])} cannot be used: expected {allowed}."
+        ) from None
+
+
+def _shown(variable: str, value: object) -> str:
+    """A value as it may be printed: an address with a password is not."""
+    return "(hidden)" if variable.endswith("_URL") else repr(value)
+
+
+@lru_cache(maxsize=1)
+def process_settings() -> Settings:
+    """The settings of this process, read once from the environment."""
+    return load_settings()
+
+
+def describe_settings(settings: Settings) -> list[dict[str, str]]:
+    """One row per setting: variable, value, default and description, in the order of definition."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        variable = variable_of(name)
+        value = getattr(settings, name)
+        rows.append(
+            {
+                "variable": variable,
+                "value": _shown(variable, value) if value is not None else "",
+                "default": "" if field.default is None else str(field.default),
+                "set": "yes" if variable in os.environ else "",
+                "description": field.description or "",
+            }
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""Tables, migrations, queries, claims and events, the embedded Postgres."""

@@ -1,0 +1,92 @@
+"""Where the databases are: the embedded Postgres of the data directory, or the server that the settings name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import OperationalError
+
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import embedded
+from crew_pipeline.storage.database import dagster_url, engine_for, ensure_database, unavailable
+from crew_pipeline.storage.migrate import migrate
+
+DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Addresses of the two databases.
+
+    Attributes:
+        application: ``postgresql://…`` of the tables.
+        dagster: the same server's database for Dagster's own storage, with the driver that Dagster needs.
+    """
+
+    application: str
+    dagster: str
+
+    @property
+    def engine(self) -> Engine:
+        """The pooled engine of the application's database."""
+        return engine_for(self.application)
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which other processes find both."""
+        return {"CREW_DATABASE_URL": self.application, DAGSTER_URL_VARIABLE: self.dagster}
+
+
+@contextmanager
+def open_databases(settings: Settings, *, prepare: bool = True) -> Iterator[Databases]:
+    """Both databases, made and migrated on first use; the embedded server is left when the block ends.
+
+    Raises:
+        EmbeddedPostgresError: the embedded server does not start.
+        DatabaseUnavailableError: the configured server does not answer.
+    """
+    if settings.database_url:
+        application = settings.database_url
+        base = make_url(application)
+        dagster = os.environ.get(DAGSTER_URL_VARIABLE) or dagster_url(
+            base.set(database=f"{base.database}_dagster").render_as_string(hide_password=False)
+        )
+        databases = Databases(application, dagster)
+        if prepare:
+            _prepare(databases)
+        yield databases
+        return
+    with embedded.embedded_postgres(settings.home_path) as server:
+        databases = Databases(
+            server.url(embedded.APPLICATION_DATABASE), dagster_url(server.url(embedded.DAGSTER_DATABASE))
+        )
+        if prepare:
+            _prepare(databases, server.url("postgres"))
+        try:
+            yield databases
+        finally:
+            databases.engine.dispose()
+
+
+def _prepare(databases: Databases, server: str | None = None) -> None:
+    for url in (databases.application, databases.dagster):
+        name = make_url(url).database
+        if server is not None and name:
+            ensure_database(server, name)
+        elif name:
+            _ensure_reachable(url, name)
+    migrate(databases.engine)
+
+
+def _ensure_reachable(url: str, name: str) -> None:
+    """Connect to ``url``; where the database is missing, create it through the server's maintenance database."""
+    try:
+        with engine_for(url).connect():
+            return
+    except OperationalError as error:
+        if "does not exist" not in str(error.orig):
+            raise unavailable(url) from error
+    ensure_database(make_url(url).set(database="postgres").render_as_string(hide_password=False), name)

@@ -1,0 +1,143 @@
+"""Claims: whoever computes a client's day claims it first, and every write of results is fenced by the claim's token.
+
+A claim is a row. At most one of a day is open; one without a heartbeat expires and is overtaken, and its token can
+never claim that day again, so an overtaken run cannot write over what came after it. The token is the Dagster run id.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.storage.events import emit
+
+
+class Unit(NamedTuple):
+    """One client's day: what is claimed, computed and served as a whole."""
+
+    client: str
+    day: date
+
+
+_OVERTAKE = """
+UPDATE day_claims SET ended_at = now(), outcome = 'overtaken'
+WHERE client = :client AND day = :day AND ended_at IS NULL AND expires_at < now() AND token <> :token
+"""
+_CLAIM = """
+INSERT INTO day_claims (client, day, token, expires_at, line_count)
+VALUES (:client, :day, :token, now() + make_interval(secs => :ttl), :lines)
+ON CONFLICT DO NOTHING RETURNING token
+"""
+_PROLONG = """
+UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl)
+WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING token
+"""
+
+
+def acquire(connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0) -> bool:
+    """Claim a client's day for ``token``; claiming again what one holds prolongs it.
+
+    Returns:
+        False where somebody else holds it, or where this token was overtaken there before.
+    """
+    values = {"client": unit.client, "day": unit.day, "token": token, "ttl": ttl_s, "lines": lines}
+    connection.execute(text(_OVERTAKE), values)
+    if connection.scalar(text(_CLAIM), values):
+        return True
+    return connection.scalar(text(_PROLONG), values) is not None
+
+
+def held(connection: Connection, token: str, days: Sequence[date] | None = None, *, lock: bool = False) -> list[Unit]:
+    """What ``token`` still holds, in order; with ``lock`` nobody can overtake it before the transaction ends."""
+    rows = connection.execute(
+        text(
+            "SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL "
+            "AND (CAST(:days AS date[]) IS NULL OR day = ANY(:days)) ORDER BY day, client"
+            + (" FOR UPDATE" if lock else "")
+        ),
+        {"token": token, "days": None if days is None else list(days)},
+    )
+    return [Unit(*row) for row in rows]
+
+
+def was_claimed(connection: Connection, token: str) -> bool:
+    """Whether ``token`` ever claimed anything."""
+    return bool(connection.scalar(text("SELECT EXISTS (SELECT 1 FROM day_claims WHERE token = :t)"), {"t": token}))
+
+
+def finish(connection: Connection, unit: Unit, token: str, outcome: str) -> None:
+    """Close a claim; the row stays as history."""
+    connection.execute(
+        text(
+            "UPDATE day_claims SET ended_at = now(), outcome = :outcome "
+            "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
+        ),
+        {"client": unit.client, "day": unit.day, "token": token, "outcome": outcome},
+    )
+
+
+def fail(connection: Connection, unit: Unit, token: str, error: str) -> None:
+    """Set the rows that this claim was processing to ``failed``, with the reason, and close the claim."""
+    if unit not in held(connection, token, [unit.day], lock=True):
+        return
+    connection.execute(
+        text(
+            "UPDATE data_items SET semantic_status = 'failed', semantic_error = :error, updated_at = now() "
+            "WHERE client = :client AND days_date = :day AND semantic_status IN ('processing', 'queued')"
+        ),
+        {"client": unit.client, "day": unit.day, "error": error},
+    )
+    emit(connection, unit.client, unit.day, "processing_failed", {"error": error}, token)
+    finish(connection, unit, token, "failed")
+
+
+def give_back(connection: Connection, token: str, status: str = "pending") -> list[Unit]:
+    """Return everything that ``token`` still holds to the queue with ``status``; returns what it was."""
+    units = held(connection, token, lock=True)
+    for unit in units:
+        connection.execute(
+            text(
+                "UPDATE data_items SET semantic_status = :status, updated_at = now() "
+                "WHERE client = :client AND days_date = :day AND semantic_status = 'processing'"
+            ),
+            {"client": unit.client, "day": unit.day, "status": status},
+        )
+        finish(connection, unit, token, "released")
+    return units
+
+
+@contextmanager
+def heartbeat(engine: Engine, token: str, ttl_s: int) -> Iterator[None]:
+    """Keep the claims of ``token`` alive from a thread while the block computes.
+
+    A beat that fails is tried again at the next; the claim outlives two of them.
+    """
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(ttl_s / 3):
+            try:
+                with engine.begin() as connection:
+                    connection.execute(
+                        text(
+                            "UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl) "
+                            "WHERE token = :token AND ended_at IS NULL"
+                        ),
+                        {"token": token, "ttl": ttl_s},
+                    )
+            except SQLAlchemyError:
+                continue
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{token[:8]}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)

@@ -1,0 +1,254 @@
+"""Days and their queue: what needs work, what state a day is in, and the lines of a client's day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from crew_pipeline.dedup.document import Conversation, Line
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.events import REQUEST_CHANNEL, notify
+
+
+class Work(NamedTuple):
+    """A client's day that is not ready."""
+
+    client: str
+    day: date
+    priority: int
+    conversations: int
+    lines: int
+
+    @property
+    def unit(self) -> Unit:
+        """Whose day it is."""
+        return Unit(self.client, self.day)
+
+
+class DayStatus(NamedTuple):
+    """A client's day as its rows say."""
+
+    status: str
+    conversations: int
+    lines: int
+    processed_at: datetime | None
+    error: str | None
+
+
+# A day needs work when one of its conversations is not completed, when its document was made by another engine, or when
+# it was made before a conversation left the day (engine ''). Rows of a live claim are being worked at.
+_WORK = """
+WITH unfinished AS (
+    SELECT client, days_date AS day FROM data_items
+    WHERE semantic_status <> 'completed'
+      AND (semantic_status <> 'failed' OR :with_failed)
+      AND (CAST(:only AS text) IS NULL OR semantic_status = :only)
+    UNION
+    SELECT client, day FROM day_documents WHERE is_current AND engine <> :engine AND CAST(:only AS text) IS NULL
+    UNION
+    SELECT client, days_date FROM data_items WHERE :force AND days_date = ANY(:days)
+), wanted AS (
+    SELECT client, day FROM unfinished
+    WHERE (CAST(:client AS text) IS NULL OR client = :client)
+      AND (CAST(:days AS date[]) IS NULL OR day = ANY(:days))
+      AND NOT EXISTS (
+          SELECT 1 FROM day_claims AS claim
+          WHERE claim.client = unfinished.client AND claim.day = unfinished.day AND claim.ended_at IS NULL
+            AND claim.expires_at >= now() AND claim.token <> :token
+      )
+)
+SELECT wanted.client, wanted.day,
+       coalesce(max(item.processing_priority) FILTER (WHERE item.semantic_status <> 'completed'), 1) AS priority,
+       count(item.id) AS conversations, coalesce(sum(item.line_count), 0) AS lines
+FROM wanted LEFT JOIN data_items AS item ON item.client = wanted.client AND item.days_date = wanted.day
+GROUP BY wanted.client, wanted.day
+ORDER BY priority DESC, wanted.day, wanted.client
+LIMIT :most
+"""
+
+
+def work(
+    connection: Connection,
+    engine: str,
+    *,
+    days: Sequence[date] | None = None,
+    client: str | None = None,
+    only: str | None = None,
+    force: bool = False,
+    with_failed: bool = True,
+    token: str = "",
+    most: int | None = None,
+) -> list[Work]:
+    """Clients' days that need work and that nobody works at, most urgent first, then oldest.
+
+    Args:
+        engine: fingerprint of the engine in force; documents of another are out of date.
+        days: only these; with ``force`` every client's day among them, ready or not.
+        only: only days with a conversation in this status.
+        with_failed: whether days whose last attempt failed are taken again.
+        token: claims of this token do not count as somebody else's.
+    """
+    rows = connection.execute(
+        text(_WORK),
+        {
+            "engine": engine,
+            "days": None if days is None else list(days),
+            "client": client,
+            "only": only,
+            "force": force,
+            "with_failed": with_failed,
+            "token": token,
+            "most": most,
+        },
+    )
+    return [Work(*row) for row in rows]
+
+
+def status_of(connection: Connection, unit: Unit) -> DayStatus | None:
+    """The state of a client's day, following from its conversations; None for a day without any."""
+    row = connection.execute(
+        text("""
+            SELECT count(*) AS conversations, coalesce(sum(line_count), 0) AS lines, max(semantic_processed_at) AS at,
+                   max(semantic_error) AS error,
+                   CASE WHEN bool_or(semantic_status = 'processing') THEN 'processing'
+                        WHEN bool_or(semantic_status = 'queued') THEN 'queued'
+                        WHEN bool_or(semantic_status = 'pending') THEN 'pending'
+                        WHEN bool_or(semantic_status = 'failed') THEN 'failed'
+                        ELSE 'completed' END AS status
+            FROM data_items WHERE client = :client AND days_date = :day
+        """),
+        {"client": unit.client, "day": unit.day},
+    ).one()
+    return DayStatus(row.status, row.conversations, row.lines, row.at, row.error) if row.conversations else None
+
+
+def request(connection: Connection, unit: Unit, *, force: bool = False, outdated: bool = False) -> bool:
+    """Ask for a client's day now: its rows go ahead of the queue and a worker is woken.
+
+    A day that failed is only asked for again with ``force``, so that readers do not keep it failing.
+
+    Args:
+        force: process it even if it is ready or failed.
+        outdated: its document was made by another engine, so completed rows are taken as well.
+
+    Returns:
+        Whether this call changed anything. Asking again while it is queued or processed does not.
+    """
+    statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
+    changed = connection.execute(
+        text(
+            "UPDATE data_items SET semantic_status = 'queued', updated_at = now() "
+            "WHERE client = :client AND days_date = :day AND semantic_status = ANY(:statuses)"
+        ),
+        {"client": unit.client, "day": unit.day, "statuses": statuses},
+    ).rowcount
+    if changed:
+        notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
+    return changed > 0
+
+
+def begin(connection: Connection, unit: Unit) -> None:
+    """Mark the rows that a run reads now; those that change from here on are ``pending`` and stay so."""
+    connection.execute(
+        text(
+            "UPDATE data_items SET semantic_status = 'processing', semantic_error = NULL, updated_at = now() "
+            "WHERE client = :client AND days_date = :day"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
+
+
+def units_on(connection: Connection, day: date) -> list[Unit]:
+    """The clients that have conversations on a day."""
+    rows = connection.execute(
+        text("SELECT DISTINCT client FROM data_items WHERE days_date = :day ORDER BY client"), {"day": day}
+    )
+    return [Unit(row.client, day) for row in rows]
+
+
+def conversations_of(connection: Connection, unit: Unit) -> list[Conversation]:
+    """The conversations of a client's day."""
+    rows = connection.execute(
+        text(
+            "SELECT item.id, session_id, code, title, started_at, ended_at FROM data_items AS item "
+            "JOIN crews ON crews.id = crew_id WHERE item.client = :client AND days_date = :day "
+            "ORDER BY started_at, item.id"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
+    return [Conversation(*row) for row in rows]
+
+
+def lines_of(connection: Connection, unit: Unit) -> list[Line]:
+    """The lines of a client's day, conversation by conversation in the order of their source."""
+    rows = connection.execute(
+        text(
+            "SELECT conversation_id, position, speaker, spoken_at, text FROM lines "
+            "JOIN data_items AS item ON item.id = conversation_id "
+            "WHERE client = :client AND days_date = :day ORDER BY conversation_id, position"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
+    return [Line(*row) for row in rows]
+
+
+def latest_day(connection: Connection, client: str | None = None) -> date | None:
+    """The newest day that holds a conversation."""
+    found: date | None = connection.scalar(
+        text("SELECT max(days_date) FROM data_items WHERE CAST(:client AS text) IS NULL OR client = :client"),
+        {"client": client},
+    )
+    return found
+
+
+def days_between(connection: Connection, first: date, last: date, client: str | None = None) -> list[date]:
+    """The days from ``first`` to ``last``, both included, that hold conversations or once did."""
+    rows = connection.execute(
+        text(
+            "SELECT days_date AS day FROM data_items WHERE days_date BETWEEN :first AND :last "
+            "AND (CAST(:client AS text) IS NULL OR client = :client) "
+            "UNION SELECT day FROM day_documents WHERE is_current AND day BETWEEN :first AND :last "
+            "AND (CAST(:client AS text) IS NULL OR client = :client) ORDER BY day"
+        ),
+        {"first": first, "last": last, "client": client},
+    )
+    return [row.day for row in rows]
+
+
+def refresh_priorities(connection: Connection, today: date) -> int:
+    """Lower the priority of what has aged since it arrived; returns how many rows changed."""
+    return connection.execute(
+        text(
+            "UPDATE data_items SET processing_priority = priority_of_day(days_date, :today) "
+            "WHERE semantic_status IN ('pending', 'queued', 'failed') "
+            "AND processing_priority <> priority_of_day(days_date, :today)"
+        ),
+        {"today": today},
+    ).rowcount
+
+
+class Change(NamedTuple):
+    """A client's day with conversations that arrived or grew, and when the last of them did."""
+
+    work: Work
+    updated_at: datetime
+
+
+def recent_changes(connection: Connection, since: date) -> list[Change]:
+    """Days from ``since`` on with pending conversations that nobody works at."""
+    rows = connection.execute(
+        text("""
+            SELECT client, days_date AS day, max(processing_priority) AS priority, count(*) AS conversations,
+                   sum(line_count) AS lines, max(updated_at) AS updated_at
+            FROM data_items AS item
+            WHERE semantic_status = 'pending' AND days_date >= :since AND NOT EXISTS (
+                SELECT 1 FROM day_claims AS claim WHERE claim.client = item.client AND claim.day = item.days_date
+                AND claim.ended_at IS NULL AND claim.expires_at >= now())
+            GROUP BY client, days_date ORDER BY days_date, client
+        """),
+        {"since": since},
+    )
+    return [Change(Work(*row[:5]), row.updated_at) for row in rows]

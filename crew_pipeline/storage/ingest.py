@@ -1,0 +1,211 @@
+"""Lines from any source into the store: staged by COPY, merged in one transaction, idempotent by content.
+
+Everything one call brings is written or nothing of it is. Grouping lines into conversations happens in the database, so
+a source may interleave its sessions and be larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+
+class SourceLine(NamedTuple):
+    """One line on its way in.
+
+    Attributes:
+        session_id: the source's name of the conversation.
+        position: the source's own line number or message id; orders the lines of a conversation.
+        spoken_at: with a time zone.
+        source_line: where it stands in the source (a file's line number), for reports.
+    """
+
+    session_id: str
+    position: int
+    spoken_at: datetime
+    speaker: str
+    text: str
+    source_line: int
+
+
+@dataclass
+class IngestReport:
+    """What an import did. Lines and conversations are counted once each, as they are after the whole import."""
+
+    conversations_new: int = 0
+    conversations_changed: int = 0
+    conversations_unchanged: int = 0
+    lines_new: int = 0
+    lines_changed: int = 0
+    lines_unchanged: int = 0
+    conflicts: list[tuple[int, str]] = field(default_factory=list)
+    days: list[date] = field(default_factory=list)
+
+    @property
+    def conversations(self) -> int:
+        """Conversations that the source holds."""
+        return self.conversations_new + self.conversations_changed + self.conversations_unchanged
+
+
+_STAGE = """
+CREATE TEMP TABLE staged_lines (
+    session_id text NOT NULL, position bigint NOT NULL, spoken_at timestamptz NOT NULL, speaker text NOT NULL,
+    text text NOT NULL, source_line bigint NOT NULL
+) ON COMMIT DROP
+"""
+
+# A line number that a source gives twice: the same content is a repeat, other content a conflict to report.
+_DROP_REPEATS = """
+WITH numbered AS (
+    SELECT ctid, session_id, position, source_line,
+           row_number() OVER place AS occurrence,
+           first_value(source_line) OVER place AS first_line,
+           (spoken_at, speaker, text) IS NOT DISTINCT FROM
+               (first_value(spoken_at) OVER place, first_value(speaker) OVER place, first_value(text) OVER place) AS same
+    FROM staged_lines
+    WINDOW place AS (PARTITION BY session_id, position ORDER BY source_line)
+), dropped AS (
+    DELETE FROM staged_lines USING numbered
+    WHERE staged_lines.ctid = numbered.ctid AND numbered.occurrence > 1
+    RETURNING numbered.session_id, numbered.position, numbered.source_line, numbered.first_line, numbered.same
+)
+SELECT session_id, position, source_line, first_line, same FROM dropped ORDER BY source_line
+"""
+
+_STAGED_SESSIONS = """
+CREATE TEMP TABLE staged_sessions ON COMMIT DROP AS
+SELECT session_id,
+       substr(encode(sha256(convert_to(:client || E'\\x1f' || :crew || E'\\x1f' || session_id, 'UTF8')), 'hex'), 1, 20)
+           AS conversation_id,
+       min(spoken_at) AS started_at, max(spoken_at) AS ended_at
+FROM staged_lines GROUP BY session_id
+"""
+
+_ADD_CONVERSATIONS = """
+INSERT INTO data_items (id, client, crew_id, session_id, days_date, started_at, ended_at, line_count, content_hash)
+SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at, 0, ''
+FROM staged_sessions
+ON CONFLICT (id) DO NOTHING
+"""
+
+_MERGE_LINES = """
+WITH merged AS (
+    INSERT INTO lines (conversation_id, position, speaker, spoken_at, text)
+    SELECT conversation_id, position, speaker, spoken_at, text
+    FROM staged_lines JOIN staged_sessions USING (session_id)
+    ON CONFLICT (conversation_id, position) DO UPDATE
+        SET speaker = excluded.speaker, spoken_at = excluded.spoken_at, text = excluded.text
+        WHERE (lines.speaker, lines.spoken_at, lines.text)
+            IS DISTINCT FROM (excluded.speaker, excluded.spoken_at, excluded.text)
+    RETURNING conversation_id, xmax = 0 AS is_new
+)
+SELECT conversation_id, count(*) FILTER (WHERE is_new) AS added, count(*) FILTER (WHERE NOT is_new) AS changed
+FROM merged GROUP BY conversation_id
+"""
+
+_SETTLE = """
+UPDATE data_items AS item
+SET started_at = whole.started_at, ended_at = whole.ended_at, line_count = whole.line_count,
+    days_date = (whole.started_at AT TIME ZONE :zone)::date,
+    content_hash = whole.content_hash, semantic_status = 'pending', semantic_error = NULL, updated_at = now(),
+    processing_priority = priority_of_day((whole.started_at AT TIME ZONE :zone)::date, :today)
+FROM (
+    SELECT conversation_id, min(spoken_at) AS started_at, max(spoken_at) AS ended_at, count(*) AS line_count,
+           sha256(string_agg(
+               sha256(convert_to(concat_ws(E'\\x1f', position, extract(epoch FROM spoken_at), speaker, text), 'UTF8')),
+               ''::bytea ORDER BY position
+           )) AS content_hash
+    FROM lines WHERE conversation_id = ANY(:touched)
+    GROUP BY conversation_id
+) AS whole, data_items AS before
+WHERE item.id = whole.conversation_id AND before.id = item.id
+RETURNING item.days_date, before.days_date AS day_before, before.line_count = 0 AS is_new
+"""
+
+# The document of a day that a conversation has left no longer tells the truth.
+_INVALIDATE_DAYS = """
+UPDATE day_documents SET engine = '' WHERE client = :client AND day = ANY(:days) AND is_current
+"""
+
+
+def ingest(
+    connection: Connection,
+    *,
+    client: str,
+    crew: str,
+    crew_id: int,
+    lines: Iterable[SourceLine],
+    zone: str,
+    today: date,
+) -> IngestReport:
+    """Merge ``lines`` into the conversations of a crew.
+
+    Lines are matched by session and position: new ones are added, changed ones replaced, the rest left alone. A
+    conversation whose content changed is ``pending`` again.
+
+    Args:
+        connection: in a transaction that the caller commits.
+        zone: IANA time zone in which days begin.
+        today: for the priority of what arrives.
+    """
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"ingest\x1f{client}\x1f{crew}"}
+    )
+    connection.execute(text(_STAGE))
+    _copy(connection, lines)
+    report = IngestReport()
+    for row in connection.execute(text(_DROP_REPEATS)):
+        if row.same:
+            report.lines_unchanged += 1
+        else:
+            report.conflicts.append(
+                (
+                    row.source_line,
+                    f"line {row.position} of session {row.session_id} stands in the source twice with different "
+                    f"content (first in line {row.first_line}); give each line of a session its own number",
+                )
+            )
+    connection.execute(text("ANALYZE staged_lines"))
+    connection.execute(text(_STAGED_SESSIONS), {"client": client, "crew": crew})
+    staged = connection.execute(
+        text("SELECT (SELECT count(*) FROM staged_lines) AS lines, (SELECT count(*) FROM staged_sessions) AS sessions")
+    ).one()
+    connection.execute(text(_ADD_CONVERSATIONS), {"client": client, "crew_id": crew_id, "zone": zone})
+    merged = connection.execute(text(_MERGE_LINES)).all()
+    report.lines_new = sum(row.added for row in merged)
+    report.lines_changed = sum(row.changed for row in merged)
+    report.lines_unchanged += staged.lines - report.lines_new - report.lines_changed
+    _settle(connection, report, [row.conversation_id for row in merged], client, zone, today)
+    report.conversations_unchanged = staged.sessions - report.conversations_new - report.conversations_changed
+    return report
+
+
+def _settle(
+    connection: Connection, report: IngestReport, touched: list[str], client: str, zone: str, today: date
+) -> None:
+    days: set[date] = set()
+    left: set[date] = set()
+    for row in connection.execute(text(_SETTLE), {"touched": touched, "zone": zone, "today": today}):
+        report.conversations_new += row.is_new
+        report.conversations_changed += not row.is_new
+        days.add(row.days_date)
+        if row.day_before != row.days_date:
+            left.add(row.day_before)
+    if left:
+        connection.execute(text(_INVALIDATE_DAYS), {"client": client, "days": sorted(left)})
+    report.days = sorted(days | left)
+
+
+def _copy(connection: Connection, lines: Iterable[SourceLine]) -> None:
+    driver: Any = connection.connection.driver_connection
+    with (
+        driver.cursor() as cursor,
+        cursor.copy("COPY staged_lines FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.set_types(["text", "int8", "timestamptz", "text", "text", "int8"])
+        for line in lines:
+            copy.write_row(line)

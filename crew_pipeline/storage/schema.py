@@ -1,0 +1,253 @@
+"""The tables. Migrations are written from these; a test holds that the two agree."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+STATUSES = ("pending", "queued", "processing", "completed", "failed")
+
+
+class Base(DeclarativeBase):
+    """All tables; every moment has a time zone."""
+
+    type_annotation_map = {
+        str: Text,
+        bytes: LargeBinary,
+        datetime: DateTime(timezone=True),
+        date: Date,
+        bool: Boolean,
+        float: Double,
+        dict[str, Any]: JSONB,
+    }
+
+
+class Crew(Base):
+    """A source of conversations: a history table, or whatever an export file was imported as."""
+
+    __tablename__ = "crews"
+    __table_args__ = (UniqueConstraint("client", "code"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    client: Mapped[str]
+    code: Mapped[str]
+    source_env: Mapped[str | None] = mapped_column(comment="environment variable that holds the source's address")
+    history_table: Mapped[str | None]
+    active: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CrewDiscoveryState(Base):
+    """What the last discovery of a crew saw."""
+
+    __tablename__ = "crew_discovery_state"
+
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"), primary_key=True)
+    histories_table_name: Mapped[str | None]
+    last_discovered_at: Mapped[datetime | None]
+    last_session_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    consecutive_failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DataItem(Base):
+    """A conversation, and its place in the queue."""
+
+    __tablename__ = "data_items"
+    __table_args__ = (
+        UniqueConstraint("crew_id", "session_id"),
+        CheckConstraint(f"semantic_status IN {STATUSES}", name="semantic_status_known"),
+        Index(
+            "data_items_queue",
+            "semantic_status",
+            text("processing_priority DESC"),
+            "days_date",
+            text("created_at DESC"),
+        ),
+        Index("data_items_status_by_day", "semantic_status", "days_date"),
+        Index("data_items_recently_processed", text("semantic_processed_at DESC")),
+        Index("data_items_day", "client", "days_date"),
+        Index("data_items_unfinished", "client", "days_date", postgresql_where=text("semantic_status <> 'completed'")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="20 hex digits over client, crew and session")
+    client: Mapped[str]
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id"))
+    session_id: Mapped[str]
+    title: Mapped[str | None]
+    days_date: Mapped[date] = mapped_column(comment="the day it began in, in the configured time zone")
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    line_count: Mapped[int] = mapped_column(Integer)
+    content_hash: Mapped[bytes]
+    semantic_status: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    semantic_processed_at: Mapped[datetime | None]
+    semantic_error: Mapped[str | None]
+    processing_priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class LineRow(Base):
+    """A line as its source has it. Deduplication never changes or deletes one."""
+
+    __tablename__ = "lines"
+
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("data_items.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, comment="the source's own line number or message id"
+    )
+    speaker: Mapped[str]
+    spoken_at: Mapped[datetime]
+    text: Mapped[str]
+
+
+class LineEmbedding(Base):
+    """The vector of a text, kept for ever."""
+
+    __tablename__ = "line_embeddings"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    text_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    vector: Mapped[bytes] = mapped_column(comment="float32, little endian, unit length")
+
+
+class SemanticCluster(Base):
+    """Lines of one client's day that say the same."""
+
+    __tablename__ = "semantic_clusters"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(comment="of the canonical line")
+    position: Mapped[int] = mapped_column(BigInteger, comment="of the canonical line")
+    size: Mapped[int] = mapped_column(Integer)
+    confidence: Mapped[float]
+
+
+class LineClusterMapping(Base):
+    """A line's place in a cluster and the evidence for it."""
+
+    __tablename__ = "line_cluster_mapping"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["client", "day", "cluster_id"],
+            ["semantic_clusters.client", "semantic_clusters.day", "semantic_clusters.id"],
+            ondelete="CASCADE",
+        ),
+        Index("line_cluster_mapping_cluster", "client", "day", "cluster_id"),
+    )
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    cluster_id: Mapped[str]
+    is_canonical: Mapped[bool]
+    similarity: Mapped[float]
+    score: Mapped[float]
+    reason: Mapped[str]
+
+
+class DayDocument(Base):
+    """A finished day: the bytes to send."""
+
+    __tablename__ = "day_documents"
+    __table_args__ = (
+        Index("day_documents_current", "client", "day", unique=True, postgresql_where=text("is_current")),
+    )
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
+    is_current: Mapped[bool]
+    engine: Mapped[str] = mapped_column(comment="fingerprint of model, algorithm and thresholds; '' once overtaken")
+    body: Mapped[bytes]
+    conversation_count: Mapped[int] = mapped_column(Integer)
+    line_count: Mapped[int] = mapped_column(Integer)
+    hidden_count: Mapped[int] = mapped_column(Integer)
+    processed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    token: Mapped[str] = mapped_column(comment="claim (Dagster run) that wrote it")
+
+
+class DayClaim(Base):
+    """Who computes a client's day. One row per claim; at most one of a day is open."""
+
+    __tablename__ = "day_claims"
+    __table_args__ = (
+        Index("day_claims_open", "client", "day", unique=True, postgresql_where=text("ended_at IS NULL")),
+        Index("day_claims_token", "token"),
+    )
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True, comment="the Dagster run id")
+    claimed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(comment="completed, failed, released or overtaken")
+    line_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+
+
+class DayEvent(Base):
+    """What happened to a client's day, in order; the notification on top is only a wake-up."""
+
+    __tablename__ = "day_events"
+    __table_args__ = (Index("day_events_day", "client", "day", "seq"),)
+
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    client: Mapped[str]
+    day: Mapped[date]
+    token: Mapped[str | None]
+    type: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Worker(Base):
+    """A warm worker that is alive."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    resident_mb: Mapped[int] = mapped_column(Integer)
+
+
+class ApiToken(Base):
+    """An API token, hashed; it fixes the client of whoever shows it."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    client: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    prefix: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    revoked_at: Mapped[datetime | None]

@@ -1,0 +1,33 @@
+"""Warm workers: who is alive."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+ALIVE_WITHIN_S = 30
+
+
+def beat(connection: Connection, worker: str, resident_mb: int) -> None:
+    """Say that ``worker`` lives."""
+    connection.execute(
+        text(
+            "INSERT INTO workers (id, resident_mb) VALUES (:id, :mb) "
+            "ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), resident_mb = excluded.resident_mb"
+        ),
+        {"id": worker, "mb": resident_mb},
+    )
+    connection.execute(text("DELETE FROM workers WHERE heartbeat_at < now() - interval '1 hour'"))
+
+
+def leave(connection: Connection, worker: str) -> None:
+    """Say that ``worker`` stops."""
+    connection.execute(text("DELETE FROM workers WHERE id = :id"), {"id": worker})
+
+
+def alive(connection: Connection) -> int:
+    """How many workers have beaten lately."""
+    found = connection.scalar(
+        text("SELECT count(*) FROM workers WHERE heartbeat_at > now() - make_interval(secs => :within)"),
+        {"within": ALIVE_WITHIN_S},
+    )
+    return int(found or 0)
