@@ -1,4 +1,4 @@
-"""The day document: conversations with their visible lines, each hidden line one step below the line it is folded under.
+"""The day document: conversations with their visible lines, each hidden line below the line it is folded under.
 
 Plain Python over tuples, no data frames: the API builds raw answers with it and must stay small.
 """

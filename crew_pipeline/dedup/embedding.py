@@ -146,7 +146,7 @@ def _load(model: str, threads: int) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(threads or os.cpu_count() or 1)
     try:
         return SentenceTransformer(str(folder or model), device="cpu")

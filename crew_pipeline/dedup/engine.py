@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup import clustering, frames, judging, neighbours, text
+from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Vectors
-
-ALGORITHM = 1
-"""Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """What decides how lines fold (the specification's defaults).
-
-    Attributes:
-        similarity_threshold: lowest cosine similarity at which a line may be folded.
-        min_words: shorter lines stay visible.
-        max_words: longer lines are folded only where they repeat exactly.
-        min_cluster_size: smallest cluster, in lines.
-    """
-
-    similarity_threshold: float = 0.85
-    min_words: int = 3
-    max_words: int = 100
-    min_cluster_size: int = 2
-
-    def fingerprint(self, model_id: str) -> str:
-        """16 hex digits over algorithm, settings and model: equal fingerprints fold equal lines equally."""
-        content = json.dumps({"algorithm": ALGORITHM, "model": model_id, **asdict(self)}, sort_keys=True)
-        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -152,13 +127,13 @@ class _Folds:
     score: NDArray[np.float64]
 
     def members(self, client: str, day: str, min_size: int) -> pd.DataFrame:
-        """Frame ``frames.MEMBERS`` of the clusters with at least ``min_size`` lines, in order of their canonical line."""
+        """Frame ``frames.MEMBERS`` of the clusters of at least ``min_size`` lines, in order of their canonical line."""
         conversation = self.ordered["conversation_id"].tolist()
         position = self.ordered["position"].tolist()
         texts_of: dict[int, list[int]] = {}
         for index, centre in enumerate(self.star.centre.tolist()):
             texts_of.setdefault(centre, []).append(index)
-        members = []
+        members: list[tuple[object, ...]] = []
         for centre in sorted(texts_of, key=lambda index: self.texts.rows[index][0]):
             lines = sorted((row, index) for index in texts_of[centre] for row in self.texts.rows[index])
             if len(lines) < min_size:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup import judging, neighbours, text
+from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Encoder
-from crew_pipeline.dedup.engine import EngineConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ DOCUMENTS  client str, document dedup.document.Document; one row a client
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,4 +24,14 @@ DOCUMENTS = ("client", "document")
 
 def frame(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
     """A data frame of plain Python values in object columns, empty ones included."""
-    return pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(columns))
+    return pd.DataFrame([tuple(row) for row in rows], columns=list(columns), dtype=object)
+
+
+def rows(data: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a frame as named tuples of the values they were made of."""
+    return iter(data.itertuples(index=False, name="Row"))
+
+
+def of_client(data: pd.DataFrame, client: str) -> pd.DataFrame:
+    """The rows of one client."""
+    return data[data["client"] == client]

@@ -37,7 +37,8 @@ def near_pairs(vectors: Vectors, floor: float) -> tuple[NDArray[np.int64], NDArr
     lefts, rights = [], []
     for start in range(0, count, _ROWS_AT_ONCE):
         limits, scores, found = index.range_search(vectors[start : start + _ROWS_AT_ONCE], floor - _SLACK)
-        left = np.repeat(np.arange(start, start + len(limits) - 1), np.diff(limits.astype(np.int64)))
+        sizes = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
+        left = np.repeat(np.arange(start, start + len(sizes), dtype=np.int64), sizes)
         once = found > left
         left, right = _nearest(left[once], found[once], scores[once])
         lefts.append(left)
@@ -72,4 +73,4 @@ def cosine(vectors: Vectors, left: NDArray[np.int64], right: NDArray[np.int64]) 
         part = slice(start, start + 65_536)
         product = vectors[left[part]].astype(np.float64) * vectors[right[part]].astype(np.float64)
         similarity[part] = product.sum(axis=1)
-    return np.round(np.clip(similarity, -1.0, 1.0), SIMILARITY_DECIMALS)
+    return np.clip(similarity, -1.0, 1.0).round(SIMILARITY_DECIMALS)

@@ -8,30 +8,58 @@ import unicodedata
 
 HASH_BYTES = 16
 
+
+def _table(listed: str) -> tuple[str, ...]:
+    return tuple(listed.split())
+
+
 _INVISIBLE = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u00ad\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
 # A token that carries a value: it has a digit, or the punctuation of a path, an address, a name of code.
 _VALUE = re.compile(r"[^\s,;()\[\]{}\"“”<>]*(?:\d|[^\s.]/|/[^\s.]|\w[_@=]\w|\w\.\w{2,}|--\w)[^\s,;()\[\]{}\"“”<>]*")
 _ADDRESSEE = re.compile(r"^\s*@?\S{1,32}[:,]\s+")
+# Not "one": it is a pronoun more often than a number.
+_NUMBER_WORDS = {
+    word: str(number)
+    for number, word in enumerate(
+        _table(
+            """
+    two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen twenty
+    """
+        ),
+        start=2,
+    )
+} | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100", "thousand": "1000", "half": "1/2"}
 _NEGATIONS = frozenset(
-    """no not never none nothing nobody neither nor nowhere without cannot cant can't won't wont don't dont doesn't doesnt
-    didn't didnt isn't isnt aren't arent wasn't wasnt weren't werent hasn't hasnt haven't havent hadn't hadnt shouldn't
-    shouldnt wouldn't wouldnt couldn't couldnt mustn't needn't ain't aint unable fails failed hardly""".split()
+    _table(
+        """
+    no not never none nothing nobody neither nor nowhere without cannot cant can't won't wont don't dont doesn't
+    doesnt didn't didnt isn't isnt aren't arent wasn't wasnt weren't werent hasn't hasnt haven't havent hadn't hadnt
+    shouldn't shouldnt wouldn't wouldnt couldn't couldnt mustn't needn't ain't aint unable fails failed hardly
+    """
+    )
 )
 _OPPOSITES = tuple(
     tuple(pair.split("/"))
-    for pair in (
-        "yes/no on/off enable/disable enabled/disabled start/stop started/stopped open/close opened/closed add/remove "
-        "added/removed install/uninstall installed/uninstalled up/down before/after more/less increase/decrease "
-        "first/last left/right true/false good/bad always/never can/cannot accept/reject accepted/rejected "
-        "approve/decline approved/declined passed/failed push/pull upload/download mount/unmount online/offline "
-        "old/new fast/slow hot/cold cheap/expensive high/low higher/lower bigger/smaller allow/deny agree/disagree "
-        "buy/sell login/logout early/late morning/evening morning/afternoon today/tomorrow today/yesterday"
-    ).split()
+    for pair in _table(
+        """
+    yes/no on/off enable/disable enabled/disabled start/stop started/stopped open/close opened/closed add/remove
+    added/removed install/uninstall installed/uninstalled up/down before/after more/less increase/decrease
+    first/last left/right true/false good/bad always/never can/cannot accept/reject accepted/rejected
+    approve/decline approved/declined passed/failed push/pull upload/download mount/unmount online/offline old/new
+    fast/slow hot/cold cheap/expensive high/low higher/lower bigger/smaller allow/deny agree/disagree buy/sell
+    login/logout early/late morning/evening morning/afternoon today/tomorrow today/yesterday morning/night first/second second/third
+    """
+    )
 )
 _QUESTION_OPENERS = frozenset(
-    """who what when where why how which whose can could should would is are was were do does did has have will shall may
-    am anyone anybody someone""".split()
+    _table(
+        """
+    who what when where why how which whose can could should would is are was were do does did has have will shall
+    may am anyone anybody someone
+    """
+    )
 )
 
 
@@ -75,7 +103,8 @@ def _is_unspaced(character: str) -> bool:
 
 def values(text: str) -> frozenset[str]:
     """What must be equal for two lines to say the same: numbers, versions, paths, addresses, options, names of code."""
-    return frozenset(found.strip(".:!?'`*").casefold() for found in _VALUE.findall(text)) - {""}
+    marked = {found.strip(".:!?'`*").casefold() for found in _VALUE.findall(text)} - {""}
+    return frozenset(marked | {_NUMBER_WORDS[word] for word in words(text.casefold()) if word in _NUMBER_WORDS})
 
 
 def negations(text_words: list[str]) -> int:

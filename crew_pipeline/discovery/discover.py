@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class CrewReport:
-    """What one crew's source brought: counts after the merge, refused lines with reasons, or the error that ended it."""
+    """What one crew's source brought: counts, refused lines with reasons, or the error that ended it."""
 
     client: str
     crew: str

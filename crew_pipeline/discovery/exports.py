@@ -98,7 +98,7 @@ def read_lines(
                     on_progress(raw.tell())
     except (OSError, EOFError, zlib.error) as error:
         raise ExportError(
-            f"{path} breaks off after line {reading.lines_read} ({_why(error)}); nothing was imported. Get a whole copy."
+            f"{path} breaks off after {reading.lines_read} lines ({_why(error)}); nothing was imported. Get it whole."
         ) from error
 
 

@@ -45,7 +45,7 @@ def source_engine(source: HistorySource, own: Engine) -> Engine:
 def read_history(
     connection: Connection, source: HistorySource, limits: Limits, reading: Reading
 ) -> Iterator[SourceLine]:
-    """The lines of a history table in order of id, streamed; what cannot be used is counted in ``reading`` by its id."""
+    """The lines of a history table in order of id, streamed; what cannot be used is counted by its id."""
     history = table(source.history_table, column("id"), column("session_id"), column("message"), column("created_at"))
     query = select(history.c.id, history.c.session_id, history.c.message, history.c.created_at).order_by(history.c.id)
     for row in connection.execution_options(stream_results=True, yield_per=_ROWS_AT_ONCE).execute(query):

@@ -19,7 +19,8 @@ from dagster import (
 )
 
 from crew_pipeline.dedup import document, frames
-from crew_pipeline.dedup.engine import EngineConfig, cluster_lines, distinct_texts
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
@@ -56,7 +57,11 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
         "group_name": GROUP,
         "pool": POOL,
     }
+    builders = (_discovered_conversations, _line_embeddings, _semantic_clusters, _day_document)
+    return [build(common) for build in builders]
 
+
+def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"postgres"}, description="The conversations of the day that are not yet processed.")
     def discovered_conversations(
         context: AssetExecutionContext,
@@ -93,6 +98,10 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
 
         return DayFrames(days_of(context.partition_keys), work_of)
 
+    return discovered_conversations
+
+
+def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"torch"}, description="Vectors of the day's distinct texts, cached for ever.")
     def line_embeddings(
         context: AssetExecutionContext,
@@ -110,7 +119,7 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
             lines = discovered_conversations[day]
             distinct = embedded = 0
             for unit in _units_in(lines, day):
-                texts = distinct_texts(lines[lines["client"] == unit.client], engine_config)
+                texts = distinct_texts(frames.of_client(lines, unit.client), engine_config)
                 with database.engine.connect() as connection:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
@@ -136,6 +145,10 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
 
         return DayFrames(days_of(context.partition_keys), vectors_of)
 
+    return line_embeddings
+
+
+def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"faiss"}, description="Lines of the day that say the same, with the evidence for each.")
     def semantic_clusters(
         context: AssetExecutionContext,
@@ -156,7 +169,7 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
             for unit in units:
                 with isolated(database.engine, unit, context.run_id, context.log):
-                    own = lines[lines["client"] == unit.client]
+                    own = frames.of_client(lines, unit.client)
                     result = cluster_lines(unit.client, day.isoformat(), own, vectors, engine_config)
                     parts.append(result.members)
                     compared += result.compared
@@ -178,6 +191,10 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
 
         return DayFrames(days_of(context.partition_keys), members_of)
 
+    return semantic_clusters
+
+
+def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"postgres"}, description="The deduplicated day: the bytes that the API serves.")
     def day_document(
         context: AssetExecutionContext,
@@ -218,25 +235,25 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
 
         return DayFrames(days_of(context.partition_keys), documents_of)
 
-    return [discovered_conversations, line_embeddings, semantic_clusters, day_document]
+    return day_document
 
 
 def _build_document(
     database: Database, unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str
 ) -> document.Document:
-    own = lines[lines["client"] == unit.client]
-    folded = members[members["client"] == unit.client]
+    own = frames.of_client(lines, unit.client)
+    folded = frames.of_client(members, unit.client)
     with database.engine.connect() as connection:
         conversations = days.conversations_of(connection, unit)
     return document.build(
         unit.client,
         conversations,
-        [document.Line(*row[1:]) for row in own.itertuples(index=False)],
+        [document.Line(*row[1:]) for row in frames.rows(own)],
         {
             (row.conversation_id, row.position): document.Fold(
                 row.cluster_id, row.is_canonical, row.similarity, row.score, row.reason
             )
-            for row in folded.itertuples(index=False)
+            for row in frames.rows(folded)
         },
         fingerprint,
     )
@@ -259,11 +276,10 @@ def _in_parts(keys: Sequence[bytes], size: int) -> Iterator[tuple[int, Sequence[
 def _largest(members: pd.DataFrame, lines: pd.DataFrame) -> MetadataValue[Any]:
     """The largest clusters of a day as a table for the Dagster UI."""
     sizes = members.groupby("cluster_id", sort=True).size().sort_values(ascending=False, kind="stable")
-    heads = members[members["is_canonical"].astype(bool)].set_index("cluster_id")
-    text_of = {(line.conversation_id, line.position): line for line in lines.itertuples(index=False)}
+    head_of = {row.cluster_id: (row.conversation_id, row.position) for row in frames.rows(members) if row.is_canonical}
+    line_at = {(line.conversation_id, line.position): line for line in frames.rows(lines)}
     records = []
     for cluster_id, size in sizes.head(_LARGEST_SHOWN).items():
-        head = heads.loc[cluster_id]
-        line = text_of[(head["conversation_id"], head["position"])]
-        records.append(TableRecord({"lines": int(size), "speaker": line.speaker, "text": str(line.text)[:120]}))
+        line = line_at[head_of[cluster_id]]
+        records.append(TableRecord({"lines": int(size), "speaker": line.speaker, "text": line.text[:120]}))
     return MetadataValue.table(records) if records else MetadataValue.text("none")

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from dagster import Backoff, DagsterLogManager, Failure, Jitter, RetryPolicy
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.storage import claims

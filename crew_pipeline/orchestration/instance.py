@@ -21,7 +21,7 @@ def configuration_file() -> Path:
 
 
 def prepare_home(settings: Settings) -> Path:
-    """``DAGSTER_HOME``: the one in the environment, or a folder of the data directory with the shipped configuration."""
+    """``DAGSTER_HOME``: the one in the environment, or one in the data directory with the shipped configuration."""
     given = os.environ.get("DAGSTER_HOME")
     if given:
         return Path(given)

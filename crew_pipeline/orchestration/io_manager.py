@@ -10,7 +10,8 @@ from dagster import AssetKey, ConfigurableIOManager, DagsterRun, InputContext, O
 from sqlalchemy import Connection
 
 from crew_pipeline.dedup import frames
-from crew_pipeline.dedup.engine import EngineConfig, distinct_texts
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.engine import distinct_texts
 from crew_pipeline.orchestration.failures import isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
@@ -81,7 +82,7 @@ class TableIOManager(ConfigurableIOManager):
     def _write_work(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on."""
         with self.database.engine.begin() as connection:
-            for row in frame.itertuples(index=False):
+            for row in frames.rows(frame):
                 unit = Unit(str(row.client), day)
                 if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)):
                     days.begin(connection, unit)
@@ -99,12 +100,12 @@ class TableIOManager(ConfigurableIOManager):
         """Put the day's clusters in the place of the old ones."""
         with self.database.engine.begin() as connection:
             for unit in claims.held(connection, scope.token, [day], lock=True):
-                clusters.replace(connection, unit, frame[frame["client"] == unit.client])
+                clusters.replace(connection, unit, frames.of_client(frame, unit.client))
 
     def _write_documents(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Publish the day's documents, each client's in a transaction of its own."""
         engine = self.database.engine
-        for row in frame.itertuples(index=False):
+        for row in frames.rows(frame):
             unit = Unit(str(row.client), day)
             with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
                 documents.publish(connection, unit, row.document, scope.engine, scope.token)

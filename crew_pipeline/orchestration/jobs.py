@@ -6,7 +6,6 @@ from typing import Any
 from dagster import (
     AssetSelection,
     Failure,
-    JobDefinition,
     OpExecutionContext,
     PartitionsDefinition,
     define_asset_job,

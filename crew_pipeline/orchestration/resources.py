@@ -9,8 +9,8 @@ from typing import Any
 from dagster import ConfigurableResource, EnvVar
 from sqlalchemy import Engine
 
+from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, model_id
-from crew_pipeline.dedup.engine import EngineConfig
 from crew_pipeline.settings import Settings, process_settings
 from crew_pipeline.storage.access import open_databases
 from crew_pipeline.storage.database import engine_for
@@ -71,15 +71,5 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     return {
         "database": Database(url=url, claim_ttl_s=settings.claim_ttl_s),
         "embedding_model": EmbeddingModel(model=settings.model, batch=settings.embed_batch, threads=settings.threads),
-        "engine_config": engine_config(settings),
+        "engine_config": EngineConfig.of(settings),
     }
-
-
-def engine_config(settings: Settings) -> EngineConfig:
-    """What decides how lines fold, from the settings."""
-    return EngineConfig(
-        similarity_threshold=settings.similarity_threshold,
-        min_words=settings.min_words,
-        max_words=settings.max_words,
-        min_cluster_size=settings.min_cluster_size,
-    )

@@ -16,11 +16,11 @@ from dagster import (
 )
 from dagster._utils.schedules import is_valid_cron_schedule
 
+from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.jobs import DAY_JOB, discovery_job
 from crew_pipeline.orchestration.planning import Batch, batches
-from crew_pipeline.orchestration.resources import Database, engine_config
-from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, Settings
 from crew_pipeline.storage import days
 
@@ -93,7 +93,7 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
         if unfinished:
             return SkipReason(f"an earlier sweep is still at work (run {unfinished[0].dagster_run.run_id})")
         tick = context.scheduled_execution_time
-        fingerprint = engine_config(settings).fingerprint(model_id(settings.model))
+        fingerprint = fingerprint_of(settings)
         with database.engine.begin() as connection:
             days.refresh_priorities(connection, tick.astimezone(settings.zone).date())
             waiting = days.work(connection, fingerprint, with_failed=False, most=10_000)

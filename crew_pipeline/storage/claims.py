@@ -39,6 +39,11 @@ UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl)
 WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING token
 """
 
+_HELD = """
+SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL
+  AND (CAST(:days AS date[]) IS NULL OR day = ANY(:days)) ORDER BY day, client
+"""
+
 
 def acquire(connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0) -> bool:
     """Claim a client's day for ``token``; claiming again what one holds prolongs it.
@@ -56,11 +61,7 @@ def acquire(connection: Connection, unit: Unit, token: str, ttl_s: int, lines: i
 def held(connection: Connection, token: str, days: Sequence[date] | None = None, *, lock: bool = False) -> list[Unit]:
     """What ``token`` still holds, in order; with ``lock`` nobody can overtake it before the transaction ends."""
     rows = connection.execute(
-        text(
-            "SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL "
-            "AND (CAST(:days AS date[]) IS NULL OR day = ANY(:days)) ORDER BY day, client"
-            + (" FOR UPDATE" if lock else "")
-        ),
+        text(_HELD + " FOR UPDATE" if lock else _HELD),
         {"token": token, "days": None if days is None else list(days)},
     )
     return [Unit(*row) for row in rows]
@@ -97,7 +98,7 @@ def fail(connection: Connection, unit: Unit, token: str, error: str) -> None:
     finish(connection, unit, token, "failed")
 
 
-def give_back(connection: Connection, token: str, status: str = "pending") -> list[Unit]:
+def give_back(connection: Connection, token: str, *, status: str = "pending", outcome: str = "released") -> list[Unit]:
     """Return everything that ``token`` still holds to the queue with ``status``; returns what it was."""
     units = held(connection, token, lock=True)
     for unit in units:
@@ -108,8 +109,25 @@ def give_back(connection: Connection, token: str, status: str = "pending") -> li
             ),
             {"client": unit.client, "day": unit.day, "status": status},
         )
-        finish(connection, unit, token, "released")
+        finish(connection, unit, token, outcome)
     return units
+
+
+def failures_in_a_row(connection: Connection, unit: Unit) -> int:
+    """How many of the last claims of a client's day failed, one after the other."""
+    rows = connection.execute(
+        text(
+            "SELECT outcome FROM day_claims WHERE client = :client AND day = :day AND ended_at IS NOT NULL "
+            "ORDER BY ended_at DESC LIMIT 20"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
+    failures = 0
+    for row in rows:
+        if row.outcome != "failed":
+            break
+        failures += 1
+    return failures
 
 
 @contextmanager
@@ -141,3 +159,17 @@ def heartbeat(engine: Engine, token: str, ttl_s: int) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(timeout=5)
+
+
+def last_ended(connection: Connection, most: int) -> list[dict[str, object]]:
+    """The claims that ended last, newest first."""
+    rows = connection.execute(
+        text("""
+            SELECT to_char(ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS ended_at, day::text AS day,
+                   client, outcome, token AS run_id,
+                   round(extract(epoch FROM ended_at - claimed_at)::numeric, 1)::float8 AS seconds
+            FROM day_claims WHERE ended_at IS NOT NULL ORDER BY day_claims.ended_at DESC LIMIT :most
+        """),
+        {"most": most},
+    )
+    return [dict(row._mapping) for row in rows]

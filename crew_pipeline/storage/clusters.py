@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, text
 
+from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.document import Fold, Folds
 from crew_pipeline.storage.claims import Unit
-
 
 _CLUSTERS_OF_MEMBERS = """
 INSERT INTO semantic_clusters (client, day, id, conversation_id, position, size, confidence)
@@ -48,7 +48,7 @@ def replace(connection: Connection, unit: Unit, members: pd.DataFrame) -> None:
     connection.execute(text("DELETE FROM staged_members"))
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy("COPY staged_members FROM STDIN") as copy:
-        for row in members.drop(columns="client").itertuples(index=False):
+        for row in frames.rows(members.drop(columns="client")):
             copy.write_row(tuple(row))
     connection.execute(text(_CLUSTERS_OF_MEMBERS), key)
     connection.execute(text(_MAPPING), key)

@@ -42,7 +42,7 @@ def ensure_crew(connection: Connection, client: str, code: str) -> int:
             ),
             {"client": client, "code": code},
         )
-    return int(found)  # type: ignore[arg-type]
+    return int(found)
 
 
 def set_history(connection: Connection, client: str, code: str, source_env: str | None, table: str) -> int:
@@ -66,7 +66,8 @@ def history_sources(connection: Connection, client: str | None = None) -> list[H
     rows = connection.execute(
         text(
             "SELECT id AS crew_id, client, code, source_env, history_table FROM crews WHERE active "
-            "AND history_table IS NOT NULL AND (CAST(:client AS text) IS NULL OR client = :client) ORDER BY client, code"
+            "AND history_table IS NOT NULL AND (CAST(:client AS text) IS NULL OR client = :client) "
+            "ORDER BY client, code"
         ),
         {"client": client},
     )
@@ -78,12 +79,14 @@ def record_discovery(connection: Connection, source: HistorySource, sessions: in
     connection.execute(
         text("""
             INSERT INTO crew_discovery_state AS state
-                (crew_id, histories_table_name, last_discovered_at, last_session_count, consecutive_failures, last_error)
+                (crew_id, histories_table_name, last_discovered_at, last_session_count, consecutive_failures,
+                 last_error)
             VALUES (:crew_id, :table, now(), :sessions, CASE WHEN :failed THEN 1 ELSE 0 END, :error)
             ON CONFLICT (crew_id) DO UPDATE SET
                 histories_table_name = excluded.histories_table_name,
                 last_discovered_at = CASE WHEN :failed THEN state.last_discovered_at ELSE now() END,
-                last_session_count = CASE WHEN :failed THEN state.last_session_count ELSE excluded.last_session_count END,
+                last_session_count =
+                    CASE WHEN :failed THEN state.last_session_count ELSE excluded.last_session_count END,
                 consecutive_failures = CASE WHEN :failed THEN state.consecutive_failures + 1 ELSE 0 END,
                 last_error = excluded.last_error, updated_at = now()
         """),

@@ -38,6 +38,13 @@ class DayStatus(NamedTuple):
     error: str | None
 
 
+# A day is as far as the least finished of its conversations.
+_DAY_STATUS = """CASE WHEN bool_or(semantic_status = 'processing') THEN 'processing'
+     WHEN bool_or(semantic_status = 'queued') THEN 'queued'
+     WHEN bool_or(semantic_status = 'pending') THEN 'pending'
+     WHEN bool_or(semantic_status = 'failed') THEN 'failed'
+     ELSE 'completed' END"""
+
 # A day needs work when one of its conversations is not completed, when its document was made by another engine, or when
 # it was made before a conversation left the day (engine ''). Rows of a live claim are being worked at.
 _WORK = """
@@ -45,9 +52,9 @@ WITH unfinished AS (
     SELECT client, days_date AS day FROM data_items
     WHERE semantic_status <> 'completed'
       AND (semantic_status <> 'failed' OR :with_failed)
-      AND (CAST(:only AS text) IS NULL OR semantic_status = :only)
+      AND (NOT :urgent OR semantic_status IN ('queued', 'processing'))
     UNION
-    SELECT client, day FROM day_documents WHERE is_current AND engine <> :engine AND CAST(:only AS text) IS NULL
+    SELECT client, day FROM day_documents WHERE is_current AND engine <> :engine AND NOT :urgent
     UNION
     SELECT client, days_date FROM data_items WHERE :force AND days_date = ANY(:days)
 ), wanted AS (
@@ -76,7 +83,7 @@ def work(
     *,
     days: Sequence[date] | None = None,
     client: str | None = None,
-    only: str | None = None,
+    urgent: bool = False,
     force: bool = False,
     with_failed: bool = True,
     token: str = "",
@@ -87,7 +94,7 @@ def work(
     Args:
         engine: fingerprint of the engine in force; documents of another are out of date.
         days: only these; with ``force`` every client's day among them, ready or not.
-        only: only days with a conversation in this status.
+        urgent: only days that were asked for, and those whose run died.
         with_failed: whether days whose last attempt failed are taken again.
         token: claims of this token do not count as somebody else's.
     """
@@ -97,7 +104,7 @@ def work(
             "engine": engine,
             "days": None if days is None else list(days),
             "client": client,
-            "only": only,
+            "urgent": urgent,
             "force": force,
             "with_failed": with_failed,
             "token": token,
@@ -110,14 +117,10 @@ def work(
 def status_of(connection: Connection, unit: Unit) -> DayStatus | None:
     """The state of a client's day, following from its conversations; None for a day without any."""
     row = connection.execute(
-        text("""
+        text(f"""
             SELECT count(*) AS conversations, coalesce(sum(line_count), 0) AS lines, max(semantic_processed_at) AS at,
                    max(semantic_error) AS error,
-                   CASE WHEN bool_or(semantic_status = 'processing') THEN 'processing'
-                        WHEN bool_or(semantic_status = 'queued') THEN 'queued'
-                        WHEN bool_or(semantic_status = 'pending') THEN 'pending'
-                        WHEN bool_or(semantic_status = 'failed') THEN 'failed'
-                        ELSE 'completed' END AS status
+                   {_DAY_STATUS} AS status
             FROM data_items WHERE client = :client AND days_date = :day
         """),
         {"client": unit.client, "day": unit.day},
@@ -139,10 +142,14 @@ def request(connection: Connection, unit: Unit, *, force: bool = False, outdated
     """
     statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
     changed = connection.execute(
-        text(
-            "UPDATE data_items SET semantic_status = 'queued', updated_at = now() "
-            "WHERE client = :client AND days_date = :day AND semantic_status = ANY(:statuses)"
-        ),
+        text("""
+            UPDATE data_items SET semantic_status = 'queued', updated_at = now()
+            WHERE client = :client AND days_date = :day AND (
+                semantic_status = ANY(:statuses)
+                OR semantic_status = 'processing' AND NOT EXISTS (
+                    SELECT 1 FROM day_claims WHERE day_claims.client = :client AND day_claims.day = :day
+                    AND ended_at IS NULL AND expires_at >= now()))
+        """),
         {"client": unit.client, "day": unit.day, "statuses": statuses},
     ).rowcount
     if changed:
@@ -252,3 +259,50 @@ def recent_changes(connection: Connection, since: date) -> list[Change]:
         {"since": since},
     )
     return [Change(Work(*row[:5]), row.updated_at) for row in rows]
+
+
+class Summary(NamedTuple):
+    """A client's day in one line."""
+
+    client: str
+    day: date
+    status: str
+    conversations: int
+    lines: int
+    hidden: int | None
+    error: str | None
+
+
+def summaries(
+    connection: Connection, first: date, last: date, client: str | None = None, most: int | None = None
+) -> list[Summary]:
+    """The days from ``first`` to ``last``, both included, newest first; ``hidden`` is None without a document."""
+    rows = connection.execute(
+        text(f"""
+            SELECT item.client, item.days_date AS day,
+                   {_DAY_STATUS} AS status,
+                   count(*) AS conversations, sum(item.line_count) AS lines, max(document.hidden_count) AS hidden,
+                   max(semantic_error) AS error
+            FROM data_items AS item
+            LEFT JOIN day_documents AS document
+                ON document.client = item.client AND document.day = item.days_date AND document.is_current
+            WHERE item.days_date BETWEEN :first AND :last AND (CAST(:client AS text) IS NULL OR item.client = :client)
+            GROUP BY item.client, item.days_date ORDER BY day DESC, item.client LIMIT :most
+        """),
+        {"first": first, "last": last, "client": client, "most": most},
+    )
+    return [Summary(*row) for row in rows]
+
+
+def counts_by_status(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Clients' days and conversations in each status; a day counts under the least finished of its conversations."""
+    rows = connection.execute(
+        text(f"""
+            SELECT status, count(*) AS days, sum(conversations) AS conversations FROM (
+                SELECT client, days_date, count(*) AS conversations,
+                       {_DAY_STATUS} AS status
+                FROM data_items GROUP BY client, days_date
+            ) AS day GROUP BY status
+        """)
+    )
+    return {row.status: (row.days, int(row.conversations)) for row in rows}

@@ -42,8 +42,8 @@ class EmbeddedPostgres:
             self._server = _server(self._folder)
         except OSError as error:
             raise EmbeddedPostgresError(
-                f"The data directory {self._folder.parent} cannot be used ({error.strerror}); set CREW_HOME to a folder "
-                "that you may write to, or CREW_DATABASE_URL to a Postgres of your own."
+                f"The data directory {self._folder.parent} cannot be used ({error.strerror}); set CREW_HOME to a "
+                "folder that you may write to, or CREW_DATABASE_URL to a Postgres of your own."
             ) from error
         except Exception as error:
             raise EmbeddedPostgresError(

@@ -31,7 +31,7 @@ def emit(connection: Connection, client: str, day: date, kind: str, payload: dic
         {"client": client, "day": day, "token": token, "kind": kind, "payload": orjson.dumps(payload).decode()},
     )
     notify(connection, EVENT_CHANNEL, client, day)
-    return int(seq)  # type: ignore[arg-type]
+    return int(seq)
 
 
 def notify(connection: Connection, channel: str, client: str, day: date) -> None:
@@ -54,3 +54,15 @@ def events_after(connection: Connection, client: str, day: date, after: int, lim
         {"client": client, "day": day, "after": after, "limit": limit},
     )
     return [Event(*row) for row in rows]
+
+
+def latest_progress(connection: Connection, client: str, day: date) -> dict[str, Any]:
+    """The payload of the last progress event of a client's day; empty where there is none."""
+    found: dict[str, Any] | None = connection.scalar(
+        text(
+            "SELECT payload FROM day_events WHERE client = :client AND day = :day AND type = 'processing_progress' "
+            "ORDER BY seq DESC LIMIT 1"
+        ),
+        {"client": client, "day": day},
+    )
+    return found or {}

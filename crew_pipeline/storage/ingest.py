@@ -64,8 +64,8 @@ WITH numbered AS (
     SELECT ctid, session_id, position, source_line,
            row_number() OVER place AS occurrence,
            first_value(source_line) OVER place AS first_line,
-           (spoken_at, speaker, text) IS NOT DISTINCT FROM
-               (first_value(spoken_at) OVER place, first_value(speaker) OVER place, first_value(text) OVER place) AS same
+           spoken_at = first_value(spoken_at) OVER place AND speaker = first_value(speaker) OVER place
+               AND text = first_value(text) OVER place AS same
     FROM staged_lines
     WINDOW place AS (PARTITION BY session_id, position ORDER BY source_line)
 ), dropped AS (
@@ -75,6 +75,11 @@ WITH numbered AS (
 )
 SELECT session_id, position, source_line, first_line, same FROM dropped ORDER BY source_line
 """
+
+_CONFLICT = (
+    "line {position} of session {session_id} stands in the source twice with different content (first in line "
+    "{first_line}); give each line of a session its own number"
+)
 
 _STAGED_SESSIONS = """
 CREATE TEMP TABLE staged_sessions ON COMMIT DROP AS
@@ -87,7 +92,8 @@ FROM staged_lines GROUP BY session_id
 
 _ADD_CONVERSATIONS = """
 INSERT INTO data_items (id, client, crew_id, session_id, days_date, started_at, ended_at, line_count, content_hash)
-SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at, 0, ''
+SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at,
+       0, ''
 FROM staged_sessions
 ON CONFLICT (id) DO NOTHING
 """
@@ -162,13 +168,7 @@ def ingest(
         if row.same:
             report.lines_unchanged += 1
         else:
-            report.conflicts.append(
-                (
-                    row.source_line,
-                    f"line {row.position} of session {row.session_id} stands in the source twice with different "
-                    f"content (first in line {row.first_line}); give each line of a session its own number",
-                )
-            )
+            report.conflicts.append((row.source_line, _CONFLICT.format(**row._mapping)))
     connection.execute(text("ANALYZE staged_lines"))
     connection.execute(text(_STAGED_SESSIONS), {"client": client, "crew": crew})
     staged = connection.execute(

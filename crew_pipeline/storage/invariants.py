@@ -1,4 +1,4 @@
-"""The design's invariants, held against the tables; each function names what breaks one, and nothing when all is well."""
+"""The design's invariants, held against the tables; each function names what breaks one."""
 
 from __future__ import annotations
 

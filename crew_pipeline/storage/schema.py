@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -33,7 +33,7 @@ STATUSES = ("pending", "queued", "processing", "completed", "failed")
 class Base(DeclarativeBase):
     """All tables; every moment has a time zone."""
 
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
         bytes: LargeBinary,
         datetime: DateTime(timezone=True),

@@ -1,0 +1,68 @@
+# Everything runs in .venv; nothing has to be installed by hand but Python 3.11 or newer, make and pip.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CORPUS ?=
+SAMPLE := .crew/sample
+export CREW_HOME ?= .crew
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: install demo test test-slow lint format bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (a few minutes the first time)…"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch .venv/installed
+
+ifeq ($(CORPUS),)
+demo: install
+	@$(BIN)/python examples/make_sample.py $(SAMPLE)
+	$(BIN)/crew import $(SAMPLE)/standup.jsonl --crew standup
+	$(BIN)/crew import $(SAMPLE)/support.jsonl --crew support
+	$(BIN)/crew crews add agents --table agent_histories --source-env DEMO_HISTORIES
+	DEMO_HISTORIES=sqlite:///$(SAMPLE)/agents.sqlite $(BIN)/crew discover
+	$(BIN)/crew process --pending
+	$(BIN)/crew day 2025-01-13
+	@$(MAKE) --no-print-directory next-steps
+else
+demo: install
+	$(BIN)/crew import $(CORPUS) --crew corpus
+	$(BIN)/crew process --pending --max-days 3
+	$(BIN)/crew day latest --folds
+	@$(MAKE) --no-print-directory next-steps
+endif
+
+.PHONY: next-steps
+next-steps:
+	@echo
+	@echo "What next:"
+	@echo "  $(BIN)/crew up                        everything on this machine, kept ready in the background"
+	@echo "      http://127.0.0.1:8000             the day page and the API (http://127.0.0.1:8000/docs)"
+	@echo "      http://127.0.0.1:3000             the Dagster UI: assets day by day, runs, backfills"
+	@echo "  $(BIN)/crew import FILE --crew NAME   your own conversations (the format is in README.md)"
+	@echo "  $(BIN)/crew status                    what is ready and what waits"
+
+test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+bench: install
+	@for name in hits miss bulk clustering; do $(BIN)/python -m benchmarks.$$name --json --quick || exit 1; done
+
+clean:
+	rm -rf .venv .crew

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: routes, errors, tokens. Nothing heavy is imported here; the process stays small."""

@@ -1,0 +1,112 @@
+"""Who asks: a bearer token fixes the client; without any token a loopback server serves the client that is named."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Query
+from sqlalchemy import Engine
+from starlette.requests import HTTPConnection
+
+from crew_pipeline.storage import tokens
+
+DEFAULT_CLIENT = "default"
+_FRESH_S = 2.0
+_LOOPBACK_NAMES = frozenset({"localhost", "testserver"})
+
+
+class ExposedError(RuntimeError):
+    """The server would be reachable from other machines without any token."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_exposed(engine: Engine, host: str) -> None:
+    """Refuse to serve other machines while no token is configured.
+
+    Raises:
+        ExposedError: ``host`` is not loopback and there is no token.
+    """
+    if is_loopback(host):
+        return
+    with engine.connect() as connection:
+        if not tokens.clients_by_hash(connection):
+            raise ExposedError(
+                f"--host {host} would serve every conversation to whoever reaches it: no token is configured. "
+                "Create one with 'crew token create --client NAME', or bind to 127.0.0.1."
+            )
+
+
+class Doorkeeper:
+    """Knows the tokens in force; what it knows is at most two seconds old."""
+
+    def __init__(self, engine: Engine, host: str) -> None:
+        self._engine = engine
+        self._loopback = is_loopback(host)
+        self._clients: dict[bytes, str] = {}
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def client_of(self, request: HTTPConnection, named: str | None) -> str:
+        """The client that a request may see.
+
+        Raises:
+            HTTPException: 401 without a valid token, 403 for another client's data or a foreign host name.
+        """
+        await self._refresh()
+        if not self._clients and self._loopback:
+            _refuse_foreign_host(request)
+            return named or DEFAULT_CLIENT
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        client = self._clients.get(tokens.token_hash(token.strip())) if scheme.lower() == "bearer" else None
+        if client is None:
+            raise HTTPException(
+                401, "Send a valid token: Authorization: Bearer TOKEN.", headers={"WWW-Authenticate": "Bearer"}
+            )
+        if named is not None and named != client:
+            raise HTTPException(403, "The token is another client's; leave ?client= out.")
+        return client
+
+    async def _refresh(self) -> None:
+        if time.monotonic() - self._read_at < _FRESH_S:
+            return
+        async with self._reading:
+            if time.monotonic() - self._read_at >= _FRESH_S:
+                self._clients = await asyncio.to_thread(self._read)
+                self._read_at = time.monotonic()
+
+    def _read(self) -> dict[bytes, str]:
+        with self._engine.connect() as connection:
+            return tokens.clients_by_hash(connection)
+
+
+def _refuse_foreign_host(request: HTTPConnection) -> None:
+    """A page of another site that resolves its own name to 127.0.0.1 must not read conversations (DNS rebinding)."""
+    if not is_loopback(request.url.hostname or ""):
+        raise HTTPException(403, "Without tokens only requests to localhost are answered.")
+
+
+async def _client(
+    connection: HTTPConnection,
+    client: Annotated[
+        str | None,
+        Query(description="whose days; only where no token is configured", min_length=1, max_length=200),
+    ] = None,
+) -> str:
+    doorkeeper: Doorkeeper = connection.app.state.doorkeeper
+    return await doorkeeper.client_of(connection, client)
+
+
+Client = Annotated[str, Depends(_client)]
+"""The client of a request, as a dependency of a route."""

@@ -1,0 +1,232 @@
+"""The routes of a day: the day itself, its status, the queue and its events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import date
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Path, Query, Request, Response, WebSocket, WebSocketDisconnect
+from pydantic import BeforeValidator
+from sqlalchemy import Engine
+
+from crew_pipeline.api.access import Client
+from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, LatestDay, Queue
+from crew_pipeline.api.problems import Problem
+from crew_pipeline.dedup.document import stamp
+from crew_pipeline.realtime.listener import Listener
+from crew_pipeline.realtime.service import DayAnswer, DayService, View
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import days, events, progress
+from crew_pipeline.storage.claims import Unit
+
+router = APIRouter()
+
+JSON = "application/json"
+FINAL = frozenset({"processing_completed", "processing_failed"})
+_PING_S = 20.0
+_SEND_WITHIN_S = 10.0
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "content": {"application/problem+json": {}}} for code in (401, 403, 422, 503)
+}
+
+
+def _strict_day(value: object) -> object:
+    if not isinstance(value, str) or len(value) != 10:
+        raise ValueError("a day is written YYYY-MM-DD")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_strict_day), Path(description="YYYY-MM-DD, in the configured time zone")]
+
+
+@router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=_PROBLEMS)
+async def latest(request: Request, client: Client) -> Response:
+    """The newest day that holds a conversation of this client."""
+    engine: Engine = request.app.state.engine
+
+    def read() -> date | None:
+        with engine.connect() as connection:
+            return days.latest_day(connection, client)
+
+    found = await asyncio.to_thread(read)
+    return Response(orjson.dumps({"day": found}), media_type=JSON)
+
+
+@router.get(
+    "/api/days/{day}/conversations",
+    summary="The deduplicated day",
+    response_model=DayEnvelope,
+    responses={
+        202: {"model": DayEnvelope, "description": "being processed; `data` holds the raw conversations"},
+        304: {"description": "the version that the reader has is still in force"},
+        500: {"model": DayEnvelope, "description": "processing failed; `fallback_data` holds the raw conversations"},
+        **_PROBLEMS,
+    },
+)
+async def conversations(
+    request: Request,
+    day: Day,
+    client: Client,
+    force_process: Annotated[bool, Query(description="process the day again even if it is ready")] = False,
+    wait_s: Annotated[float | None, Query(ge=0, le=30, description="how long a missing day may wait (s)")] = None,
+    view: Annotated[View, Query(description="`full` keeps hidden lines in their place, marked")] = "condensed",
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Ready: the stored document. Missing: made on demand; after `wait_s` seconds the raw conversations, with 202."""
+    started = time.perf_counter()
+    service: DayService = request.app.state.days
+    settings: Settings = request.app.state.settings
+    wait = settings.fallback_after_s if wait_s is None else wait_s
+    answer = await service.read(Unit(client, day), view, force=force_process, wait_s=wait)
+    return _respond(answer, day, client, view, if_none_match, started)
+
+
+def _respond(
+    answer: DayAnswer, day: date, client: str, view: View, if_none_match: str | None, started: float
+) -> Response:
+    metadata: dict[str, Any] = {
+        "processing_status": "completed" if answer.state == "ready" else answer.state,
+        "processing_time_ms": round((time.perf_counter() - started) * 1000, 2),
+        "cache_hit": answer.hit,
+        "semantic_enabled": True,
+        "stale": answer.stale,
+        "version": answer.version,
+        "processed_at": stamp(answer.processed_at) if answer.processed_at else None,
+    }
+    if answer.state == "failed":
+        return Response(_failure(answer, metadata), 500, media_type=JSON)
+    if answer.state == "processing":
+        metadata |= {
+            "status_url": f"/api/semantic/status/{day}",
+            "events_url": f"/api/semantic/events/{day}",
+            "websocket_url": f"/ws/semantic/{day}",
+        }
+        return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2"}, JSON)
+    headers = {"Cache-Control": "private, no-cache"}
+    if answer.version is not None:
+        headers["ETag"] = f'"{answer.version}-{view}"'
+        if if_none_match and _matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+    return Response(_envelope(answer.body, metadata), 200, headers, JSON)
+
+
+def _envelope(body: bytes, metadata: dict[str, Any]) -> bytes:
+    """The answer around the document's bytes, which are not parsed or encoded again."""
+    return b'{"success":true,"data":' + body + b',"metadata":' + orjson.dumps(metadata) + b"}"
+
+
+def _failure(answer: DayAnswer, metadata: dict[str, Any]) -> bytes:
+    error = orjson.dumps(answer.error or "processing failed")
+    return (
+        b'{"success":false,"data":[],"error":' + error + b',"fallback_data":' + answer.body
+        + b',"metadata":' + orjson.dumps(metadata) + b"}"
+    )  # fmt: skip
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in tags or etag in tags
+
+
+@router.get("/api/semantic/status/{day}", summary="The state of a day", response_model=DayState, responses=_PROBLEMS)
+async def status(request: Request, day: Day, client: Client) -> Response:
+    """Where a day stands, from its conversations; `empty` for a day without any."""
+    engine: Engine = request.app.state.engine
+    content = await asyncio.to_thread(_state, engine, Unit(client, day))
+    return Response(orjson.dumps(content), media_type=JSON)
+
+
+def _state(engine: Engine, unit: Unit) -> dict[str, Any]:
+    with engine.connect() as connection:
+        found = days.status_of(connection, unit)
+        last = events.latest_progress(connection, unit.client, unit.day)
+        estimate = progress.estimated_seconds(connection, found.lines) if found else 0.0
+    state = found.status if found else "empty"
+    running = state == "processing"
+    done = state in {"completed", "empty"}
+    return {
+        "days_date": unit.day.isoformat(),
+        "semantic_status": state,
+        "processed_at": stamp(found.processed_at) if found and found.processed_at else None,
+        "conversation_count": found.conversations if found else 0,
+        "estimated_processing_time_s": 0.0 if done else estimate,
+        "progress": 1.0 if done else last.get("progress", 0.0) if running else 0.0,
+        "stage": last.get("stage") if running else None,
+        "error": found.error if found else None,
+    }
+
+
+@router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=_PROBLEMS)
+async def queue(request: Request, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50) -> Response:
+    """The days of this client that are not ready, most urgent first."""
+    engine: Engine = request.app.state.engine
+    fingerprint: str = request.app.state.fingerprint
+
+    def read() -> list[dict[str, Any]]:
+        with engine.connect() as connection:
+            return [
+                {
+                    "days_date": work.day.isoformat(),
+                    "priority": work.priority,
+                    "conversation_count": work.conversations,
+                    "line_count": work.lines,
+                }
+                for work in days.work(connection, fingerprint, client=client, most=limit)
+            ]
+
+    return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)
+
+
+@router.get("/api/semantic/events/{day}", summary="The events of a day", response_model=DayEvents, responses=_PROBLEMS)
+async def day_events(
+    request: Request, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
+) -> Response:
+    """What the WebSocket tells, for readers that poll: every event after the one they know."""
+    engine: Engine = request.app.state.engine
+    found = await asyncio.to_thread(_events_after, engine, Unit(client, day), after)
+    last = found[-1]["seq"] if found else after
+    return Response(orjson.dumps({"days_date": day.isoformat(), "events": found, "next": last}), media_type=JSON)
+
+
+def _events_after(engine: Engine, unit: Unit, after: int) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        found = events.events_after(connection, unit.client, unit.day, after)
+    return [{"seq": one.seq, "days_date": unit.day.isoformat(), "type": one.type, **one.payload} for one in found]
+
+
+@router.websocket("/ws/semantic/{day}")
+async def follow(socket: WebSocket, day: Day, client: Client, after: int = 0) -> None:
+    """The present state, then every event after ``after``, until the day is completed or failed."""
+    engine: Engine = socket.app.state.engine
+    listener: Listener = socket.app.state.listener
+    unit = Unit(client, day)
+    await socket.accept()
+    try:
+        async with listener.subscribed(unit) as woken:
+            state = await asyncio.to_thread(_state, engine, unit)
+            await _send(socket, {"seq": after, "type": "snapshot", **state})
+            finished = state["semantic_status"] in {"completed", "failed", "empty"}
+            while True:
+                woken.clear()
+                for event in await asyncio.to_thread(_events_after, engine, unit, after):
+                    after = event["seq"]
+                    await _send(socket, event)
+                    finished = event["type"] in FINAL
+                if finished:
+                    break
+                try:
+                    async with asyncio.timeout(_PING_S):
+                        await woken.wait()
+                except TimeoutError:
+                    await _send(socket, {"seq": after, "days_date": day.isoformat(), "type": "ping"})
+        await socket.close()
+    except (WebSocketDisconnect, TimeoutError):
+        return
+
+
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
+    async with asyncio.timeout(_SEND_WITHIN_S):
+        await socket.send_text(orjson.dumps(message).decode())

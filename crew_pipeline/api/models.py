@@ -1,0 +1,141 @@
+"""The shapes of the answers, for the OpenAPI document. Answers themselves are bytes that are not built from these."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class HiddenVariation(BaseModel):
+    """A line that is folded under another, with the evidence."""
+
+    line_id: str
+    conversation_id: str
+    speaker: str
+    spoken_at: datetime
+    text: str
+    similarity: float
+    score: float
+    reason: str
+
+
+class ShownLine(BaseModel):
+    """A line of the day."""
+
+    line_id: str
+    speaker: str
+    spoken_at: datetime
+    text: str
+    is_unique: bool
+    is_deduplicated: bool
+    represents_cluster: str | None
+    canonical_confidence: float | None
+    hidden_variations: list[HiddenVariation]
+    represented_by: str | None = None
+    similarity: float | None = None
+    reason: str | None = None
+
+
+class ShownConversation(BaseModel):
+    """A conversation of the day."""
+
+    id: str
+    session_id: str
+    client: str
+    crew: str
+    title: str | None
+    started_at: datetime
+    ended_at: datetime
+    line_count: int
+    hidden_count: int
+    display_conversation: list[ShownLine]
+
+
+class DayMetadata(BaseModel):
+    """How the answer came about."""
+
+    processing_status: Literal["completed", "processing", "failed"]
+    processing_time_ms: float
+    cache_hit: bool
+    semantic_enabled: bool
+    stale: bool
+    version: str | None
+    processed_at: datetime | None
+    status_url: str | None = None
+    events_url: str | None = None
+    websocket_url: str | None = None
+
+
+class DayEnvelope(BaseModel):
+    """A day."""
+
+    success: bool
+    data: list[ShownConversation]
+    metadata: DayMetadata
+    error: str | None = None
+    fallback_data: list[ShownConversation] | None = None
+
+
+class LatestDay(BaseModel):
+    """The newest day with a conversation."""
+
+    day: date | None
+
+
+class DayState(BaseModel):
+    """Where a day stands."""
+
+    days_date: date
+    semantic_status: Literal["empty", "pending", "queued", "processing", "completed", "failed"]
+    processed_at: datetime | None
+    conversation_count: int
+    estimated_processing_time_s: float
+    progress: float
+    stage: str | None
+    error: str | None
+
+
+class QueuedDay(BaseModel):
+    """A day that waits."""
+
+    days_date: date
+    priority: int
+    conversation_count: int
+    line_count: int
+
+
+class Queue(BaseModel):
+    """Days waiting, in order."""
+
+    days: list[QueuedDay]
+
+
+class DayEvent(BaseModel, extra="allow"):
+    """One event; further fields by type."""
+
+    seq: int
+    days_date: date
+    type: str
+
+
+class DayEvents(BaseModel):
+    """Events of a day; ``next`` is the ``after`` to go on with."""
+
+    days_date: date
+    events: list[DayEvent]
+    next: int
+
+
+class Health(BaseModel):
+    """Whether the process lives."""
+
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    """Whether it can serve, each dependency named."""
+
+    ready: bool
+    dependencies: dict[str, str]

@@ -1,0 +1,63 @@
+"""Errors as RFC 9457 problem documents; none shows a stack trace, a SQL text or a path."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import psycopg
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[dict[str, Any]] | None = None
+
+
+def problem(status: int, detail: str | None = None, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """A problem document as a response."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return Response(orjson.dumps(content), status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+
+    async def on_http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    async def on_invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        found = [{"where": ".".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()]
+        return problem(422, "; ".join(f"{one['where']}: {one['message']}" for one in found), errors=found)
+
+    async def on_database(request: Request, error: Exception) -> Response:
+        logger.error("%s %s: the database does not answer (%s)", request.method, request.url.path, type(error).__name__)
+        return problem(503, "The database does not answer; try again shortly.", {"Retry-After": "5"})
+
+    async def on_anything(request: Request, error: Exception) -> Response:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "Something went wrong here; the log of the server says what.")
+
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    for kind in (SQLAlchemyError, psycopg.Error, PoolTimeout):
+        app.add_exception_handler(kind, on_database)
+    app.add_exception_handler(Exception, on_anything)

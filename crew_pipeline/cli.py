@@ -1,0 +1,508 @@
+"""The ``crew`` command. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crew_pipeline import console, rendering
+from crew_pipeline.settings import Settings, SettingsError, describe_settings, load_settings
+
+if TYPE_CHECKING:
+    from crew_pipeline.storage.access import Databases
+
+app = typer.Typer(
+    help="Clean Up Crew: days of conversation with the repeats folded away; nothing lost, every fold explained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+token_app = typer.Typer(help="API tokens: stored hashed, shown once.", no_args_is_help=True)
+crews_app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
+app.add_typer(crews_app, name="crews")
+
+DEFAULT_CLIENT = "default"
+ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
+AnyClientOption = Annotated[str | None, typer.Option("--client", help="Only this client's.", metavar="NAME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+HomeOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory (CREW_HOME).")]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the message is one sentence with a remedy."""
+
+
+@contextmanager
+def _databases(data_dir: Path | None = None) -> Iterator[tuple[Settings, Databases]]:
+    """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
+    from crew_pipeline.storage.access import open_databases
+
+    if data_dir is not None:
+        os.environ["CREW_HOME"] = str(data_dir)
+    settings = load_settings()
+    with open_databases(settings) as databases:
+        os.environ.update(databases.environment())
+        yield settings, databases
+
+
+@app.command("up")
+def up(
+    host: Annotated[str, typer.Option(help="Address of the API.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the API.", min=1, max=65535)] = 8000,
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000,
+    data_dir: HomeOption = None,
+) -> None:
+    """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
+    from crew_pipeline.api.access import refuse_exposed
+    from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+    from crew_pipeline.realtime.everything import Addresses, build_supervisor, stop_on_signals
+
+    with _databases(data_dir) as (settings, databases):
+        refuse_exposed(databases.engine, host)
+        for number in (port, dagster_port):
+            _refuse_taken_port(host if number == port else "127.0.0.1", number)
+        home = prepare_home(settings)
+        # Made here once: the processes would otherwise race to create Dagster's tables.
+        with dagster_instance(home) as instance:
+            instance.get_runs_count()
+        addresses = Addresses(host, port, dagster_port)
+        supervisor = build_supervisor(settings, databases, home, addresses)
+        stop_on_signals(supervisor)
+        try:
+            console.say("Starting database, worker, API and Dagster…")
+            if supervisor.start(240, lambda name: console.say(f"  {name} is ready")):
+                console.say(f"\nThe day page and API   {addresses.api}   (docs: {addresses.api}/docs)")
+                console.say(f"The Dagster UI         {addresses.dagster}")
+                console.say(f"\nData and logs are in {settings.home_path}. Ctrl-C stops everything.")
+                supervisor.run()
+        finally:
+            console.say("Stopping…")
+            supervisor.stop()
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="The export file.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    crew: Annotated[str, typer.Option(help="Under which crew the conversations are kept.")] = "import",
+    file_format: Annotated[str, typer.Option("--format", help="auto or jsonl.")] = "auto",
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Import an export file. Importing it twice changes nothing."""
+    from crew_pipeline.discovery.discover import import_file
+    from crew_pipeline.discovery.exports import recognise
+
+    recognise(file, file_format)
+    with _databases(data_dir) as (settings, databases):
+        with console.progress(f"importing {file.name}", file.stat().st_size, quiet=as_json) as advance:
+            report = import_file(
+                databases.engine,
+                file,
+                client=client,
+                crew=crew,
+                settings=settings,
+                now=datetime.now(UTC),
+                file_format=file_format,
+                on_progress=advance,
+            )
+        if as_json:
+            console.print_json({"file": str(file), **report.as_dict()})
+        else:
+            rendering.print_import_report(report.as_dict())
+        if report.reading.lines_read == report.rejected:
+            raise CommandError(
+                f"Not one of the {report.rejected} lines of {file.name} could be imported; correct them and try again."
+            )
+
+
+@app.command("discover")
+def discover(client: AnyClientOption = None, as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+    """Read the configured history tables once (see ``crew crews add``)."""
+    from crew_pipeline.discovery.discover import discover as run
+
+    with _databases(data_dir) as (settings, databases):
+        reports = [report.as_dict() for report in run(databases.engine, settings, datetime.now(UTC), client)]
+    if as_json:
+        console.print_json({"crews": reports})
+    elif not reports:
+        console.say("No crew has a history table; add one with 'crew crews add'.")
+    for report in reports if not as_json else []:
+        rendering.print_import_report(report)
+    if any(report["error"] for report in reports):
+        raise CommandError("A history table could not be read; the reasons are above.")
+
+
+@app.command("process")
+def process(
+    day: Annotated[str | None, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day.", metavar="DAY")] = None,
+    pending: Annotated[bool, typer.Option(help="Every day that is not ready.")] = False,
+    client: AnyClientOption = None,
+    force: Annotated[bool, typer.Option(help="Also days that are ready.")] = False,
+    max_days: Annotated[int | None, typer.Option(help="At most so many days, most urgent first.", min=1)] = None,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Materialize days now, through Dagster: one day, a range, or all that are not ready."""
+    if (day is not None) + (first is not None or last is not None) + pending != 1:
+        raise typer.BadParameter("give a DAY, or --from and --to, or --pending")
+    if force and pending:
+        raise typer.BadParameter("--force goes with a DAY or with --from and --to")
+    from crew_pipeline.realtime.bulk import process_days
+
+    with _databases(data_dir) as (settings, databases):
+        span = None if pending else _span(databases, settings, day, first, last, client)
+        report = process_days(settings, databases, span, client=client, force=force, max_days=max_days, quiet=as_json)
+    if as_json:
+        console.print_json(report.as_dict())
+    else:
+        rendering.print_processed(report.as_dict())
+    if report.failed:
+        raise CommandError(
+            f"{len(report.failed)} days failed; 'crew status DAY' says why, the Dagster UI has the logs."
+        )
+
+
+@app.command("day")
+def show_day(
+    day: Annotated[str, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    full: Annotated[bool, typer.Option("--full", help="Every line in its place, hidden ones marked.")] = False,
+    only_folds: Annotated[bool, typer.Option("--folds", help="Only lines that stand for others.")] = False,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Show a deduplicated day: what is visible, what is folded under it, and why."""
+    from crew_pipeline.realtime.reading import read_day
+
+    with _databases(data_dir) as (settings, databases):
+        wanted = _day(day, settings, databases, client)
+        answer = read_day(databases.engine, settings, wanted, client, full=full)
+    if as_json:
+        console.print_json(answer)
+    else:
+        rendering.print_day(wanted, client, answer, only_folds=only_folds)
+
+
+@app.command("status")
+def status(
+    day: Annotated[str | None, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")] = None,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Show the queue, the days by status and the last runs; with a DAY, that day of every client."""
+    from crew_pipeline.realtime.overview import day_overview, overview
+
+    with _databases(data_dir) as (settings, databases):
+        if day is not None:
+            wanted = _day(day, settings, databases, None)
+            found = day_overview(databases.engine, wanted)
+        else:
+            found = overview(databases.engine, settings)
+    if as_json:
+        console.print_json(found)
+    elif day is not None:
+        rendering.print_days(found["days"], f"{wanted}: no conversations.")
+        for one in found["days"]:
+            if one["error"]:
+                console.note(f"{one['client']}: {one['error']}")
+    else:
+        rendering.print_overview(found)
+
+
+@app.command("evaluate")
+def evaluate(
+    pairs: Annotated[Path, typer.Argument(help="Labelled pairs (JSONL).")],
+    as_json: JsonOption = False,
+) -> None:
+    """Judge labelled pairs with the engine, beside bare cosine similarity at its best threshold."""
+    from crew_pipeline.dedup.config import EngineConfig
+    from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+    from crew_pipeline.dedup.evaluation import evaluate as run
+    from crew_pipeline.discovery.pairs import read_pairs
+
+    settings = load_settings()
+    labelled = read_pairs(pairs)
+    encoder = SentenceTransformerEncoder(settings.model, batch=settings.embed_batch, threads=settings.threads)
+    result = run(labelled, encoder, EngineConfig.of(settings))
+    engine, cosine = asdict(result.engine), {**asdict(result.cosine), "threshold": result.cosine_threshold}
+    if as_json:
+        console.print_json({"pairs": result.pairs, **engine, "cosine_baseline": cosine})
+        return
+    console.table(
+        f"{result.pairs:,} pairs of {pairs.name}, weighted",
+        ["", "precision#", "recall#", "F1#"],
+        [
+            ["engine", engine["precision"], engine["recall"], engine["f1"]],
+            [f"cosine ≥ {result.cosine_threshold}", cosine["precision"], cosine["recall"], cosine["f1"]],
+        ],
+    )
+
+
+@app.command("doctor")
+def doctor(
+    settings_only: Annotated[bool, typer.Option("--settings", help="List every setting.")] = False,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Check database, migrations, model, Dagster, disk and clock; say what to do about each failure."""
+    if settings_only:
+        rows = describe_settings(load_settings())
+        if as_json:
+            console.print_json({"settings": rows})
+        else:
+            console.table(
+                "",
+                ["variable", "value", "default", "meaning"],
+                [[row["variable"], row["value"], row["default"], row["description"]] for row in rows],
+            )
+        return
+    from crew_pipeline.realtime.doctor import examine
+
+    with _databases(data_dir) as (settings, databases):
+        findings = []
+        for finding in examine(settings, databases):
+            findings.append(finding)
+            if not as_json:
+                mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]" if finding.essential else "[yellow]note[/]"
+                remedy = f"; {finding.remedy}" if finding.remedy else ""
+                console.say(f"{mark}  {finding.name:<11} {finding.found}{remedy}")
+    if as_json:
+        console.print_json(
+            {"ok": all(one.ok or not one.essential for one in findings), "checks": [asdict(one) for one in findings]}
+        )
+    if any(finding.essential and not finding.ok for finding in findings):
+        raise CommandError("Something essential is missing; the remedies are above.")
+
+
+@app.command("env")
+def env(data_dir: HomeOption = None) -> None:
+    """Print the variables by which a Dagster of your own finds the databases: eval "$(crew env)"."""
+    import shlex
+
+    from crew_pipeline.orchestration.instance import prepare_home
+
+    with _databases(data_dir) as (settings, databases):
+        variables = {**databases.environment(), "DAGSTER_HOME": str(prepare_home(settings))}
+    for name, value in variables.items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+
+
+@app.command("worker")
+def worker(data_dir: HomeOption = None) -> None:
+    """Run one warm worker in the foreground (``crew up`` runs one for you)."""
+    from crew_pipeline.realtime.worker import run_worker
+
+    _log_to_stderr(load_settings())
+    with _databases(data_dir) as (settings, databases):
+        code = run_worker(settings, databases)
+    raise typer.Exit(code)
+
+
+@app.command("api")
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    data_dir: HomeOption = None,
+) -> None:
+    """Run the API alone in the foreground (``crew up`` runs it for you)."""
+    import uvicorn
+
+    from crew_pipeline.api.access import refuse_exposed
+    from crew_pipeline.api.app import create_app
+    from crew_pipeline.dedup.config import fingerprint_of
+
+    with _databases(data_dir) as (settings, databases):
+        refuse_exposed(databases.engine, host)
+        application = create_app(settings, databases.application, fingerprint_of(settings), host)
+        uvicorn.run(application, host=host, port=port, log_level=settings.log_level, access_log=False)
+
+
+@token_app.command("create")
+def token_create(
+    client: Annotated[str, typer.Option(help="The client whose days the token opens.")],
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Make a token; it is shown this once."""
+    from crew_pipeline.storage import tokens
+
+    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
+        token = tokens.create(connection, client)
+    if as_json:
+        console.print_json({"client": client, "token": token})
+    else:
+        console.say(token)
+        console.note(f"A token for {client}; keep it, it is not shown again.")
+
+
+@token_app.command("list")
+def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+    """List tokens by their first characters."""
+    from crew_pipeline.storage import tokens
+
+    with _databases(data_dir) as (_, databases), databases.engine.connect() as connection:
+        found = tokens.list_all(connection)
+    if as_json:
+        console.print_json({"tokens": [one._asdict() for one in found]})
+        return
+    console.table(
+        "",
+        ["id#", "client", "token", "created", "revoked"],
+        [[one.id, one.client, f"{one.prefix}…", f"{one.created_at:%Y-%m-%d}", one.revoked_at or ""] for one in found],
+    )
+
+
+@token_app.command("revoke")
+def token_revoke(token_id: int, data_dir: HomeOption = None) -> None:
+    """Revoke a token by its id; servers refuse it within two seconds."""
+    from crew_pipeline.storage import tokens
+
+    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
+        if not tokens.revoke(connection, token_id):
+            raise CommandError(f"There is no token {token_id} in force; 'crew token list' shows them.")
+    console.say(f"Token {token_id} is revoked.")
+
+
+@crews_app.command("add")
+def crews_add(
+    code: Annotated[str, typer.Argument(help="The crew's name.")],
+    table: Annotated[str, typer.Option(help="The history table: id, session_id, message, created_at.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    source_env: Annotated[
+        str | None,
+        typer.Option(help="Environment variable with the address of its database; unset: the application's own."),
+    ] = None,
+    data_dir: HomeOption = None,
+) -> None:
+    """Let discovery read a history table."""
+    from crew_pipeline.storage.crews import set_history
+
+    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
+        set_history(connection, client, code, source_env, table)
+    place = f"{table} in ${source_env}" if source_env else table
+    console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now.")
+
+
+@crews_app.command("list")
+def crews_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+    """List the crews that have a history table."""
+    from crew_pipeline.storage.crews import history_sources
+
+    with _databases(data_dir) as (_, databases), databases.engine.connect() as connection:
+        found = history_sources(connection)
+    if as_json:
+        console.print_json({"crews": [asdict(one) for one in found]})
+        return
+    console.table(
+        "",
+        ["client", "crew", "table", "source"],
+        [[one.client, one.code, one.history_table, one.source_env or "own database"] for one in found],
+    )
+
+
+def _span(
+    databases: Databases, settings: Settings, day: str | None, first: str | None, last: str | None, client: str | None
+) -> tuple[date, date]:
+    if day is not None:
+        one = _day(day, settings, databases, client)
+        return one, one
+    if first is None or last is None:
+        raise typer.BadParameter("--from and --to go together")
+    begin, end = (_day(one, settings, databases, client) for one in (first, last))
+    if begin > end:
+        raise typer.BadParameter(f"--from {begin} is after --to {end}")
+    return begin, end
+
+
+def _day(name: str, settings: Settings, databases: Databases, client: str | None) -> date:
+    """A day by its date or by name, in the configured time zone."""
+    today = datetime.now(settings.zone).date()
+    if name in {"today", "yesterday"}:
+        return today - timedelta(days=name == "yesterday")
+    if name == "latest":
+        from crew_pipeline.storage.days import latest_day
+
+        with databases.engine.connect() as connection:
+            found = latest_day(connection, client)
+        if found is None:
+            raise CommandError("There are no conversations yet; 'crew import FILE' brings some.")
+        return found
+    try:
+        return datetime.strptime(name, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+    except ValueError:
+        raise typer.BadParameter(f"{name!r} is no day; write YYYY-MM-DD, today, yesterday or latest") from None
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} of {host} cannot be used ({error.strerror}); choose another port."
+            ) from None
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    import logging
+
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is a sentence for the user."""
+    from crew_pipeline.api.access import ExposedError
+    from crew_pipeline.dedup.embedding import ModelNotFoundError
+    from crew_pipeline.discovery.exports import ExportError
+    from crew_pipeline.realtime.supervisor import StartError
+    from crew_pipeline.storage.crews import CrewError
+    from crew_pipeline.storage.database import DatabaseUnavailableError
+    from crew_pipeline.storage.embedded import EmbeddedPostgresError
+
+    return (
+        CommandError,
+        SettingsError,
+        ExposedError,
+        ModelNotFoundError,
+        ExportError,
+        StartError,
+        CrewError,
+        DatabaseUnavailableError,
+        EmbeddedPostgresError,
+    )
+
+
+def main() -> None:
+    """Entry point: errors are one sentence on standard error, a traceback only with ``--debug``."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="crew")
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, _known_errors()):
+            console.note(str(error))
+        else:
+            console.note(f"Something went wrong ({type(error).__name__}); run again with --debug to see where.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What the command line prints: progress on a terminal, plain lines elsewhere, one JSON document when asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Advance(Protocol):
+    """Tells how far a long work is."""
+
+    def __call__(self, done: float, message: str | None = None) -> None:
+        """``done`` of the total that was announced, and what is being done."""
+
+
+def print_json(content: Any) -> None:
+    """The one JSON document of a command, and nothing else on standard output."""
+    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(message: str) -> None:
+    """A line for the reader."""
+    out.print(message)
+
+
+def note(message: str) -> None:
+    """A line on standard error, for what is not the command's result."""
+    err.print(escape(message))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table; a column whose name ends in ``#`` is aligned to the right."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) for cell in row))
+    out.print(made)
+
+
+@contextmanager
+def progress(description: str, total: float, *, quiet: bool = False) -> Iterator[Advance]:
+    """A progress bar on a terminal, a plain line now and then elsewhere; on standard error, so it never mixes with a
+    result."""
+    if quiet:
+        yield lambda done, message=None: None
+    elif err.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(compact=True),
+            console=err,
+            transient=True,
+        ) as bar:
+            task = bar.add_task(escape(description), total=max(total, 1))
+            yield lambda done, message=None: bar.update(
+                task, completed=done, description=escape(message or description)
+            )
+    else:
+        yield _plain(description, total)
+
+
+def _plain(description: str, total: float) -> Advance:
+    tenths = 0
+
+    def advance(done: float, message: str | None = None) -> None:
+        nonlocal tenths
+        reached = int(10 * done / total) if total else 10
+        if reached > tenths:
+            tenths = reached
+            note(f"{message or description}: {min(reached * 10, 100)}%")
+
+    return advance

@@ -1,0 +1,1 @@
+"""The Clean Up Crew service: hit or miss, waiting and falling back, the warm worker."""

@@ -1,0 +1,131 @@
+"""``crew up``: database, migrations, Dagster, warm worker and API on one machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from sqlalchemy import Engine, text
+
+from crew_pipeline.realtime.supervisor import Child, Supervisor
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import workers
+from crew_pipeline.storage.access import Databases
+
+_READY_WITHIN_S = 240
+# Events of one materialization over many days are stored together instead of one by one.
+_DAGSTER_EVENT_BATCH = "64"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where things listen."""
+
+    host: str
+    port: int
+    dagster_port: int
+
+    @property
+    def api(self) -> str:
+        """The API and the day page."""
+        return f"http://{_reachable(self.host)}:{self.port}"
+
+    @property
+    def dagster(self) -> str:
+        """The Dagster UI, on loopback always: it has no access control of its own."""
+        return f"http://127.0.0.1:{self.dagster_port}"
+
+
+def _reachable(host: str) -> str:
+    named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{named}]" if ":" in named and not named.startswith("[") else named
+
+
+def build_supervisor(settings: Settings, databases: Databases, dagster_home: Path, addresses: Addresses) -> Supervisor:
+    """The processes of ``crew up``, each with the sign by which it is ready."""
+    logs = settings.home_path / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    python = [sys.executable, "-m"]
+    module = ["-m", "crew_pipeline.definitions"]
+    engine = databases.engine
+
+    def child(name: str, command: list[str], ready: Callable[[], bool]) -> Child:
+        return Child(name, [*python, *command], ready, logs / f"{name}.log")
+
+    children = [
+        child("worker", ["crew_pipeline.cli", "worker"], lambda: _worker_ready(engine)),
+        child(
+            "api",
+            ["crew_pipeline.cli", "api", "--host", addresses.host, "--port", str(addresses.port)],
+            lambda: _answers(f"{addresses.api}/healthz"),
+        ),
+        child(
+            "dagster-webserver",
+            ["dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *module],
+            lambda: _answers(f"{addresses.dagster}/server_info"),
+        ),
+        child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _daemon_ready(databases.dagster)),
+    ]
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM workers"))
+    return Supervisor(children, _environment(settings, databases, dagster_home))
+
+
+def stop_on_signals(supervisor: Supervisor) -> None:
+    """Let SIGINT and SIGTERM stop everything."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        supervisor.request_stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _environment(settings: Settings, databases: Databases, dagster_home: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        **databases.environment(),
+        "CREW_HOME": str(settings.home_path),
+        "DAGSTER_HOME": str(dagster_home),
+        "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own address
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _worker_ready(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return workers.alive(connection) > 0
+
+
+def _daemon_ready(dagster_url: str) -> bool:
+    """Whether the daemon has beaten within the last minute."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from crew_pipeline.storage.database import engine_for
+
+    try:
+        with engine_for(dagster_url).connect() as connection:
+            found = connection.scalar(
+                text(
+                    "SELECT count(*) FROM daemon_heartbeats "
+                    "WHERE timestamp > (now() AT TIME ZONE 'UTC') - interval '60 seconds'"
+                )
+            )
+    except SQLAlchemyError:
+        return False
+    return bool(found)

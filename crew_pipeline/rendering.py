@@ -1,0 +1,130 @@
+"""How the results of commands look on a terminal."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from rich.markup import escape
+
+from crew_pipeline import console
+
+
+def print_import_report(report: dict[str, Any], most: int = 10) -> None:
+    conversations, lines = report["conversations"], report["lines"]
+    kinds = ("read", "new", "changed", "skipped")
+    console.table(
+        f"{report['client']} / {report['crew']}",
+        ["", *(f"{kind}#" for kind in kinds), "rejected#"],
+        [
+            ["conversations", *(f"{conversations[kind]:,}" for kind in kinds), ""],
+            ["lines", *(f"{lines[kind]:,}" for kind in kinds), f"{lines['rejected']:,}"],
+        ],
+    )
+    for rejection in report["rejections"][:most]:
+        console.note(f"line {rejection['line']}: {rejection['reason']}")
+    if len(report["rejections"]) > most:
+        console.note(f"… and {lines['rejected'] - most:,} more; --json lists them")
+    if report["error"]:
+        console.note(report["error"])
+
+
+def print_processed(report: dict[str, Any]) -> None:
+    done = report["processed"]
+    if not done and not report["failed"]:
+        console.say("Nothing to do: every day asked for is ready.")
+        return
+    shown = [*report["failed"], *done][:40]
+    console.table(
+        "",
+        ["day", "client", "status", "conversations#", "lines#", "folded#"],
+        [
+            [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or 0]
+            for one in shown
+        ],
+    )
+    if len(done) + len(report["failed"]) > len(shown):
+        console.say(f"… and {len(done) + len(report['failed']) - len(shown)} more")
+    console.say(
+        f"{len(done)} days processed in {report['seconds']:.1f} s, {report['runs']} Dagster runs, "
+        f"{report['unchanged']} days were ready already."
+    )
+
+
+def print_day(day: date, client: str, answer: dict[str, Any], *, only_folds: bool) -> None:
+    status = answer["metadata"]["processing_status"]
+    if not answer["data"]:
+        console.say(f"No conversations of {client} on {day}.")
+        return
+    for conversation in answer["data"]:
+        shown = [line for line in conversation["display_conversation"] if line["hidden_variations"] or not only_folds]
+        if not shown:
+            continue
+        console.say(
+            f"\n[bold]{escape(conversation['title'] or conversation['session_id'])}[/]  "
+            f"[dim]{escape(conversation['crew'])}, {conversation['line_count']} lines, "
+            f"{conversation['hidden_count']} folded[/]"
+        )
+        for line in shown:
+            mark = "[dim]~[/]" if line.get("represented_by") else " "
+            console.say(
+                f" {mark} {line['spoken_at'][11:16]} [bold]{escape(line['speaker'])}[/]: {escape(line['text'])}"
+            )
+            for hidden in line["hidden_variations"]:
+                console.say(
+                    f"      [dim]└ {hidden['spoken_at'][11:16]} {escape(hidden['speaker'])}: "
+                    f"{escape(hidden['text'])}[/]"
+                )
+                console.say(f"        [green]{escape(hidden['reason'])}[/]")
+    lines = sum(one["line_count"] for one in answer["data"])
+    hidden_count = sum(one["hidden_count"] for one in answer["data"])
+    console.say(
+        f"\n{day}, {client}: {len(answer['data'])} conversations, {lines:,} lines, {hidden_count:,} folded away."
+    )
+    if status != "completed":
+        console.note(f"{day} is {status}: these are the lines as they were said. 'crew process {day}' makes it ready.")
+    elif answer["metadata"]["stale"]:
+        console.note(f"{day} has changed since; 'crew process {day}' brings it up to date.")
+
+
+def print_days(days: list[dict[str, Any]], nothing: str) -> None:
+    if not days:
+        console.say(nothing)
+        return
+    console.table(
+        "",
+        ["day", "client", "status", "conversations#", "lines#", "folded#"],
+        [
+            [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or ""]
+            for one in days
+        ],
+    )
+
+
+def print_overview(found: dict[str, Any]) -> None:
+    console.table(
+        "Days",
+        ["status", "days#", "conversations#"],
+        [[name, one["days"], one["conversations"]] for name, one in found["by_status"].items()],
+    )
+    if found["queue"]:
+        console.say("")
+        console.table(
+            "Next in the queue",
+            ["day", "client", "priority#", "conversations#", "lines#"],
+            [
+                [one["day"], one["client"], one["priority"], one["conversations"], one["lines"]]
+                for one in found["queue"]
+            ],
+        )
+    if found["last_runs"]:
+        console.say("")
+        console.table(
+            "Last runs",
+            ["ended", "day", "client", "outcome", "seconds#"],
+            [
+                [one["ended_at"], one["day"], one["client"], one["outcome"], one["seconds"]]
+                for one in found["last_runs"]
+            ],
+        )
+    console.say(f"\n{found['workers']} warm workers alive.")
