@@ -81,7 +81,7 @@ def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
                     days=[day],
                     client=config.client or None,
                     force=config.force,
-                    token=context.run_id,
+                    token=context.run.run_id,
                 )
             context.add_asset_metadata(
                 {
@@ -123,8 +123,8 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                 with database.engine.connect() as connection:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
-                reporter = progress.Reporter(database.engine, [unit], context.run_id)
-                with isolated(database.engine, unit, context.run_id, context.log):
+                reporter = progress.Reporter(database.engine, [unit], context.run.run_id)
+                with isolated(database.engine, unit, context.run.run_id, context.log):
                     for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
                         reporter.stage("embedding", done / len(missing), f"{done:,} of {len(missing):,} lines embedded")
                         vectors = encoder.encode([texts[key] for key in keys])
@@ -165,10 +165,10 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             loaded = line_embeddings[day]
             vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
             units = _units_in(lines, day)
-            progress.Reporter(database.engine, units, context.run_id).stage("clustering", 0.9, "comparing lines")
+            progress.Reporter(database.engine, units, context.run.run_id).stage("clustering", 0.9, "comparing lines")
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
             for unit in units:
-                with isolated(database.engine, unit, context.run_id, context.log):
+                with isolated(database.engine, unit, context.run.run_id, context.log):
                     own = frames.of_client(lines, unit.client)
                     result = cluster_lines(unit.client, day.isoformat(), own, vectors, engine_config)
                     parts.append(result.members)
@@ -212,8 +212,8 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
             lines = discovered_conversations[day]
             members = semantic_clusters[day]
             rows = []
-            for unit in _claimed(database, context.run_id, day):
-                with isolated(database.engine, unit, context.run_id, context.log):
+            for unit in _claimed(database, context.run.run_id, day):
+                with isolated(database.engine, unit, context.run.run_id, context.log):
                     built = _build_document(database, unit, lines, members, fingerprint)
                     rows.append((unit.client, built))
             hidden = sum(row[1].hidden_count for row in rows)

@@ -35,7 +35,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
         return Definitions(
             assets=build_assets(partitions),
             asset_checks=build_checks(partitions),
-            jobs=[day_job(partitions), discovery_job],
+            jobs=[day_job(), discovery_job],
             schedules=build_schedules(settings),
             sensors=build_sensors(settings),
             resources=resources,

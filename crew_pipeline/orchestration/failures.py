@@ -32,6 +32,19 @@ def sentence(error: BaseException) -> str:
 
 
 @contextmanager
+def permanent_errors_end_at_once() -> Iterator[None]:
+    """Let transient errors through to the retry policy; any other fails the step without retries."""
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:
+        if is_transient(error):
+            raise
+        raise Failure(description=sentence(error), allow_retries=False) from error
+
+
+@contextmanager
 def isolated(engine: Engine, unit: Unit, token: str, log: DagsterLogManager) -> Iterator[None]:
     """Keep what fails for one client's day from taking the others with it.
 

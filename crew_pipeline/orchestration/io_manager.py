@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.engine import distinct_texts
-from crew_pipeline.orchestration.failures import isolated
+from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
@@ -50,7 +50,7 @@ class TableIOManager(ConfigurableIOManager):
         write = _WRITERS[context.asset_key.to_user_string()]
         engine = self.database.engine
         rows = 0
-        with claims.heartbeat(engine, scope.token, scope.ttl_s):
+        with claims.heartbeat(engine, scope.token, scope.ttl_s), permanent_errors_end_at_once():
             for day in obj.days:
                 for frame in obj.chunks(day):
                     rows += len(frame)
@@ -115,9 +115,7 @@ def _starts_midway(run: DagsterRun) -> bool:
     """Whether a run leaves out the asset that claims its days: some assets chosen in the UI, or a re-execution from a
     failed step."""
     steps, assets = run.step_keys_to_execute, run.asset_selection
-    return (steps is not None and FIRST_ASSET not in steps) or (
-        assets is not None and AssetKey(FIRST_ASSET) not in assets
-    )
+    return bool(steps and FIRST_ASSET not in steps) or bool(assets and AssetKey(FIRST_ASSET) not in assets)
 
 
 def _claim_day(connection: Connection, scope: _Scope, day: date) -> None:

@@ -7,7 +7,6 @@ from dagster import (
     AssetSelection,
     Failure,
     OpExecutionContext,
-    PartitionsDefinition,
     define_asset_job,
     in_process_executor,
     job,
@@ -24,12 +23,11 @@ DAY_JOB = "materialize_days"
 DISCOVERY_JOB = "discover_conversations"
 
 
-def day_job(partitions: PartitionsDefinition[str]) -> Any:
+def day_job() -> Any:
     """All four assets of one or more days, in one process: the model is loaded once."""
     return define_asset_job(
         DAY_JOB,
         selection=AssetSelection.groups(GROUP),
-        partitions_def=partitions,
         executor_def=in_process_executor,
         description="A day from its conversations to the document that is served.",
     )

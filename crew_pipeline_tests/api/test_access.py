@@ -1,0 +1,100 @@
+"""Who may read: anybody on this machine while there is no token, only token holders after that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from crew_pipeline.api.access import ExposedError, is_loopback, refuse_exposed
+from crew_pipeline.api.app import create_app
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import tokens
+from crew_pipeline_tests.api.conftest import ENGINE, Ready
+from crew_pipeline_tests.conftest import bring, lines_at
+
+PATH = "/api/days/2025-01-15/conversations"
+
+
+@pytest.fixture
+def token(engine: Engine, make_ready: Ready) -> str:
+    for client in ("acme", "rival"):
+        bring(engine, lines_at("2025-01-15", "a", ("Ann", f"secret of {client}")), client=client)
+        make_ready("2025-01-15", client)
+    with engine.begin() as connection:
+        return tokens.create(connection, "acme")
+
+
+@pytest.fixture
+def guarded(settings: Settings, database_url: str, token: str) -> Iterator[TestClient]:
+    with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0")) as client:  # noqa: S104 - what it is about
+        yield client
+
+
+def with_token(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_token_opens_its_clients_days_and_no_others(guarded: TestClient, token: str) -> None:
+    answer = guarded.get(PATH, headers=with_token(token))
+    assert "secret of acme" in answer.text
+    assert guarded.get(PATH, headers=with_token(token), params={"client": "rival"}).status_code == 403
+    assert guarded.get(PATH, headers=with_token(token), params={"client": "acme"}).status_code == 200
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic abc", "Bearer", ""])
+def test_without_a_valid_token_nothing_is_shown(guarded: TestClient, header: str | None) -> None:
+    answer = guarded.get(PATH, headers={} if header is None else {"Authorization": header}, params={"client": "acme"})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "secret" not in answer.text
+
+
+def test_every_route_under_api_wants_the_token(guarded: TestClient) -> None:
+    for path, operations in guarded.get("/openapi.json").json()["paths"].items():
+        if path.startswith("/api"):
+            for method in operations:
+                answer = guarded.request(method, path.replace("{day}", "2025-01-15"))
+                assert answer.status_code == 401, (method, path)
+
+
+def test_a_revoked_token_opens_nothing(guarded: TestClient, token: str, engine: Engine) -> None:
+    assert guarded.get(PATH, headers=with_token(token)).status_code == 200
+    with engine.begin() as connection:
+        (info,) = tokens.list_all(connection)
+        assert tokens.revoke(connection, info.id)
+        assert not tokens.revoke(connection, info.id)
+    guarded.app.state.doorkeeper._read_at = float("-inf")
+    assert guarded.get(PATH, headers=with_token(token)).status_code == 401
+
+
+def test_tokens_are_stored_hashed(token: str, engine: Engine) -> None:
+    with engine.connect() as connection:
+        (row,) = connection.exec_driver_sql("SELECT * FROM api_tokens")
+        assert token not in " ".join(str(value) for value in row)
+        assert tokens.clients_by_hash(connection) == {tokens.token_hash(token): "acme"}
+
+
+def test_a_server_for_other_machines_needs_a_token(engine: Engine) -> None:
+    refuse_exposed(engine, "127.0.0.1")
+    with pytest.raises(ExposedError, match="crew token create"):
+        refuse_exposed(engine, "0.0.0.0")  # noqa: S104 - what it is about
+    with engine.begin() as connection:
+        tokens.create(connection, "acme")
+    refuse_exposed(engine, "0.0.0.0")  # noqa: S104 - what it is about
+
+
+def test_another_sites_name_for_this_machine_is_refused(settings: Settings, database_url: str) -> None:
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://evil.example") as client:
+        assert client.get(PATH).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("evil.localhost.example", False), ("", False)],
+)  # fmt: skip
+def test_loopback_is_known(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -1,0 +1,280 @@
+"""A day over HTTP: instant when it is ready, honest when it is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from crew_pipeline.dedup.document import Folds
+from crew_pipeline.storage import claims, days
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline_tests.api.conftest import Ready
+from crew_pipeline_tests.conftest import bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+DAY = "2025-01-15"
+PATH = f"/api/days/{DAY}/conversations"
+UNIT = Unit("default", date(2025, 1, 15))
+
+
+@pytest.fixture
+def talk(engine: Engine) -> None:
+    bring(
+        engine, lines_at(DAY, "a", ("Ann", "one two three"), ("Bo", "three two one"), ("Ann", "four")), client="default"
+    )
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_ready_day_is_a_hit_with_what_is_hidden_and_why(
+    api: TestClient, make_ready: Ready, fold_second_under_first: Callable[[str], Folds]
+) -> None:
+    version = make_ready(DAY, folds=fold_second_under_first(DAY))
+    answer = api.get(PATH)
+    assert answer.status_code == 200
+    content = answer.json()
+    assert content["success"] is True
+    metadata = content["metadata"]
+    assert (metadata["processing_status"], metadata["cache_hit"], metadata["stale"]) == ("completed", True, False)
+    assert (metadata["version"], metadata["semantic_enabled"]) == (version, True)
+    (conversation,) = content["data"]
+    assert (conversation["line_count"], conversation["hidden_count"]) == (3, 1)
+    first, last = conversation["display_conversation"]
+    (hidden,) = first["hidden_variations"]
+    assert (hidden["speaker"], hidden["similarity"], hidden["reason"]) == ("Bo", 0.93, "says the same")
+    assert first["represents_cluster"] == "k1"
+    assert first["canonical_confidence"] == 0.91
+    assert last["is_unique"]
+
+
+@pytest.mark.usefixtures("talk")
+def test_the_full_view_keeps_every_line_in_its_place(
+    api: TestClient, make_ready: Ready, fold_second_under_first: Callable[[str], Folds]
+) -> None:
+    make_ready(DAY, folds=fold_second_under_first(DAY))
+    for _ in range(2):
+        (conversation,) = api.get(PATH, params={"view": "full"}).json()["data"]
+        first, second, _ = conversation["display_conversation"]
+        assert second["represented_by"] == first["line_id"]
+        assert first["represented_by"] is None
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_hit_carries_a_strong_etag_and_answers_304(api: TestClient, make_ready: Ready, engine: Engine) -> None:
+    make_ready(DAY)
+    etag = api.get(PATH).headers["etag"]
+    assert etag.startswith('"')
+    for sent in (etag, f'"other", {etag}', "*"):
+        again = api.get(PATH, headers={"If-None-Match": sent})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert api.get(PATH, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert api.get(PATH, params={"view": "full"}).headers["etag"] != etag
+    bring(engine, lines_at(DAY, "b", ("Cy", "new")), client="default")
+    make_ready(DAY)
+    assert api.get(PATH, headers={"If-None-Match": etag}).status_code == 200
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_day_that_grew_is_served_stale_at_once_and_asked_for(
+    api: TestClient, make_ready: Ready, engine: Engine
+) -> None:
+    version = make_ready(DAY)
+    bring(engine, lines_at(DAY, "b", ("Cy", "arrived later")), client="default")
+    metadata = api.get(PATH).json()["metadata"]
+    assert (metadata["stale"], metadata["cache_hit"], metadata["version"]) == (True, True, version)
+    assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "queued"
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_document_of_another_engine_is_stale_and_asked_for(api: TestClient, make_ready: Ready) -> None:
+    make_ready(DAY, fingerprint="another engine")
+    assert api.get(PATH).json()["metadata"]["stale"] is True
+    assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "queued"
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_missing_day_answers_with_the_raw_conversations_after_the_wait(api: TestClient) -> None:
+    started = time.monotonic()
+    answer = api.get(PATH, params={"wait_s": "0.3"})
+    assert 0.3 <= time.monotonic() - started < 5
+    assert answer.status_code == 202
+    content = answer.json()
+    assert content["metadata"]["processing_status"] == "processing"
+    assert [line["text"] for line in content["data"][0]["display_conversation"]] == [
+        "one two three",
+        "three two one",
+        "four",
+    ]
+    assert content["data"][0]["hidden_count"] == 0
+    for name in ("status_url", "events_url"):
+        assert api.get(content["metadata"][name]).status_code == 200
+    assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "queued"
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_missing_day_is_answered_as_soon_as_its_document_is_there(api: TestClient, make_ready: Ready) -> None:
+    threading.Timer(0.5, make_ready, [DAY]).start()
+    started = time.monotonic()
+    answer = api.get(PATH, params={"wait_s": "20"})
+    assert answer.status_code == 200
+    assert answer.json()["metadata"]["cache_hit"] is False
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.usefixtures("talk")
+def test_many_readers_of_a_missing_day_ask_for_it_once_and_all_get_it(
+    api: TestClient, make_ready: Ready, query: Query
+) -> None:
+    answers: list[int] = []
+
+    def read() -> None:
+        answers.append(api.get(PATH, params={"wait_s": "20"}).status_code)
+
+    threads = [threading.Thread(target=read) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("queued",)]
+    make_ready(DAY)
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 30
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient, engine: Engine) -> None:
+    with engine.begin() as connection:
+        claims.acquire(connection, UNIT, "run", 60)
+        days.begin(connection, UNIT)
+        claims.fail(connection, UNIT, "run", "ValueError: it broke")
+    answer = api.get(PATH)
+    assert answer.status_code == 500
+    content = answer.json()
+    assert (content["success"], content["error"]) == (False, "ValueError: it broke")
+    assert len(content["fallback_data"][0]["display_conversation"]) == 3
+    assert content["metadata"]["processing_status"] == "failed"
+    forced = api.get(PATH, params={"force_process": "true", "wait_s": "0"})
+    assert forced.status_code == 202
+
+
+@pytest.mark.usefixtures("talk")
+def test_force_process_asks_again_for_a_ready_day(api: TestClient, make_ready: Ready) -> None:
+    make_ready(DAY)
+    threading.Timer(0.5, make_ready, [DAY]).start()
+    content = api.get(PATH, params={"force_process": "true", "wait_s": "20"}).json()
+    assert (content["metadata"]["cache_hit"], content["metadata"]["stale"]) == (False, False)
+
+
+def test_a_day_without_conversations_is_empty_and_complete(api: TestClient) -> None:
+    content = api.get("/api/days/2025-01-14/conversations").json()
+    assert (content["success"], content["data"]) == (True, [])
+    assert content["metadata"]["processing_status"] == "completed"
+    assert api.get("/api/semantic/status/2025-01-14").json()["semantic_status"] == "empty"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/days/2025-13-01/conversations",
+        "/api/days/1736931600/conversations",
+        "/api/days/2025-1-1/conversations",
+        "/api/days/yesterday/conversations",
+        f"{PATH}?wait_s=31",
+        f"{PATH}?wait_s=-1",
+        f"{PATH}?wait_s=nan",
+        f"{PATH}?view=upside-down",
+        f"{PATH}?client=",
+        f"/api/semantic/events/{DAY}?after=-1",
+        f"/api/semantic/events/{DAY}?after=99999999999999999999",
+        "/api/semantic/queue?limit=101",
+    ],
+)
+def test_wrong_questions_are_answered_with_a_problem_document(api: TestClient, path: str) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    content = answer.json()
+    assert (content["status"], content["title"]) == (422, "Unprocessable Content") or content["status"] == 422
+    assert content["detail"]
+
+
+def test_what_is_not_there_is_a_problem_document_too(api: TestClient) -> None:
+    for method, path, status in (("GET", "/api/nothing", 404), ("POST", PATH, 405)):
+        answer = api.request(method, path)
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_nothing_internal_is_shown_when_something_breaks(api: TestClient, query: Query) -> None:
+    query("ALTER TABLE day_documents RENAME TO gone")
+    answer = api.get(PATH)
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "day_documents" not in answer.text
+    assert "SELECT" not in answer.text
+
+
+@pytest.mark.usefixtures("talk")
+def test_the_queue_and_the_events_can_be_polled(api: TestClient, make_ready: Ready) -> None:
+    assert api.get("/api/semantic/queue").json()["days"] == [
+        {"days_date": DAY, "priority": 2, "conversation_count": 1, "line_count": 3}
+    ]
+    make_ready(DAY)
+    assert api.get("/api/semantic/queue").json()["days"] == []
+    told = api.get(f"/api/semantic/events/{DAY}").json()
+    assert [event["type"] for event in told["events"]] == ["processing_completed"]
+    assert api.get(f"/api/semantic/events/{DAY}", params={"after": told["next"]}).json()["events"] == []
+    assert api.get("/api/days/latest").json() == {"day": DAY}
+
+
+@pytest.mark.usefixtures("talk")
+def test_the_websocket_tells_the_state_then_the_events_then_closes(api: TestClient, make_ready: Ready) -> None:
+    with api.websocket_connect(f"/ws/semantic/{DAY}") as socket:
+        snapshot: dict[str, Any] = socket.receive_json()
+        assert (snapshot["type"], snapshot["semantic_status"]) == ("snapshot", "pending")
+        make_ready(DAY)
+        completed = socket.receive_json()
+        assert (completed["type"], completed["conversations"]) == ("processing_completed", 1)
+        assert completed["seq"] > snapshot["seq"]
+        assert socket.receive()["type"] == "websocket.close"
+    with api.websocket_connect(f"/ws/semantic/{DAY}?after={completed['seq']}") as socket:
+        assert socket.receive_json()["semantic_status"] == "completed"
+        assert socket.receive()["type"] == "websocket.close"
+
+
+def test_health_and_readiness(api: TestClient, query: Query) -> None:
+    assert api.get("/healthz").json() == {"status": "ok"}
+    ready = api.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["dependencies"]["database"] == "ok"
+    assert "none alive" in ready.json()["dependencies"]["worker"]
+    query("UPDATE alembic_version SET version_num = 'older'")
+    assert api.get("/readyz").status_code == 503
+
+
+def test_the_api_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = "import crew_pipeline.api.app, sys; print([n for n in ('torch','faiss','dagster','pandas') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_page_is_served_without_anything_from_elsewhere(api: TestClient) -> None:
+    answer = api.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "http://" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_the_openapi_document_is_3_1_and_names_the_routes(api: TestClient) -> None:
+    content = api.get("/openapi.json").json()
+    assert content["openapi"].startswith("3.1")
+    assert "/api/days/{day}/conversations" in content["paths"]

@@ -1,0 +1,171 @@
+"""Real parts for the tests: an embedded Postgres for the session, a fresh migrated database per test, Dagster on Postgres."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance
+from sqlalchemy import Engine, create_engine, text
+
+from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
+from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.storage.crews import ensure_crew
+from crew_pipeline.storage.database import application_url, dagster_url, engine_for, ensure_database
+from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
+from crew_pipeline.storage.ingest import IngestReport, SourceLine, ingest
+from crew_pipeline.storage.migrate import migrate
+
+NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    """Settings of whoever runs the tests must not change what they find."""
+    for name in list(os.environ):
+        if name.startswith(("CREW_", "DAGSTER_")):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory for the session."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[EmbeddedPostgres]:
+    """The embedded Postgres, with a migrated template database."""
+    with embedded_postgres(home) as running:
+        ensure_database(running.url("postgres"), "template_crew")
+        engine = create_engine(application_url(running.url("template_crew")))
+        migrate(engine)
+        engine.dispose()
+        yield running
+
+
+@pytest.fixture
+def database_url(server: EmbeddedPostgres) -> Iterator[str]:
+    """The address of a fresh, migrated database."""
+    name = f"test_{next(_numbers)}"
+    admin = create_engine(application_url(server.url("postgres")), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_crew"))
+    url = server.url(name)
+    yield url
+    engine_for(url).dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    """The pooled engine of a fresh database."""
+    return engine_for(database_url)
+
+
+@pytest.fixture
+def settings(home: Path, database_url: str) -> Settings:
+    """Settings over a fresh database."""
+    return load_settings(home=home, database_url=database_url)
+
+
+@pytest.fixture(scope="session")
+def instance(server: EmbeddedPostgres, home: Path) -> Iterator[DagsterInstance]:
+    """A Dagster instance on Postgres with the shipped configuration."""
+    ensure_database(server.url("postgres"), "dagster_tests")
+    os.environ["DAGSTER_POSTGRES_URL"] = dagster_url(server.url("dagster_tests"))
+    folder = home / "dagster"
+    folder.mkdir()
+    shutil.copyfile(configuration_file(), folder / "dagster.yaml")
+    with dagster_instance(folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def external_url() -> Iterator[str]:
+    """The address of a Postgres that is not the embedded one: the system's own, over TCP with a password."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL binaries of the system under /usr/lib/postgresql")
+    binaries = found[-1].parent
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="crew-external-"))
+    secret = folder / "password"
+    secret.write_text("correct-horse")
+    if user:
+        shutil.chown(folder, user)
+        shutil.chown(secret, user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(*command: str | Path) -> None:
+        subprocess.run([str(part) for part in command], check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+
+    data = folder / "data"
+    run(binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8")
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
+    run(binaries / "pg_ctl", "-w", "-D", data, "-o", options, "-l", folder / "log", "start")
+    try:
+        yield f"postgresql://postgres:correct-horse@127.0.0.1:{port}/postgres"
+    finally:
+        run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def lines_at(
+    day: str, session: str, *said: tuple[str, str], first: int = 0, hour: int = 9, minute: int = 0
+) -> list[SourceLine]:
+    """Lines of one session, a minute apart: ``(speaker, text)`` each."""
+    start = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC) + timedelta(hours=hour, minutes=minute)
+    return [
+        SourceLine(session, first + number, start + timedelta(minutes=first + number), speaker, words, number + 1)
+        for number, (speaker, words) in enumerate(said)
+    ]
+
+
+def bring(
+    engine: Engine,
+    lines: list[SourceLine],
+    *,
+    client: str = "acme",
+    crew: str = "desk",
+    zone: str = "UTC",
+    today: date = NOW.date(),
+) -> IngestReport:
+    """Ingest lines in a transaction of their own."""
+    with engine.begin() as connection:
+        return ingest(
+            connection,
+            client=client,
+            crew=crew,
+            crew_id=ensure_crew(connection, client, crew),
+            lines=lines,
+            zone=zone,
+            today=today,
+        )
+
+
+@pytest.fixture
+def query(engine: Engine) -> Callable[..., list[tuple[object, ...]]]:
+    """Run a SQL text and return its rows as tuples."""
+
+    def run(statement: str, **values: object) -> list[tuple[object, ...]]:
+        with engine.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    return run

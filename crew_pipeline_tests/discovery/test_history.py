@@ -1,0 +1,144 @@
+"""History tables of real databases are read, and what fails of one crew does not stop the others."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from crew_pipeline.discovery.discover import discover
+from crew_pipeline.discovery.messages import speaker_and_text
+from crew_pipeline.discovery.records import RejectedLineError
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.crews import CrewError, set_history
+from crew_pipeline_tests.conftest import NOW
+
+Query = Callable[..., list[tuple[object, ...]]]
+
+
+def fill_sqlite(path: Path, rows: list[tuple[str, object, str]]) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS histories (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT, created_at TEXT)"
+        )
+        connection.executemany(
+            "INSERT INTO histories (session_id, message, created_at) VALUES (?, ?, ?)",
+            [(session, json.dumps(message), moment) for session, message, moment in rows],
+        )
+
+
+def add_crew(engine: Engine, code: str, source_env: str | None, table: str = "histories") -> None:
+    with engine.begin() as connection:
+        set_history(connection, "acme", code, source_env, table)
+
+
+def test_a_sqlite_history_is_read_and_reading_it_again_changes_nothing(
+    tmp_path: Path, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source.db"
+    fill_sqlite(source, [("a", {"role": "user", "content": "hello"}, "2025-01-15 09:00:00"),
+                         ("b", {"type": "ai", "data": {"content": "hi there"}}, "2025-01-15 09:01:00"),
+                         ("a", {"role": "ai", "content": [{"type": "text", "text": "part one"}, "part two"]}, "2025-01-15 09:02:00")])  # fmt: skip
+    monkeypatch.setenv("SOURCE_OF_AGENTS", f"sqlite:///{source}")
+    add_crew(engine, "agents", "SOURCE_OF_AGENTS")
+    (report,) = discover(engine, settings, NOW)
+    assert report.error is None
+    assert (report.ingested.conversations_new, report.ingested.lines_new) == (2, 3)
+    assert query("SELECT speaker, text FROM lines ORDER BY spoken_at") == [
+        ("user", "hello"),
+        ("ai", "hi there"),
+        ("ai", "part one\npart two"),
+    ]
+    (again,) = discover(engine, settings, NOW)
+    assert (again.ingested.conversations_new, again.ingested.conversations_changed) == (0, 0)
+    fill_sqlite(source, [("b", {"role": "user", "content": "one more"}, "2025-01-15 09:03:00")])
+    (grown,) = discover(engine, settings, NOW)
+    assert (grown.ingested.conversations_changed, grown.ingested.lines_new) == (1, 1)
+
+
+def test_a_postgres_history_with_jsonb_is_read_from_the_own_database(
+    engine: Engine, settings: Settings, query: Query
+) -> None:
+    query(
+        "CREATE TABLE agent_histories (id bigserial PRIMARY KEY, session_id uuid, message jsonb, created_at timestamptz)"
+    )
+    query(
+        "INSERT INTO agent_histories (session_id, message, created_at) VALUES (gen_random_uuid(), :message, :moment)",
+        message=json.dumps({"speaker": "Ann", "text": "hello"}),
+        moment=NOW,
+    )
+    add_crew(engine, "agents", None, "agent_histories")
+    (report,) = discover(engine, settings, NOW)
+    assert report.ingested.lines_new == 1
+    assert query("SELECT speaker, text, spoken_at FROM lines") == [("Ann", "hello", NOW)]
+
+
+def test_a_row_that_cannot_be_used_is_counted_by_its_id(
+    tmp_path: Path, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source.db"
+    fill_sqlite(source, [("a", {"role": "user"}, "2025-01-15 09:00:00"),
+                         ("a", {"role": "user", "content": "fine"}, "2025-01-15 09:01:00"),
+                         ("a", ["no"], "2025-01-15 09:01:00"),
+                         ("a", {"role": "user", "content": "when?"}, "some day")])  # fmt: skip
+    monkeypatch.setenv("SOURCE_OF_AGENTS", f"sqlite:///{source}")
+    add_crew(engine, "agents", "SOURCE_OF_AGENTS")
+    (report,) = discover(engine, settings, NOW)
+    assert report.ingested.lines_new == 1
+    assert [number for number, _ in report.rejections] == [1, 3, 4]
+    assert "no text" in report.rejections[0][1]
+
+
+def test_a_crew_that_fails_is_recorded_and_the_others_go_on(
+    tmp_path: Path, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source.db"
+    fill_sqlite(source, [("a", {"role": "user", "content": "hello"}, "2025-01-15 09:00:00")])
+    monkeypatch.setenv("SOURCE_GOOD", f"sqlite:///{source}")
+    monkeypatch.setenv("SOURCE_SECRET", "postgresql://user:hunter2@127.0.0.1:1/none")
+    monkeypatch.setenv("SOURCE_WRONG", "not an address")
+    add_crew(engine, "a-missing-table", "SOURCE_GOOD", "nothing_here")
+    add_crew(engine, "b-unset", "SOURCE_UNSET")
+    add_crew(engine, "c-unreachable", "SOURCE_SECRET")
+    add_crew(engine, "d-wrong", "SOURCE_WRONG")
+    add_crew(engine, "e-good", "SOURCE_GOOD")
+    reports = {report.crew: report for report in discover(engine, settings, NOW)}
+    assert reports["e-good"].error is None
+    assert reports["e-good"].ingested.lines_new == 1
+    assert "nothing_here" in str(reports["a-missing-table"].error)
+    assert "SOURCE_UNSET is not set" in str(reports["b-unset"].error)
+    assert "SOURCE_WRONG" in str(reports["d-wrong"].error)
+    assert not any("hunter2" in str(report.error) for report in reports.values())
+    discover(engine, settings, NOW)
+    states = dict(query("SELECT code, consecutive_failures FROM crew_discovery_state JOIN crews ON id = crew_id"))
+    assert states == {"a-missing-table": 2, "b-unset": 2, "c-unreachable": 2, "d-wrong": 2, "e-good": 0}
+
+
+def test_a_table_name_that_is_more_than_a_name_is_refused(engine: Engine) -> None:
+    with engine.begin() as connection, pytest.raises(CrewError, match="not a table name"):
+        set_history(connection, "acme", "x", None, 'lines"; DROP TABLE lines; --')
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM lines")) == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"speaker": "Ann", "text": "hi"}, ("Ann", "hi")),
+        ({"type": "human", "content": "hi"}, ("human", "hi")),
+        ('{"role": "ai", "content": "hi"}', ("ai", "hi")),
+        ({"type": "ai", "data": {"content": "hi", "name": "Bot"}}, ("Bot", "hi")),
+    ],
+)
+def test_messages_of_many_shapes_are_understood(message: object, expected: tuple[str, str]) -> None:
+    assert speaker_and_text(message) == expected
+
+
+@pytest.mark.parametrize("message", [None, 3, [], "{", {"role": "ai"}, {"content": "x"}, {"role": "ai", "content": 3}])
+def test_messages_without_speaker_or_text_are_refused(message: object) -> None:
+    with pytest.raises(RejectedLineError):
+        speaker_and_text(message)

@@ -1,0 +1,139 @@
+"""Schedules and sensors, evaluated on a real instance over a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import pytest
+import time_machine
+from dagster import DagsterInstance, DagsterRunStatus
+from sqlalchemy import Engine
+
+from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.schedules import build_schedules
+from crew_pipeline.orchestration.sensors import build_sensors
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import claims, days
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline_tests.conftest import NOW, bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def definitions(settings: Settings, database_url: str) -> dg.Definitions:
+    return build_defs(settings, {"database": Database(url=database_url)})
+
+
+@pytest.fixture
+def fresh_instance() -> Iterator[DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def sweep(definitions: dg.Definitions, instance: DagsterInstance) -> dg.ScheduleEvaluationContext:
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=datetime(2025, 1, 20, 12, tzinfo=UTC),
+        resources={"database": definitions.resources["database"]},
+    )
+    return definitions.resolve_schedule_def("sweep").evaluate_tick(context)
+
+
+def test_a_sweep_requests_what_waits_and_nothing_when_all_is_ready(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance
+) -> None:
+    assert sweep(definitions, fresh_instance).run_requests == []
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-20", "b", ("Bo", "two")))
+    requests = sweep(definitions, fresh_instance).run_requests
+    assert [request.tags["dagster/partition"] for request in requests] == ["2025-01-20", "2025-01-15"]
+
+
+def test_a_sweep_skips_its_tick_while_an_earlier_one_is_at_work(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    job = definitions.resolve_job_def("materialize_days")
+    fresh_instance.create_run_for_job(job, status=DagsterRunStatus.STARTED, tags={"crew/trigger": "sweep"})
+    result = sweep(definitions, fresh_instance)
+    assert result.run_requests == []
+    assert "earlier sweep is still at work" in result.skip_message
+
+
+def test_failed_days_are_not_swept_again(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    query("UPDATE data_items SET semantic_status = 'failed'")
+    assert sweep(definitions, fresh_instance).run_requests == []
+
+
+def test_the_sensor_makes_recent_days_ready_once_they_are_quiet(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-20", "a", ("Ann", "one")) + lines_at("2025-01-02", "b", ("Bo", "old")))
+    query("UPDATE data_items SET updated_at = :then", then=NOW)
+
+    def tick(moment: datetime) -> list[str]:
+        with time_machine.travel(moment, tick=False):
+            database = {"database": definitions.resources["database"]}
+            with dg.build_sensor_context(instance=fresh_instance, resources=database) as context:
+                found = definitions.resolve_sensor_def("recent_days").evaluate_tick(context).run_requests
+        return [request.tags["dagster/partition"] for request in found or []]
+
+    assert tick(datetime(2025, 1, 20, 12, 0, 30, tzinfo=UTC)) == []
+    assert tick(datetime(2025, 1, 20, 12, 2, tzinfo=UTC)) == ["2025-01-20"]
+
+
+def test_a_run_that_failed_gives_back_what_it_held(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    job = definitions.resolve_job_def("materialize_days")
+    run = fresh_instance.create_run_for_job(job)
+    unit = Unit("acme", date(2025, 1, 15))
+    with engine.begin() as connection:
+        claims.acquire(connection, unit, run.run_id, 60)
+        days.begin(connection, unit)
+    fresh_instance.report_run_failed(run)
+    event = fresh_instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
+    context = dg.build_run_status_sensor_context(
+        sensor_name="give_back_after_failure",
+        dagster_event=event.event_log_entry.dagster_event,
+        dagster_instance=fresh_instance,
+        dagster_run=run,
+        resources={"database": definitions.resources["database"]},
+    )
+    definitions.resolve_sensor_def("give_back_after_failure")(context)
+    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
+    assert query("SELECT outcome FROM day_claims") == [("released",)]
+
+
+@pytest.mark.parametrize(("enabled", "status"), [(True, "RUNNING"), (False, "STOPPED")])
+def test_background_jobs_can_be_switched_off(settings: Settings, enabled: bool, status: str) -> None:
+    chosen = settings.model_copy(update={"enable_background_jobs": enabled})
+    assert {one.default_status.value for one in build_schedules(chosen)} == {status}
+    recent, *give_back = build_sensors(chosen)
+    assert recent.default_status.value == status
+    assert {one.default_status.value for one in give_back} == {"RUNNING"}
+
+
+def test_the_discovery_job_reads_history_tables_and_names_those_that_fail(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    from crew_pipeline.storage.crews import set_history
+
+    query("CREATE TABLE told (id bigserial PRIMARY KEY, session_id text, message jsonb, created_at timestamptz)")
+    query("""INSERT INTO told (session_id, message, created_at)
+             VALUES ('a', '{"speaker": "Ann", "text": "hello"}', '2025-01-15T09:00:00Z')""")
+    with engine.begin() as connection:
+        set_history(connection, "acme", "good", None, "told")
+        set_history(connection, "acme", "missing", None, "not_there")
+    job = definitions.resolve_job_def("discover_conversations")
+    result = job.execute_in_process(instance=fresh_instance, raise_on_error=False)
+    assert not result.success
+    assert "not_there" in result.failure_data_for_node("read_history_tables").user_failure_data.description
+    assert query("SELECT text FROM lines") == [("hello",)]

@@ -1,0 +1,106 @@
+"""What Dagster loads: quickly, without the heavy libraries, and exactly what the design names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster import DagsterInstance
+
+from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.instance import configuration_file
+from crew_pipeline.orchestration.partitions import day_partitions
+from crew_pipeline.orchestration.resources import DATABASE_VARIABLE, build_resources
+from crew_pipeline.settings import load_settings
+
+TOP = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "faiss", "transformers", "sentence_transformers")
+
+
+def test_loading_the_definitions_imports_nothing_heavy_and_opens_nothing() -> None:
+    code = f"""
+import sys, socket
+socket.socket.connect = lambda *a: (_ for _ in ()).throw(AssertionError("connected while loading"))
+import crew_pipeline.definitions
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TOP)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None:
+    definitions = build_defs(load_settings())
+    graph = definitions.resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
+        "discovered_conversations",
+        "line_embeddings",
+        "semantic_clusters",
+        "day_document",
+    }
+    assert {job.name for job in definitions.jobs or ()} == {"materialize_days", "discover_conversations"}
+    assert {one.name for one in definitions.schedules or ()} == {"sweep", "discovery"}
+    assert {one.name for one in definitions.sensors or ()} == {
+        "recent_days",
+        "give_back_after_failure",
+        "give_back_after_canceled",
+    }
+    blocking = {key.name for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert blocking == {"hidden_lines_are_explained", "clusters_keep_to_one_client"}
+
+
+def test_every_asset_covers_several_days_in_a_run_and_retries_with_backoff() -> None:
+    for asset in build_defs(load_settings()).resolve_asset_graph().assets_defs:
+        if not asset.keys:
+            continue
+        assert asset.backfill_policy.max_partitions_per_run == 31
+        assert asset.op.retry_policy.backoff == dg.Backoff.EXPONENTIAL
+        assert asset.op.pool == "crew_days"
+
+
+def test_today_has_a_partition_in_the_configured_zone() -> None:
+    partitions = day_partitions(load_settings(timezone="Asia/Tokyo", first_day=date(2025, 1, 1)))
+    with dg.partition_loading_context(effective_dt=datetime(2025, 1, 15, 15, 30, tzinfo=UTC)):
+        keys = partitions.get_partition_keys()
+    assert (keys[0], keys[-1]) == ("2025-01-01", "2025-01-16")
+
+
+def test_the_address_of_the_database_is_given_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://user:hunter2@db/crew")
+    resource = build_resources(load_settings())["database"]
+    assert "hunter2" not in repr(resource)
+
+
+def test_the_shipped_configuration_is_one_that_dagster_takes(instance: DagsterInstance) -> None:
+    assert instance.run_monitoring_enabled
+    assert instance.run_retries_enabled
+    assert (
+        not instance.run_retries_retry_on_asset_or_op_failure
+        if hasattr(instance, "run_retries_retry_on_asset_or_op_failure")
+        else True
+    )
+    assert not instance.telemetry_enabled
+    content = yaml.safe_load(configuration_file().read_text())
+    assert content["run_retries"]["retry_on_asset_or_op_failure"] is False
+    assert content["storage"]["postgres"]["postgres_url"] == {"env": "DAGSTER_POSTGRES_URL"}
+    assert content["concurrency"]["pools"]["granularity"] == "run"
+
+
+def test_the_workspace_names_the_definitions() -> None:
+    content = yaml.safe_load((TOP / "workspace.yaml").read_text())
+    assert content["load_from"][0]["python_module"]["module_name"] == "crew_pipeline.definitions"
+
+
+def test_imports_run_downwards_only() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=TOP,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

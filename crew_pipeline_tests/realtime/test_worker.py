@@ -1,0 +1,148 @@
+"""The warm worker makes the days that readers ask for, most urgent first, and gives up on one after its tries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import pytest
+from dagster import DagsterInstance
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from crew_pipeline.api.app import create_app
+from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.runs import DayRunner
+from crew_pipeline.realtime.worker import RECYCLED, Worker
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import claims, days
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.database import libpq_url
+from crew_pipeline_tests.conftest import bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+DAY = date(2025, 1, 15)
+UNIT = Unit("default", DAY)
+
+
+@pytest.fixture
+def make_worker(
+    settings: Settings, database_url: str, engine: Engine, instance: DagsterInstance
+) -> Callable[..., Worker]:
+    def make(**changes: object) -> Worker:
+        chosen = settings.model_copy(update=changes)
+        runner = DayRunner(build_defs(chosen, {"database": Database(url=database_url)}), instance)
+        return Worker(chosen, engine, runner, fingerprint_of(chosen), libpq_url(database_url))
+
+    return make
+
+
+@pytest.fixture
+def serving(make_worker: Callable[..., Worker]) -> Iterator[Worker]:
+    worker = make_worker(poll_s=30)
+    thread = threading.Thread(target=worker.serve)
+    thread.start()
+    yield worker
+    worker.stop()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def ask(engine: Engine, unit: Unit = UNIT, *, force: bool = False) -> None:
+    with engine.begin() as connection:
+        assert days.request(connection, unit, force=force)
+
+
+def test_only_days_that_were_asked_for_are_made(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    bring(engine, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
+    worker = make_worker()
+    assert not worker.work_once()
+    ask(engine)
+    assert worker.work_once()
+    assert query("SELECT day FROM day_documents") == [(DAY,)]
+    assert not worker.work_once()
+
+
+def test_a_run_is_a_dagster_run_with_its_trigger_and_client(
+    engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    make_worker().work_once()
+    ((token,),) = query("SELECT token FROM day_documents")
+    run = instance.get_run_by_id(token)
+    assert run.is_success
+    assert run.tags["crew/trigger"] == "on-demand"
+    assert run.tags["crew/client"] == "default"
+    assert run.tags["dagster/partition"] == "2025-01-15"
+
+
+def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    query("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
+    query("CREATE TRIGGER refuse BEFORE INSERT ON line_embeddings FOR EACH ROW EXECUTE FUNCTION refuse()")
+    ask(engine)
+    worker = make_worker(on_demand_retries=2)
+    for _ in range(3):
+        assert worker.work_once()
+    assert not worker.work_once()
+    ((status, error),) = query("SELECT semantic_status, semantic_error FROM data_items")
+    assert status == "failed"
+    assert "no room" in str(error)
+    assert query("SELECT count(*) FROM day_claims WHERE outcome = 'failed'") == [(3,)]
+    query("DROP TRIGGER refuse ON line_embeddings")
+    ask(engine, force=True)
+    worker.work_once()
+    assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]
+
+
+def test_a_day_whose_worker_died_is_taken_over(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    with engine.begin() as connection:
+        claims.acquire(connection, UNIT, "dead", 60)
+        days.begin(connection, UNIT)
+    worker = make_worker()
+    assert not worker.work_once()
+    query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
+    assert worker.work_once()
+    assert query("SELECT outcome FROM day_claims WHERE token = 'dead'") == [("overtaken",)]
+    assert query("SELECT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
+    engine: Engine, settings: Settings, database_url: str, serving: Worker
+) -> None:
+    bring(
+        engine,
+        lines_at("2025-01-15", "a", ("Ann", "the export times out"), ("Bo", "ok"), ("Cy", "The export times out")),
+        client="default",
+    )
+    with TestClient(create_app(settings, database_url, fingerprint_of(settings))) as api:
+        answer = api.get("/api/days/2025-01-15/conversations", params={"wait_s": 30})
+        assert answer.status_code == 200
+        content = answer.json()
+        assert content["data"][0]["hidden_count"] == 1
+        assert content["metadata"]["cache_hit"] is False
+        again = api.get("/api/days/2025-01-15/conversations").json()
+        assert again["metadata"]["cache_hit"] is True
+        assert again["data"] == content["data"]
+        deadline = time.monotonic() + 10
+        while api.get("/readyz").json()["dependencies"]["worker"] != "ok" and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert api.get("/readyz").json()["dependencies"]["worker"] == "ok"
+
+
+def test_a_worker_that_has_grown_too_large_asks_to_be_started_anew(make_worker: Callable[..., Worker]) -> None:
+    assert make_worker(memory_limit_mb=1).serve() == RECYCLED

@@ -1,0 +1,201 @@
+"""One claimant at a time; a claim that dies is taken over; whoever was overtaken cannot write."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+from sqlalchemy import Engine
+
+from crew_pipeline.dedup.document import Document, build
+from crew_pipeline.storage import claims, days, documents
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.events import events_after
+from crew_pipeline_tests.conftest import bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+DAY = date(2025, 1, 15)
+UNIT = Unit("acme", DAY)
+
+
+def acquire(engine: Engine, token: str, ttl: int = 60) -> bool:
+    with engine.begin() as connection:
+        return claims.acquire(connection, UNIT, token, ttl)
+
+
+def expire(query: Query, token: str) -> None:
+    query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE token = :token", token=token)
+
+
+def document_of(engine: Engine) -> Document:
+    with engine.connect() as connection:
+        return build("acme", days.conversations_of(connection, UNIT), days.lines_of(connection, UNIT), {}, "engine")
+
+
+def publish(engine: Engine, token: str, document: Document) -> None:
+    with engine.begin() as connection:
+        documents.publish(connection, UNIT, document, "engine", token)
+
+
+def begin(engine: Engine) -> None:
+    with engine.begin() as connection:
+        days.begin(connection, UNIT)
+
+
+def test_a_day_has_one_claimant(engine: Engine) -> None:
+    assert acquire(engine, "one")
+    assert acquire(engine, "one")
+    assert not acquire(engine, "two")
+    with engine.begin() as connection:
+        claims.finish(connection, UNIT, "one", "completed")
+    assert acquire(engine, "two")
+
+
+def test_of_many_that_claim_at_once_one_wins(engine: Engine) -> None:
+    won: list[str] = []
+
+    def run(token: str) -> None:
+        if acquire(engine, token):
+            won.append(token)
+
+    threads = [threading.Thread(target=run, args=(f"token {number}",)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+
+
+def test_an_expired_claim_is_taken_over_and_its_token_never_claims_that_day_again(engine: Engine, query: Query) -> None:
+    acquire(engine, "slow")
+    expire(query, "slow")
+    assert acquire(engine, "quick")
+    assert not acquire(engine, "slow")
+    with engine.begin() as connection:
+        claims.finish(connection, UNIT, "quick", "completed")
+    assert not acquire(engine, "slow")
+    assert query("SELECT token, outcome FROM day_claims ORDER BY token") == [
+        ("quick", "completed"),
+        ("slow", "overtaken"),
+    ]
+
+
+def test_an_expired_claim_that_nobody_took_is_prolonged_by_its_holder(engine: Engine, query: Query) -> None:
+    acquire(engine, "slow")
+    expire(query, "slow")
+    assert acquire(engine, "slow")
+    assert not acquire(engine, "other")
+
+
+def test_an_overtaken_run_cannot_write_over_what_came_after_it(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "first of all")))
+    acquire(engine, "slow")
+    begin(engine)
+    old = document_of(engine)
+    expire(query, "slow")
+    acquire(engine, "quick")
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "first of all"), ("Bo", "second of all")))
+    begin(engine)
+    publish(engine, "quick", document_of(engine))
+    with pytest.raises(documents.OvertakenError):
+        publish(engine, "slow", old)
+    with engine.connect() as connection:
+        stored = documents.current(connection, UNIT, "engine")
+    assert stored is not None
+    assert b"second of all" in stored.body
+    assert not stored.stale
+
+
+def test_only_rows_that_were_read_are_completed(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-15", "b", ("Bo", "two")))
+    acquire(engine, "run")
+    begin(engine)
+    made = document_of(engine)
+    bring(engine, lines_at("2025-01-15", "b", ("Bo", "two"), ("Bo", "grew meanwhile")))
+    bring(engine, lines_at("2025-01-15", "c", ("Cy", "arrived meanwhile")))
+    publish(engine, "run", made)
+    assert query("SELECT session_id, semantic_status FROM data_items ORDER BY 1") == [
+        ("a", "completed"),
+        ("b", "pending"),
+        ("c", "pending"),
+    ]
+    with engine.connect() as connection:
+        stored = documents.current(connection, UNIT, "engine")
+    assert stored is not None
+    assert stored.stale
+
+
+def test_a_conversation_that_left_the_day_meanwhile_leaves_it_out_of_date(engine: Engine) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "stays")))
+    bring(engine, lines_at("2025-01-15", "b", ("Bo", "moves"), first=3))
+    acquire(engine, "run")
+    begin(engine)
+    made = document_of(engine)
+    bring(engine, lines_at("2025-01-14", "b", ("Bo", "began earlier")))
+    publish(engine, "run", made)
+    with engine.connect() as connection:
+        stored = documents.current(connection, UNIT, "engine")
+        waiting = {work.day for work in days.work(connection, "engine")}
+    assert stored is not None
+    assert stored.outdated
+    assert waiting == {date(2025, 1, 14), DAY}
+
+
+def test_the_same_content_keeps_its_version_and_another_engine_is_out_of_date(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    for token in ("one", "two"):
+        acquire(engine, token)
+        begin(engine)
+        publish(engine, token, document_of(engine))
+    assert query("SELECT count(*) FROM day_documents") == [(1,)]
+    with engine.connect() as connection:
+        assert documents.current(connection, UNIT, "another engine").outdated
+        assert [work.day for work in days.work(connection, "another engine")] == [DAY]
+        assert days.work(connection, "engine") == []
+
+
+def test_a_failure_is_recorded_told_and_closes_the_claim(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    acquire(engine, "run")
+    begin(engine)
+    with engine.begin() as connection:
+        claims.fail(connection, UNIT, "run", "it broke")
+    assert query("SELECT semantic_status, semantic_error FROM data_items") == [("failed", "it broke")]
+    with engine.connect() as connection:
+        assert [event.type for event in events_after(connection, "acme", DAY, 0)] == ["processing_failed"]
+        assert claims.held(connection, "run") == []
+    assert acquire(engine, "next")
+
+
+def test_what_is_given_back_waits_again(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    acquire(engine, "run")
+    begin(engine)
+    with engine.begin() as connection:
+        assert claims.give_back(connection, "run") == [UNIT]
+    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
+    assert acquire(engine, "next")
+
+
+def test_a_heartbeat_keeps_a_claim_for_as_long_as_its_process_lives(engine: Engine) -> None:
+    acquire(engine, "run", ttl=1)
+    with claims.heartbeat(engine, "run", 1):
+        time.sleep(2)
+        assert not acquire(engine, "other", ttl=1)
+    time.sleep(1.5)
+    assert acquire(engine, "other")
+
+
+def test_days_that_a_live_claim_holds_are_not_in_the_queue(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    acquire(engine, "run")
+    begin(engine)
+    with engine.connect() as connection:
+        assert days.work(connection, "engine") == []
+        assert [work.day for work in days.work(connection, "engine", token="run")] == [DAY]
+    expire(query, "run")
+    with engine.connect() as connection:
+        assert [work.day for work in days.work(connection, "engine", urgent=True)] == [DAY]

@@ -1,0 +1,234 @@
+"""The command line as a user runs it: real processes, their output, their exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from crew_pipeline_tests.conftest import SHARED
+
+TOP = Path(__file__).resolve().parents[1]
+
+
+def crew(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "crew_pipeline.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CREW_HOME": str(home), **environment},
+        timeout=240,
+        check=False,
+    )
+
+
+def told(home: Path, *arguments: str) -> dict:
+    """The JSON that a command prints, which must be all that it prints on standard output."""
+    done = crew(home, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def sample(home: Path) -> Path:
+    subprocess.run([sys.executable, TOP / "examples" / "make_sample.py", home / "sample"], check=True)
+    return home / "sample"
+
+
+def test_a_day_from_import_to_reading(home: Path, sample: Path) -> None:
+    first = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
+    assert first["conversations"] == {"read": 6, "new": 6, "changed": 0, "skipped": 0}
+    again = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
+    assert again["lines"] == {"read": 32, "new": 0, "changed": 0, "skipped": 32, "rejected": 0}
+
+    before = told(home, "day", "2025-01-13")
+    assert before["metadata"]["processing_status"] == "pending"
+    assert sum(one["hidden_count"] for one in before["data"]) == 0
+
+    done = told(home, "process", "--from", "2025-01-13", "--to", "2025-01-15")
+    assert [one["day"] for one in done["processed"]] == ["2025-01-13", "2025-01-14", "2025-01-15"]
+    assert {one["status"] for one in done["processed"]} == {"completed"}
+    unchanged = told(home, "process", "2025-01-13")
+    assert (unchanged["processed"], unchanged["unchanged"], unchanged["runs"]) == ([], 1, 0)
+
+    after = told(home, "day", "2025-01-13")
+    assert after["metadata"]["processing_status"] == "completed"
+    assert sum(one["hidden_count"] for one in after["data"]) > 0
+    reasons = [
+        variation["reason"]
+        for conversation in after["data"]
+        for line in conversation["display_conversation"]
+        for variation in line["hidden_variations"]
+    ]
+    assert "same words" in reasons
+    full = told(home, "day", "2025-01-13", "--full")
+    assert [len(one["display_conversation"]) for one in full["data"]] == [one["line_count"] for one in full["data"]]
+
+    status = told(home, "status")
+    assert status["by_status"]["completed"]["days"] == 3
+    assert status["by_status"]["pending"]["days"] == 1
+    assert status["queue"][0]["day"] == "2025-01-16"
+    assert told(home, "status", "latest")["days"][0]["status"] == "pending"
+
+    shown = crew(home, "day", "2025-01-13")
+    assert "same words" in shown.stdout
+    assert "folded away" in shown.stdout
+
+
+def test_a_history_table_is_discovered(home: Path, sample: Path) -> None:
+    source = {"DEMO_HISTORIES": f"sqlite:///{sample / 'agents.sqlite'}"}
+    added = crew(home, "crews", "add", "agents", "--table", "agent_histories", "--source-env", "DEMO_HISTORIES")
+    assert added.returncode == 0, added.stderr
+    done = crew(home, "discover", "--json", **source)
+    (report,) = json.loads(done.stdout)["crews"]
+    assert (report["conversations"]["new"], report["lines"]["new"], report["error"]) == (5, 23, None)
+    failed = crew(home, "discover")
+    assert failed.returncode == 1
+    assert "DEMO_HISTORIES is not set" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_rejected_lines_are_reported_with_their_numbers(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.jsonl"
+    good = {"session_id": "m", "line": 0, "created_at": "2025-01-15T09:00:00Z", "speaker": "A", "text": "fine"}
+    path.write_text(json.dumps(good) + "\nnot json\n" + json.dumps({**good, "line": 1, "text": "a\0b"}) + "\n")
+    report = told(home, "import", str(path), "--client", "mixed")
+    assert (report["lines"]["new"], report["lines"]["rejected"]) == (1, 2)
+    assert [one["line"] for one in report["rejections"]] == [2, 3]
+    plain = crew(home, "import", str(path), "--client", "mixed")
+    assert plain.returncode == 0
+    assert "line 3: text holds a NUL character" in plain.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["import", "nothing.jsonl"], 1, "There is no file nothing.jsonl"),
+        (["import"], 2, "Missing argument"),
+        (["day", "someday"], 2, "is no day"),
+        (["process"], 2, "give a DAY"),
+        (["process", "2025-01-15", "--pending"], 2, "give a DAY"),
+        (["process", "--from", "2025-01-16", "--to", "2025-01-15"], 2, "is after"),
+        (["evaluate", "nothing.jsonl"], 1, "cannot be read"),
+        (["crews", "add", "x", "--table", "a; drop"], 1, "not a table name"),
+        (["token", "revoke", "99"], 1, "There is no token 99"),
+        (["up", "--host", "0.0.0.0"], 1, "no token is configured"),
+    ],
+)
+def test_errors_are_one_sentence_with_the_right_status(
+    home: Path, arguments: list[str], status: int, sentence: str
+) -> None:
+    done = crew(home, *arguments)
+    assert done.returncode == status, done.stderr
+    assert sentence in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_wrong_setting_stops_every_command(home: Path) -> None:
+    done = crew(home, "status", CREW_SIMILARITY_THRESHOLD="2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("CREW_SIMILARITY_THRESHOLD='2' cannot be used")
+
+
+def test_a_database_that_does_not_answer_is_a_sentence(home: Path) -> None:
+    done = crew(home, "status", CREW_DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/crew")
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_the_doctor_examines_everything(home: Path) -> None:
+    found = told(home, "doctor")
+    assert found["ok"] is True
+    assert [one["name"] for one in found["checks"]] == [
+        "database", "migrations", "model", "dagster", "worker", "disk", "clock",
+    ]  # fmt: skip
+    ill = crew(home, "doctor", CREW_MODEL="/nowhere")
+    assert ill.returncode == 1
+    assert "CREW_MODEL" in ill.stdout
+    settings = told(home, "doctor", "--settings")["settings"]
+    assert {"variable", "value", "default", "description"} <= set(settings[0])
+
+
+@pytest.mark.corpus
+def test_the_labelled_pairs_are_evaluated(home: Path) -> None:
+    path = SHARED / "duplicate_pairs" / "irc.jsonl"
+    if not path.exists():
+        pytest.skip("the shared corpora are not here")
+    result = told(home, "evaluate", str(path))
+    assert result["pairs"] == 1480
+    assert set(result["cosine_baseline"]) >= {"precision", "recall", "f1"}
+    assert all(0 < result[name] < 1 for name in ("precision", "recall", "f1"))
+
+
+def test_everything_starts_serves_and_stops_leaving_nothing_behind(home: Path) -> None:
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "crew_pipeline.cli",
+        "up",
+        "--port",
+        str(ports[0]),
+        "--dagster-port",
+        str(ports[1]),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "CREW_HOME": str(home)}
+    )
+    try:
+        assert process.stdout is not None
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if "Ctrl-C stops everything" in line:
+                break
+        assert process.poll() is None, "".join(printed)
+        address = f"http://127.0.0.1:{ports[0]}"
+        with urllib.request.urlopen(f"{address}/api/days/2025-01-16/conversations?wait_s=30") as response:
+            content = json.load(response)
+        assert content["metadata"]["processing_status"] == "completed"
+        assert len(content["data"]) >= 1
+        with urllib.request.urlopen(f"{address}/readyz") as response:
+            assert json.load(response)["dependencies"] == {"database": "ok", "migrations": "ok", "worker": "ok"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/server_info") as response:
+            assert response.status == 200
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(_runs(pid) for pid in family):
+        time.sleep(0.2)
+    assert [pid for pid in family if _runs(pid)] == []
+    mine = [p.pid for p in psutil.process_iter(["cmdline", "status"])
+            if p.info["status"] != psutil.STATUS_ZOMBIE and str(home) in " ".join(p.info["cmdline"] or [])]  # fmt: skip
+    assert mine == []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
