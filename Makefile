@@ -24,6 +24,7 @@ demo: install
 	$(BIN)/crew import $(SAMPLE)/support.jsonl --crew support
 	$(BIN)/crew crews add agents --table agent_histories --source-env DEMO_HISTORIES
 	DEMO_HISTORIES=sqlite:///$(SAMPLE)/agents.sqlite $(BIN)/crew discover
+	$(BIN)/crew crews remove agents
 	$(BIN)/crew process --pending
 	$(BIN)/crew day 2025-01-13
 	@$(MAKE) --no-print-directory next-steps

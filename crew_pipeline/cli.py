@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,6 +31,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(crews_app, name="crews")
 
 DEFAULT_CLIENT = "default"
+FileFormat = Literal["auto", "jsonl"]
 ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
 AnyClientOption = Annotated[str | None, typer.Option("--client", help="Only this client's.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -42,14 +43,14 @@ class CommandError(Exception):
 
 
 @contextmanager
-def _databases(data_dir: Path | None = None) -> Iterator[tuple[Settings, Databases]]:
+def _databases(data_dir: Path | None = None, *, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
     """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
     from crew_pipeline.storage.access import open_databases
 
     if data_dir is not None:
         os.environ["CREW_HOME"] = str(data_dir)
     settings = load_settings()
-    with open_databases(settings) as databases:
+    with open_databases(settings, prepare=prepare) as databases:
         os.environ.update(databases.environment())
         yield settings, databases
 
@@ -64,22 +65,24 @@ def up(
     """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-    from crew_pipeline.realtime.everything import Addresses, build_supervisor, stop_on_signals
+    from crew_pipeline.realtime.everything import READY_WITHIN_S, Addresses, children, environment, stop_on_signals
+    from crew_pipeline.realtime.supervisor import Supervisor
 
+    supervisor = Supervisor()
+    stop_on_signals(supervisor)
     with _databases(data_dir) as (settings, databases):
         refuse_exposed(databases.engine, host)
-        for number in (port, dagster_port):
-            _refuse_taken_port(host if number == port else "127.0.0.1", number)
+        _refuse_taken_port(host, port)
+        _refuse_taken_port("127.0.0.1", dagster_port)
         home = prepare_home(settings)
         # Made here once: the processes would otherwise race to create Dagster's tables.
         with dagster_instance(home) as instance:
             instance.get_runs_count()
         addresses = Addresses(host, port, dagster_port)
-        supervisor = build_supervisor(settings, databases, home, addresses)
-        stop_on_signals(supervisor)
+        supervisor.watch(children(settings, databases, addresses), environment(settings, databases, home))
         try:
             console.say("Starting database, worker, API and Dagster…")
-            if supervisor.start(240, lambda name: console.say(f"  {name} is ready")):
+            if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"  {name} is ready")):
                 console.say(f"\nThe day page and API   {addresses.api}   (docs: {addresses.api}/docs)")
                 console.say(f"The Dagster UI         {addresses.dagster}")
                 console.say(f"\nData and logs are in {settings.home_path}. Ctrl-C stops everything.")
@@ -94,7 +97,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="The export file.")],
     client: ClientOption = DEFAULT_CLIENT,
     crew: Annotated[str, typer.Option(help="Under which crew the conversations are kept.")] = "import",
-    file_format: Annotated[str, typer.Option("--format", help="auto or jsonl.")] = "auto",
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the file.")] = "auto",
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
@@ -168,6 +171,8 @@ def process(
         console.print_json(report.as_dict())
     else:
         rendering.print_processed(report.as_dict())
+    if report.elsewhere:
+        console.note(f"{len(report.elsewhere)} days are being processed by another run; 'crew status' shows them.")
     if report.failed:
         raise CommandError(
             f"{len(report.failed)} days failed; 'crew status DAY' says why, the Dagster UI has the logs."
@@ -270,14 +275,15 @@ def doctor(
         return
     from crew_pipeline.realtime.doctor import examine
 
-    with _databases(data_dir) as (settings, databases):
+    # A database of one's own is examined as it is; the embedded one is made when it is first opened.
+    with _databases(data_dir, prepare=not load_settings().database_url) as (settings, databases):
         findings = []
         for finding in examine(settings, databases):
             findings.append(finding)
             if not as_json:
                 mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]" if finding.essential else "[yellow]note[/]"
                 remedy = f"; {finding.remedy}" if finding.remedy else ""
-                console.say(f"{mark}  {finding.name:<11} {finding.found}{remedy}")
+                console.styled(f"{mark}  {finding.name:<11} {console.shown(finding.found + remedy)}")
     if as_json:
         console.print_json(
             {"ok": all(one.ok or not one.essential for one in findings), "checks": [asdict(one) for one in findings]}
@@ -393,6 +399,23 @@ def crews_add(
         set_history(connection, client, code, source_env, table)
     place = f"{table} in ${source_env}" if source_env else table
     console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now.")
+
+
+@crews_app.command("remove")
+def crews_remove(
+    code: Annotated[str, typer.Argument(help="The crew's name.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    data_dir: HomeOption = None,
+) -> None:
+    """Stop reading a crew's history table; its conversations stay."""
+    from crew_pipeline.storage.crews import deactivate
+
+    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
+        if not deactivate(connection, client, code):
+            raise CommandError(
+                f"There is no crew {code} of {client} with a history table; 'crew crews list' shows them."
+            )
+    console.say(f"{client}/{code} is not read any more; its conversations stay.")
 
 
 @crews_app.command("list")

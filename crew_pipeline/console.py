@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -30,23 +33,35 @@ def print_json(content: Any) -> None:
     sys.stdout.flush()
 
 
+def shown(value: object) -> str:
+    """A value as it may stand in a line: no markup, and no control characters that would drive the terminal."""
+    return escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value)))
+
+
 def say(message: str) -> None:
-    """A line for the reader."""
+    """A line for the reader, as it is."""
+    out.print(shown(message))
+
+
+def styled(message: str) -> None:
+    """A line with rich's markup; values in it must have gone through ``shown``."""
     out.print(message)
 
 
 def note(message: str) -> None:
     """A line on standard error, for what is not the command's result."""
-    err.print(escape(message))
+    err.print(shown(message))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table; a column whose name ends in ``#`` is aligned to the right."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    made = Table(
+        title=shown(title) if title else None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for column in columns:
         made.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
+        made.add_row(*(shown(cell) for cell in row))
     out.print(made)
 
 
@@ -65,10 +80,8 @@ def progress(description: str, total: float, *, quiet: bool = False) -> Iterator
             console=err,
             transient=True,
         ) as bar:
-            task = bar.add_task(escape(description), total=max(total, 1))
-            yield lambda done, message=None: bar.update(
-                task, completed=done, description=escape(message or description)
-            )
+            task = bar.add_task(shown(description), total=max(total, 1))
+            yield lambda done, message=None: bar.update(task, completed=done, description=shown(message or description))
     else:
         yield _plain(description, total)
 

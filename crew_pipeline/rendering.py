@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from rich.markup import escape
-
 from crew_pipeline import console
+from crew_pipeline.console import shown
 
 
 def print_import_report(report: dict[str, Any], most: int = 10) -> None:
@@ -31,20 +30,21 @@ def print_import_report(report: dict[str, Any], most: int = 10) -> None:
 
 def print_processed(report: dict[str, Any]) -> None:
     done = report["processed"]
-    if not done and not report["failed"]:
+    every = [*report["failed"], *report["elsewhere"], *done]
+    if not every:
         console.say("Nothing to do: every day asked for is ready.")
         return
-    shown = [*report["failed"], *done][:40]
+    first = every[:40]
     console.table(
         "",
         ["day", "client", "status", "conversations#", "lines#", "folded#"],
         [
             [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or 0]
-            for one in shown
+            for one in first
         ],
     )
-    if len(done) + len(report["failed"]) > len(shown):
-        console.say(f"… and {len(done) + len(report['failed']) - len(shown)} more")
+    if len(every) > len(first):
+        console.say(f"… and {len(every) - len(first)} more")
     console.say(
         f"{len(done)} days processed in {report['seconds']:.1f} s, {report['runs']} Dagster runs, "
         f"{report['unchanged']} days were ready already."
@@ -57,25 +57,26 @@ def print_day(day: date, client: str, answer: dict[str, Any], *, only_folds: boo
         console.say(f"No conversations of {client} on {day}.")
         return
     for conversation in answer["data"]:
-        shown = [line for line in conversation["display_conversation"] if line["hidden_variations"] or not only_folds]
-        if not shown:
+        lines_shown = [
+            line for line in conversation["display_conversation"] if line["hidden_variations"] or not only_folds
+        ]
+        if not lines_shown:
             continue
-        console.say(
-            f"\n[bold]{escape(conversation['title'] or conversation['session_id'])}[/]  "
-            f"[dim]{escape(conversation['crew'])}, {conversation['line_count']} lines, "
+        console.styled(
+            f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
+            f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
             f"{conversation['hidden_count']} folded[/]"
         )
-        for line in shown:
+        for line in lines_shown:
             mark = "[dim]~[/]" if line.get("represented_by") else " "
-            console.say(
-                f" {mark} {line['spoken_at'][11:16]} [bold]{escape(line['speaker'])}[/]: {escape(line['text'])}"
+            console.styled(
+                f" {mark} {line['spoken_at'][11:16]} [bold]{shown(line['speaker'])}[/]: {shown(line['text'])}"
             )
             for hidden in line["hidden_variations"]:
-                console.say(
-                    f"      [dim]└ {hidden['spoken_at'][11:16]} {escape(hidden['speaker'])}: "
-                    f"{escape(hidden['text'])}[/]"
+                console.styled(
+                    f"      [dim]└ {hidden['spoken_at'][11:16]} {shown(hidden['speaker'])}: {shown(hidden['text'])}[/]"
                 )
-                console.say(f"        [green]{escape(hidden['reason'])}[/]")
+                console.styled(f"        [green]{shown(hidden['reason'])}[/]")
     lines = sum(one["line_count"] for one in answer["data"])
     hidden_count = sum(one["hidden_count"] for one in answer["data"])
     console.say(

@@ -1,4 +1,4 @@
-"""Real parts for the tests: an embedded Postgres for the session, a fresh migrated database per test, Dagster on Postgres."""
+"""Real parts for the tests: an embedded Postgres, a fresh migrated database for each, Dagster on Postgres."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import Engine, create_engine, text
 
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
@@ -25,6 +26,7 @@ from crew_pipeline.storage.ingest import IngestReport, SourceLine, ingest
 from crew_pipeline.storage.migrate import migrate
 
 NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
+TODAY = NOW.date()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 _numbers = itertools.count()
@@ -36,6 +38,13 @@ def _clean_environment() -> None:
     for name in list(os.environ):
         if name.startswith(("CREW_", "DAGSTER_")):
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_state_of_another_instance() -> Iterator[None]:
+    """Dagster keeps the state storage of the instance that was opened last, also when it is closed."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +153,7 @@ def bring(
     client: str = "acme",
     crew: str = "desk",
     zone: str = "UTC",
-    today: date = NOW.date(),
+    today: date = TODAY,
 ) -> IngestReport:
     """Ingest lines in a transaction of their own."""
     with engine.begin() as connection:

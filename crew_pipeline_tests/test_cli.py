@@ -123,6 +123,7 @@ def test_rejected_lines_are_reported_with_their_numbers(home: Path, tmp_path: Pa
         (["process"], 2, "give a DAY"),
         (["process", "2025-01-15", "--pending"], 2, "give a DAY"),
         (["process", "--from", "2025-01-16", "--to", "2025-01-15"], 2, "is after"),
+        (["import", "nothing.jsonl", "--format", "xml"], 2, "Invalid value for '--format'"),
         (["evaluate", "nothing.jsonl"], 1, "cannot be read"),
         (["crews", "add", "x", "--table", "a; drop"], 1, "not a table name"),
         (["token", "revoke", "99"], 1, "There is no token 99"),
@@ -152,6 +153,23 @@ def test_a_database_that_does_not_answer_is_a_sentence(home: Path) -> None:
     assert "hunter2" not in done.stderr
 
 
+def test_what_people_said_cannot_drive_the_terminal(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.jsonl"
+    line = {
+        "session_id": "[/x]",
+        "line": 0,
+        "created_at": "2025-01-15T09:00:00Z",
+        "speaker": "[bold]A",
+        "text": "\x1b[2J",
+    }
+    path.write_text(json.dumps(line))
+    assert crew(home, "import", str(path), "--client", "[/hostile]").returncode == 0
+    done = crew(home, "day", "2025-01-15", "--client", "[/hostile]")
+    assert done.returncode == 0, done.stderr
+    assert "[bold]A" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_the_doctor_examines_everything(home: Path) -> None:
     found = told(home, "doctor")
     assert found["ok"] is True
@@ -161,6 +179,10 @@ def test_the_doctor_examines_everything(home: Path) -> None:
     ill = crew(home, "doctor", CREW_MODEL="/nowhere")
     assert ill.returncode == 1
     assert "CREW_MODEL" in ill.stdout
+    down = crew(home, "doctor", "--json", CREW_DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/crew")
+    assert down.returncode == 1
+    checks = {one["name"]: one["ok"] for one in json.loads(down.stdout)["checks"]}
+    assert (checks["database"], checks["model"], checks["disk"]) == (False, True, True)
     settings = told(home, "doctor", "--settings")["settings"]
     assert {"variable", "value", "default", "description"} <= set(settings[0])
 

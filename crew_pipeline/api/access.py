@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import time
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Query
 from sqlalchemy import Engine
@@ -15,7 +16,6 @@ from crew_pipeline.storage import tokens
 
 DEFAULT_CLIENT = "default"
 _FRESH_S = 2.0
-_LOOPBACK_NAMES = frozenset({"localhost", "testserver"})
 
 
 class ExposedError(RuntimeError):
@@ -24,7 +24,7 @@ class ExposedError(RuntimeError):
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``."""
-    if host in _LOOPBACK_NAMES:
+    if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -55,6 +55,7 @@ class Doorkeeper:
         self._engine = engine
         self._loopback = is_loopback(host)
         self._clients: dict[bytes, str] = {}
+        self._open = False
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -65,8 +66,8 @@ class Doorkeeper:
             HTTPException: 401 without a valid token, 403 for another client's data or a foreign host name.
         """
         await self._refresh()
-        if not self._clients and self._loopback:
-            _refuse_foreign_host(request)
+        if self._open:
+            _refuse_foreign_sites(request)
             return named or DEFAULT_CLIENT
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         client = self._clients.get(tokens.token_hash(token.strip())) if scheme.lower() == "bearer" else None
@@ -83,25 +84,35 @@ class Doorkeeper:
             return
         async with self._reading:
             if time.monotonic() - self._read_at >= _FRESH_S:
-                self._clients = await asyncio.to_thread(self._read)
+                await asyncio.to_thread(self._read)
                 self._read_at = time.monotonic()
 
-    def _read(self) -> dict[bytes, str]:
+    def _read(self) -> None:
         with self._engine.connect() as connection:
-            return tokens.clients_by_hash(connection)
+            self._clients = tokens.clients_by_hash(connection)
+            # Not "none in force": revoking the last token must not open the door to everybody.
+            self._open = self._loopback and not tokens.any_created(connection)
 
 
-def _refuse_foreign_host(request: HTTPConnection) -> None:
-    """A page of another site that resolves its own name to 127.0.0.1 must not read conversations (DNS rebinding)."""
-    if not is_loopback(request.url.hostname or ""):
-        raise HTTPException(403, "Without tokens only requests to localhost are answered.")
+def _refuse_foreign_sites(request: HTTPConnection) -> None:
+    """Without tokens a browser is the way in: a page of another site must neither read conversations under a name of
+    its own that leads to this machine (DNS rebinding), nor open a WebSocket or start work from there."""
+    origin = request.headers.get("origin")
+    names = [request.url.hostname or "", *([urlsplit(origin).hostname or ""] if origin else [])]
+    if not all(is_loopback(name) for name in names) or request.headers.get("sec-fetch-site") == "cross-site":
+        raise HTTPException(403, "Without tokens only this machine's own pages and programs are answered.")
 
 
 async def _client(
     connection: HTTPConnection,
     client: Annotated[
         str | None,
-        Query(description="whose days; only where no token is configured", min_length=1, max_length=200),
+        Query(
+            description="whose days; only where no token is configured",
+            min_length=1,
+            max_length=200,
+            pattern=r"^[^\x00-\x1f\x7f]+$",
+        ),
     ] = None,
 ) -> str:
     doorkeeper: Doorkeeper = connection.app.state.doorkeeper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from datetime import date
 from typing import Annotated, Any
@@ -25,7 +26,8 @@ from crew_pipeline.storage.claims import Unit
 router = APIRouter()
 
 JSON = "application/json"
-FINAL = frozenset({"processing_completed", "processing_failed"})
+FINAL = frozenset({"completed", "failed", "empty"})
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PING_S = 20.0
 _SEND_WITHIN_S = 10.0
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -34,7 +36,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def _strict_day(value: object) -> object:
-    if not isinstance(value, str) or len(value) != 10:
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
         raise ValueError("a day is written YYYY-MM-DD")
     return value
 
@@ -105,6 +107,9 @@ def _respond(
             "websocket_url": f"/ws/semantic/{day}",
         }
         return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2"}, JSON)
+    if answer.stale:
+        # Without a tag: a reader must not take "not modified" for "still stale" once it has been made again.
+        return Response(_envelope(answer.body, metadata), 200, {"Cache-Control": "no-store"}, JSON)
     headers = {"Cache-Control": "private, no-cache"}
     if answer.version is not None:
         headers["ETag"] = f'"{answer.version}-{view}"'
@@ -198,7 +203,9 @@ def _events_after(engine: Engine, unit: Unit, after: int) -> list[dict[str, Any]
 
 
 @router.websocket("/ws/semantic/{day}")
-async def follow(socket: WebSocket, day: Day, client: Client, after: int = 0) -> None:
+async def follow(
+    socket: WebSocket, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
+) -> None:
     """The present state, then every event after ``after``, until the day is completed or failed."""
     engine: Engine = socket.app.state.engine
     listener: Listener = socket.app.state.listener
@@ -208,14 +215,12 @@ async def follow(socket: WebSocket, day: Day, client: Client, after: int = 0) ->
         async with listener.subscribed(unit) as woken:
             state = await asyncio.to_thread(_state, engine, unit)
             await _send(socket, {"seq": after, "type": "snapshot", **state})
-            finished = state["semantic_status"] in {"completed", "failed", "empty"}
             while True:
                 woken.clear()
-                for event in await asyncio.to_thread(_events_after, engine, unit, after):
-                    after = event["seq"]
-                    await _send(socket, event)
-                    finished = event["type"] in FINAL
-                if finished:
+                # Before the events: one that comes between the two is sent, and the next look sees the state it led to.
+                state = await asyncio.to_thread(_state, engine, unit)
+                after = await _send_events(socket, engine, unit, after)
+                if state["semantic_status"] in FINAL:
                     break
                 try:
                     async with asyncio.timeout(_PING_S):
@@ -225,6 +230,15 @@ async def follow(socket: WebSocket, day: Day, client: Client, after: int = 0) ->
         await socket.close()
     except (WebSocketDisconnect, TimeoutError):
         return
+
+
+async def _send_events(socket: WebSocket, engine: Engine, unit: Unit, after: int) -> int:
+    """Send every event after ``after``; returns the last one's number."""
+    while found := await asyncio.to_thread(_events_after, engine, unit, after):
+        for event in found:
+            await _send(socket, event)
+            after = event["seq"]
+    return after
 
 
 async def _send(socket: WebSocket, message: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolOverrun
 from starlette.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,6 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    for kind in (SQLAlchemyError, psycopg.Error, PoolTimeout):
+    for kind in (OperationalError, InterfaceError, PoolOverrun, psycopg.OperationalError, PoolTimeout):
         app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_anything)

@@ -15,6 +15,10 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Vectors
 
 
+class MissingVectorsError(ValueError):
+    """Texts that are to be compared have not been embedded."""
+
+
 @dataclass(frozen=True)
 class Clusters:
     """The clusters of a client's day.
@@ -52,7 +56,7 @@ def cluster_lines(
         vectors: unit vectors of at least the texts that ``distinct_texts`` names, by text hash.
 
     Raises:
-        KeyError: a vector is missing.
+        MissingVectorsError: texts that are compared have no vector.
         ValueError: the lines belong to more than one client.
     """
     if set(lines["client"]) - {client}:
@@ -60,6 +64,9 @@ def cluster_lines(
     ordered = lines.sort_values(["spoken_at", "conversation_id", "position"], kind="stable").reset_index(drop=True)
     texts = _Texts.of(ordered, config)
     compared = texts.compared
+    missing = sum(texts.hashes[index] not in vectors for index in compared.tolist())
+    if missing:
+        raise MissingVectorsError(f"{missing} of {len(compared)} texts have no vector; make line_embeddings first")
     matrix: Vectors = (
         np.stack([vectors[texts.hashes[index]] for index in compared.tolist()])
         if len(compared)

@@ -30,7 +30,7 @@ _NUMBER_WORDS = {
         ),
         start=2,
     )
-} | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100", "thousand": "1000", "half": "1/2"}
+} | {"thirty": "30", "forty": "40", "fifty": "50", "hundred": "100", "thousand": "1000", "half": "1/2"}
 _NEGATIONS = frozenset(
     _table(
         """
@@ -49,7 +49,8 @@ _OPPOSITES = tuple(
     first/last left/right true/false good/bad always/never can/cannot accept/reject accepted/rejected
     approve/decline approved/declined passed/failed push/pull upload/download mount/unmount online/offline old/new
     fast/slow hot/cold cheap/expensive high/low higher/lower bigger/smaller allow/deny agree/disagree buy/sell
-    login/logout early/late morning/evening morning/afternoon today/tomorrow today/yesterday morning/night first/second second/third
+    login/logout early/late morning/evening morning/afternoon today/tomorrow today/yesterday
+    morning/night first/second second/third
     """
     )
 )

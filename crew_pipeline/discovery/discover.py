@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.discovery.exports import Reading, read_lines, recognise
-from crew_pipeline.discovery.history import SourceError, read_history, source_engine
+from crew_pipeline.discovery.history import SourceError, opened, read_history
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
@@ -113,8 +113,7 @@ def discover(engine: Engine, settings: Settings, now: datetime, client: str | No
 def _discover_crew(engine: Engine, source: HistorySource, settings: Settings, now: datetime) -> CrewReport:
     report = CrewReport(source.client, source.code)
     try:
-        source_of = source_engine(source, engine)
-        with source_of.connect() as reader, engine.begin() as connection:
+        with opened(source, engine) as reader, engine.begin() as connection:
             report.ingested = ingest(
                 connection,
                 client=source.client,

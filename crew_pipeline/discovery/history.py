@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, column, create_engine, select, table
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -36,10 +37,30 @@ def source_engine(source: HistorySource, own: Engine) -> Engine:
         )
     try:
         return create_engine(url, pool_pre_ping=True)
+    except ImportError as error:
+        raise SourceError(
+            f"{source.source_env} needs the driver {error.name}; install it beside crew-pipeline."
+        ) from None
     except (ArgumentError, NoSuchModuleError):
         raise SourceError(
             f"{source.source_env} holds no address that can be used; write it like postgresql://… or sqlite:///…"
         ) from None
+
+
+@contextmanager
+def opened(source: HistorySource, own: Engine) -> Iterator[Connection]:
+    """A connection to the source of a crew, closed for good afterwards.
+
+    Raises:
+        SourceError: as of ``source_engine``.
+    """
+    engine = source_engine(source, own)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        if engine is not own:
+            engine.dispose()
 
 
 def read_history(

@@ -32,6 +32,9 @@ GROUP = "clean_up_crew"
 POOL = "crew_days"
 MAX_DAYS_PER_RUN = 31
 TEXTS_AT_ONCE = 512
+EMBEDDING_SHARE = 0.9
+"""How much of a day's time goes into embedding, for the progress bar."""
+
 _LARGEST_SHOWN = 10
 
 
@@ -41,10 +44,12 @@ class Scope(Config):
     Attributes:
         client: only this client's; empty for all.
         force: process days that are ready as well.
+        retry_failed: whether days whose last attempt failed are taken again.
     """
 
     client: str = ""
     force: bool = False
+    retry_failed: bool = True
 
 
 def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
@@ -81,6 +86,7 @@ def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
                     days=[day],
                     client=config.client or None,
                     force=config.force,
+                    with_failed=config.retry_failed,
                     token=context.run.run_id,
                 )
             context.add_asset_metadata(
@@ -126,7 +132,11 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                 reporter = progress.Reporter(database.engine, [unit], context.run.run_id)
                 with isolated(database.engine, unit, context.run.run_id, context.log):
                     for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
-                        reporter.stage("embedding", done / len(missing), f"{done:,} of {len(missing):,} lines embedded")
+                        reporter.stage(
+                            "embedding",
+                            EMBEDDING_SHARE * done / len(missing),
+                            f"{done:,} of {len(missing):,} lines embedded",
+                        )
                         vectors = encoder.encode([texts[key] for key in keys])
                         yield frames.frame(zip(keys, vectors, strict=True), frames.VECTORS)
                 distinct += len(texts)
@@ -165,7 +175,9 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             loaded = line_embeddings[day]
             vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
             units = _units_in(lines, day)
-            progress.Reporter(database.engine, units, context.run.run_id).stage("clustering", 0.9, "comparing lines")
+            progress.Reporter(database.engine, units, context.run.run_id).stage(
+                "clustering", EMBEDDING_SHARE, "comparing lines"
+            )
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
             for unit in units:
                 with isolated(database.engine, unit, context.run.run_id, context.log):
@@ -214,7 +226,7 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
             rows = []
             for unit in _claimed(database, context.run.run_id, day):
                 with isolated(database.engine, unit, context.run.run_id, context.log):
-                    built = _build_document(database, unit, lines, members, fingerprint)
+                    built = _build_document(unit, lines, members, fingerprint)
                     rows.append((unit.client, built))
             hidden = sum(row[1].hidden_count for row in rows)
             total = sum(row[1].line_count for row in rows)
@@ -238,22 +250,22 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     return day_document
 
 
-def _build_document(
-    database: Database, unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str
-) -> document.Document:
-    own = frames.of_client(lines, unit.client)
-    folded = frames.of_client(members, unit.client)
-    with database.engine.connect() as connection:
-        conversations = days.conversations_of(connection, unit)
+def _build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str) -> document.Document:
+    own = list(frames.rows(frames.of_client(lines, unit.client)))
     return document.build(
         unit.client,
-        conversations,
-        [document.Line(*row[1:]) for row in frames.rows(own)],
+        {
+            document.Conversation(
+                row.conversation_id, row.session_id, row.crew, row.title, row.started_at, row.ended_at
+            )
+            for row in own
+        },
+        [document.Line(row.conversation_id, row.position, row.speaker, row.spoken_at, row.text) for row in own],
         {
             (row.conversation_id, row.position): document.Fold(
                 row.cluster_id, row.is_canonical, row.similarity, row.score, row.reason
             )
-            for row in frames.rows(folded)
+            for row in frames.rows(frames.of_client(members, unit.client))
         },
         fingerprint,
     )

@@ -10,10 +10,12 @@ from dagster import (
     PartitionsDefinition,
     asset_check,
 )
+from sqlalchemy import Connection
 
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.storage import invariants
+from crew_pipeline.storage import claims, invariants
+from crew_pipeline.storage.claims import Unit
 
 
 def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefinition]:
@@ -27,17 +29,17 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
     )
     def hidden_lines_are_explained(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
         with database.engine.connect() as connection:
-            return _result(invariants.unexplained_lines(connection, _days(context)))
+            return _result(invariants.unexplained_clusters(connection, _held(connection, context)))
 
     @asset_check(
         asset="semantic_clusters",
         blocking=True,
         partitions_def=partitions,
-        description="No cluster holds lines of two clients or of another day.",
+        description="No cluster holds lines of two clients.",
     )
     def clusters_keep_to_one_client(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
         with database.engine.connect() as connection:
-            return _result(invariants.strayed_lines(connection, _days(context)))
+            return _result(invariants.strayed_lines(connection, _held(connection, context)))
 
     @asset_check(
         asset="day_document",
@@ -62,6 +64,11 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
 
 def _days(context: AssetCheckExecutionContext) -> list[date]:
     return days_of(context.partition_keys)
+
+
+def _held(connection: Connection, context: AssetCheckExecutionContext) -> list[Unit]:
+    """What the run works at: other clients' days are not its business."""
+    return claims.held(connection, context.run.run_id, _days(context))
 
 
 def _result(violations: list[str]) -> AssetCheckResult:

@@ -10,10 +10,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
+from crew_pipeline.dedup.engine import MissingVectorsError
 from crew_pipeline.storage import claims
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.documents import OvertakenError
+from crew_pipeline.storage.invariants import InvariantError
+
+_OUR_OWN = (ModelNotFoundError, DocumentError, InvariantError)
 
 TRANSIENT_RETRIES = RetryPolicy(max_retries=3, delay=1, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 """For every asset: about 1, 3 and 7 s. Permanent errors never reach it, see ``isolated``."""
@@ -26,13 +31,16 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | ConnectionError | TimeoutError)
 
 
-def sentence(error: BaseException) -> str:
-    """An error as one line for an operator."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+def sentence(error: BaseException, token: str) -> str:
+    """An error as one line that a reader may see: no SQL, no values, no paths; the run's log has the rest."""
+    if isinstance(error, _OUR_OWN):
+        return str(error)
+    kind = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
+    return f"{kind}; the log of Dagster run {token} says more"
 
 
 @contextmanager
-def permanent_errors_end_at_once() -> Iterator[None]:
+def permanent_errors_end_at_once(token: str) -> Iterator[None]:
     """Let transient errors through to the retry policy; any other fails the step without retries."""
     try:
         yield
@@ -41,7 +49,7 @@ def permanent_errors_end_at_once() -> Iterator[None]:
     except Exception as error:
         if is_transient(error):
             raise
-        raise Failure(description=sentence(error), allow_retries=False) from error
+        raise Failure(description=sentence(error, token), allow_retries=False) from error
 
 
 @contextmanager
@@ -57,9 +65,13 @@ def isolated(engine: Engine, unit: Unit, token: str, log: DagsterLogManager) -> 
         raise Failure(description=str(error), allow_retries=False) from error
     except OvertakenError as overtaken:
         log.warning(str(overtaken))
+    except MissingVectorsError as missing:
+        log.warning(f"{unit.client}, {unit.day}: {missing}")
+        with engine.begin() as connection:
+            claims.give_back(connection, token, only=unit)
     except Exception as error:
         if is_transient(error):
             raise
         log.exception(f"{unit.client}, {unit.day}: failed; the other clients go on")
         with engine.begin() as connection:
-            claims.fail(connection, unit, token, sentence(error))
+            claims.fail(connection, unit, token, sentence(error, token))

@@ -1,7 +1,6 @@
 """The Dagster instance: its home in the data directory, and connections that are kept."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,12 @@ def prepare_home(settings: Settings) -> Path:
         return Path(given)
     home = settings.home_path / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(configuration_file(), home / "dagster.yaml")
+    wanted, target = configuration_file().read_bytes(), home / "dagster.yaml"
+    if not target.exists() or target.read_bytes() != wanted:
+        # In one step: a Dagster process that reads half of it would fall back to another storage.
+        draft = target.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(wanted)
+        draft.replace(target)
     return home
 
 

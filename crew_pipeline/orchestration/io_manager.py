@@ -1,6 +1,7 @@
 """The IO manager: data frames to and from the tables, a transaction per day, fenced by the run's claims."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,10 +17,12 @@ from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, clusters, days, documents, embeddings, events, progress
+from crew_pipeline.storage import claims, clusters, days, documents, embeddings, events, invariants, progress
 from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import Discovered
 
 FIRST_ASSET = "discovered_conversations"
+LAST_ASSET = "day_document"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class TableIOManager(ConfigurableIOManager):
         write = _WRITERS[context.asset_key.to_user_string()]
         engine = self.database.engine
         rows = 0
-        with claims.heartbeat(engine, scope.token, scope.ttl_s), permanent_errors_end_at_once():
+        with claims.heartbeat(engine, scope.token, scope.ttl_s), permanent_errors_end_at_once(scope.token):
             for day in obj.days:
                 for frame in obj.chunks(day):
                     rows += len(frame)
@@ -59,17 +62,16 @@ class TableIOManager(ConfigurableIOManager):
 
     def load_input(self, context: InputContext) -> DayFrames:
         """The upstream asset's frames of the run's days, each loaded when it is asked for."""
-        upstream = context.upstream_output
-        assert upstream is not None
         run = context.step_context.dagster_run
         scope = self._scope(run.run_id)
         read = _READERS[context.asset_key.to_user_string()]
-        midway = _starts_midway(run)
+        midway = not _contains(run, FIRST_ASSET)
+        publishes = _contains(run, LAST_ASSET)
 
         def load(day: date) -> pd.DataFrame:
             with self.database.engine.begin() as connection:
                 if midway:
-                    _claim_day(connection, scope, day)
+                    _claim_day(connection, scope, day, publishes=publishes)
                 return read(connection, claims.held(connection, scope.token, [day]), scope)
 
         return DayFrames(days_of(context.asset_partition_keys), load)
@@ -84,7 +86,7 @@ class TableIOManager(ConfigurableIOManager):
         with self.database.engine.begin() as connection:
             for row in frames.rows(frame):
                 unit = Unit(str(row.client), day)
-                if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)):
+                if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)) is not None:
                     days.begin(connection, unit)
                     started = {"estimated_time_s": progress.estimated_seconds(connection, int(row.lines))}
                     events.emit(connection, unit.client, day, "processing_started", started, scope.token)
@@ -97,10 +99,16 @@ class TableIOManager(ConfigurableIOManager):
             embeddings.store(connection, scope.model, zip(frame["text_hash"], frame["vector"], strict=True))
 
     def _write_members(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
-        """Put the day's clusters in the place of the old ones."""
-        with self.database.engine.begin() as connection:
-            for unit in claims.held(connection, scope.token, [day], lock=True):
-                clusters.replace(connection, unit, frames.of_client(frame, unit.client))
+        """Put the day's clusters in the place of the old ones, each client's in a transaction of its own, held against
+        the invariants before it ends."""
+        engine = self.database.engine
+        with engine.connect() as connection:
+            units = claims.held(connection, scope.token, [day])
+        for unit in units:
+            with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
+                if unit in claims.held(connection, scope.token, [day], lock=True):
+                    clusters.replace(connection, unit, frames.of_client(frame, unit.client))
+                    invariants.hold_clusters(connection, unit)
 
     def _write_documents(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Publish the day's documents, each client's in a transaction of its own."""
@@ -109,27 +117,73 @@ class TableIOManager(ConfigurableIOManager):
             unit = Unit(str(row.client), day)
             with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
                 documents.publish(connection, unit, row.document, scope.engine, scope.token)
+            _snapshots.drop(unit)
 
 
-def _starts_midway(run: DagsterRun) -> bool:
-    """Whether a run leaves out the asset that claims its days: some assets chosen in the UI, or a re-execution from a
-    failed step."""
+def _contains(run: DagsterRun, asset: str) -> bool:
+    """Whether a run makes ``asset``: not where some others were chosen in the UI, or a later step is re-executed.
+
+    Nothing chosen means all.
+    """
     steps, assets = run.step_keys_to_execute, run.asset_selection
-    return bool(steps and FIRST_ASSET not in steps) or bool(assets and AssetKey(FIRST_ASSET) not in assets)
+    return not (steps and asset not in steps) and not (assets and AssetKey(asset) not in assets)
 
 
-def _claim_day(connection: Connection, scope: _Scope, day: date) -> None:
+def _claim_day(connection: Connection, scope: _Scope, day: date, *, publishes: bool) -> None:
     """Claim every client's day that nobody else holds; a token that was overtaken there gets nothing."""
     for unit in days.units_on(connection, day):
-        if claims.acquire(connection, unit, scope.token, scope.ttl_s):
+        if claims.acquire(connection, unit, scope.token, scope.ttl_s) == "new" and publishes:
             days.begin(connection, unit)
 
 
+class _Snapshots:
+    """What the run of this process computes from: a client's day is read once, by its first step.
+
+    Lines that arrive meanwhile belong to the next run; steps that saw different lines would not fit together. Only one
+    run is kept, since a process runs one at a time.
+    """
+
+    def __init__(self) -> None:
+        self._token = ""
+        self._frames: dict[Unit, pd.DataFrame] = {}
+
+    def read(self, connection: Connection, unit: Unit, token: str) -> pd.DataFrame | None:
+        """The frame ``frames.DISCOVERED`` of a client's day.
+
+        None where another process has run the earlier steps and the content has changed since: the day is given back.
+        """
+        if token != self._token:
+            self._token, self._frames = token, {}
+        if unit not in self._frames:
+            found = days.discovered_of(connection, unit)
+            stamp = _stamp(found)
+            if not claims.settle_stamp(connection, unit, token, stamp):
+                claims.give_back(connection, token, only=unit)
+                return None
+            self._frames[unit] = frames.frame([(unit.client, *row[:-1]) for row in found], frames.DISCOVERED)
+        return self._frames[unit]
+
+    def drop(self, unit: Unit) -> None:
+        """Forget a client's day that is finished."""
+        self._frames.pop(unit, None)
+
+
+def _stamp(found: Sequence[Discovered]) -> bytes:
+    digest = hashlib.sha256()
+    for conversation_id, content_hash in sorted({(line.conversation_id, line.content_hash) for line in found}):
+        digest.update(conversation_id.encode() + content_hash)
+    return digest.digest()
+
+
+_snapshots = _Snapshots()
+
+
 def _read_lines(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:
-    rows: list[tuple[Any, ...]] = []
-    for unit in units:
-        rows.extend((unit.client, *line) for line in days.lines_of(connection, unit))
-    return frames.frame(rows, frames.LINES)
+    read = [_snapshots.read(connection, unit, scope.token) for unit in units]
+    parts = [part for part in read if part is not None and len(part)]
+    if not parts:
+        return frames.frame([], frames.DISCOVERED)
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
 def _read_vectors(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:
@@ -155,7 +209,7 @@ _WRITERS: dict[str, _Writer] = {
     FIRST_ASSET: TableIOManager._write_work,
     "line_embeddings": TableIOManager._write_vectors,
     "semantic_clusters": TableIOManager._write_members,
-    "day_document": TableIOManager._write_documents,
+    LAST_ASSET: TableIOManager._write_documents,
 }
 _READERS: dict[str, _Reader] = {
     FIRST_ASSET: _read_lines,

@@ -3,13 +3,14 @@
 One at a time: ``execute_in_process`` in two threads of a process deadlocks, since each run reconfigures logging.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster import DagsterInstance, Definitions, JobDefinition
 from dagster._core.utils import make_new_run_id
 
 from crew_pipeline.orchestration.assets import Scope
+from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.orchestration.schedules import SWEEP_TAG, range_tags
@@ -64,7 +65,7 @@ class DayRunner:
             instance=self._instance,
             run_id=run_id,
             run_config={
-                "ops": {"discovered_conversations": {"config": Scope(client=client, force=force).model_dump()}},
+                "ops": {FIRST_ASSET: {"config": Scope(client=client, force=force).model_dump()}},
                 "loggers": {"console": {"config": {"log_level": self._console_level}}},
             },
             tags={
@@ -77,6 +78,15 @@ class DayRunner:
             raise_on_error=False,
         )
         return RunOutcome(run_id, result.success, None if result.success else _first_failure(result))
+
+    def close_dead(self, run_ids: Sequence[str]) -> None:
+        """Tell Dagster of runs whose process died: nobody else would, and they would count as running for an hour."""
+        for run_id in run_ids:
+            run = self._instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                self._instance.report_run_failed(
+                    run, "The process that executed this run died; its days were taken over."
+                )
 
 
 def new_run_id() -> str:

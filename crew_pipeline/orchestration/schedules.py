@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from dagster import (
     DagsterRunStatus,
@@ -17,7 +18,8 @@ from dagster import (
 from dagster._utils.schedules import is_valid_cron_schedule
 
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
+from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, Scope
+from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB, discovery_job
 from crew_pipeline.orchestration.planning import Batch, batches
 from crew_pipeline.orchestration.resources import Database
@@ -56,6 +58,11 @@ def range_tags(batch: Batch) -> dict[str, str]:
     }
 
 
+def background_config() -> dict[str, Any]:
+    """Runs that nobody asked for leave days alone that have failed."""
+    return {"ops": {FIRST_ASSET: {"config": Scope(retry_failed=False).model_dump()}}}
+
+
 def sweep_requests(work: Sequence[days.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
     """What a sweep asks for: the most urgent batches, as many as may run at once."""
     planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
@@ -63,6 +70,7 @@ def sweep_requests(work: Sequence[days.Work], settings: Settings, tick: datetime
         RunRequest(
             run_key=f"sweep:{tick.isoformat()}:{batch.first}..{batch.last}",
             job_name=DAY_JOB,
+            run_config=background_config(),
             tags={
                 **range_tags(batch),
                 SWEEP_TAG: "sweep",

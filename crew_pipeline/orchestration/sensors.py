@@ -19,7 +19,7 @@ from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import batches, run_key
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.schedules import SWEEP_TAG, range_tags
+from crew_pipeline.orchestration.schedules import SWEEP_TAG, background_config, range_tags
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, days
 
@@ -44,6 +44,7 @@ def recent_day_requests(changes: Sequence[days.Change], settings: Settings, now:
                 ],
             ),
             job_name=DAY_JOB,
+            run_config=background_config(),
             tags={**range_tags(batch), SWEEP_TAG: "sensor", "dagster/priority": str(batch.priority)},
         )
         for batch in planned
@@ -67,19 +68,22 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
             changes = days.recent_changes(connection, now.date() - timedelta(days=1))
         return recent_day_requests(changes, settings, now) or SkipReason("today and yesterday are ready")
 
-    def give_back(context: RunStatusSensorContext, database: Database) -> None:
+    def settle(context: RunStatusSensorContext, database: Database) -> None:
         run = context.dagster_run
         with database.engine.begin() as connection:
+            if run.status == DagsterRunStatus.FAILURE:
+                error = f"the Dagster run {run.run_id} failed; its log says why"
+                claims.settle_failure(connection, run.run_id, error, settings.on_demand_retries)
             for unit in claims.give_back(connection, run.run_id):
                 context.log.info(f"{unit.client}, {unit.day}: given back to the queue")
 
     finished = [
         run_status_sensor(
             run_status=ended,
-            name=f"give_back_after_{ended.value.lower()}",
+            name=f"settle_after_{ended.value.lower()}",
             default_status=DefaultSensorStatus.RUNNING,
             description="Gives back the days that a run held when it ended without finishing them.",
-        )(give_back)
-        for ended in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+        )(settle)
+        for ended in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
     ]
     return [recent_days, *finished]

@@ -16,8 +16,6 @@ from crew_pipeline.storage import claims, days
 from crew_pipeline.storage.access import Databases
 from crew_pipeline.storage.days import Summary, Work
 
-# A sweep's batch is small so that on-demand runs get their turn; a command has the machine to itself.
-_CONVERSATIONS_PER_RUN = 1_000
 # Dagster stores the events of a materialization over many days together instead of one by one.
 _DAGSTER_EVENT_BATCH = "64"
 
@@ -27,12 +25,15 @@ class BulkReport:
     """What came of it.
 
     Attributes:
+        processed, failed: what this call made ready, and what it tried and could not.
+        elsewhere: what another run is at work on, or took over meanwhile.
         unchanged: clients' days that were ready already.
         runs: Dagster runs made.
     """
 
     processed: list[Summary] = field(default_factory=list)
     failed: list[Summary] = field(default_factory=list)
+    elsewhere: list[Summary] = field(default_factory=list)
     unchanged: int = 0
     runs: int = 0
     seconds: float = 0.0
@@ -42,6 +43,7 @@ class BulkReport:
         return {
             "processed": [_row(one) for one in self.processed],
             "failed": [_row(one) for one in self.failed],
+            "elsewhere": [_row(one) for one in self.elsewhere],
             "unchanged": self.unchanged,
             "runs": self.runs,
             "seconds": round(self.seconds, 3),
@@ -73,13 +75,9 @@ def process_days(
     if max_days is not None:
         kept = set(sorted({one.day for one in work}, reverse=True)[:max_days])
         work = [one for one in work if one.day in kept]
-    if span is not None:
-        with engine.connect() as connection:
-            asked = days.summaries(connection, *span, client)
-        report.unchanged = len({(one.client, one.day) for one in asked} - {one.unit for one in work})
     if work:
         report.runs = _run(settings, databases, work, client=client, force=force, quiet=quiet)
-        _collect(engine, report, work)
+    _collect(engine, report, work, span, client)
     report.seconds = time.monotonic() - started
     return report
 
@@ -102,7 +100,7 @@ def _run(
     from crew_pipeline.orchestration.planning import batches
     from crew_pipeline.orchestration.runs import DayRunner
 
-    planned = batches(work, max_conversations=_CONVERSATIONS_PER_RUN, max_days=MAX_DAYS_PER_RUN)
+    planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
     total = sum(batch.lines for batch in planned) or 1
     done = 0
     with (
@@ -123,10 +121,26 @@ def _run(
     return len(planned)
 
 
-def _collect(engine: Engine, report: BulkReport, work: Sequence[Work]) -> None:
-    units = {one.unit for one in work}
+def _collect(
+    engine: Engine,
+    report: BulkReport,
+    work: Sequence[Work],
+    span: tuple[date, date] | None,
+    client: str | None,
+) -> None:
+    tried = {one.unit for one in work}
+    listed = [one.day for one in work]
+    first, last = span or (min(listed, default=date.max), max(listed, default=date.min))
     with engine.connect() as connection:
-        found = days.summaries(connection, min(one.day for one in work), max(one.day for one in work))
+        found = days.summaries(connection, first, last, client)
     for one in reversed(found):
-        if (one.client, one.day) in units:
-            (report.failed if one.status == "failed" else report.processed).append(one)
+        mine = (one.client, one.day) in tried
+        if one.status == "completed":
+            if mine:
+                report.processed.append(one)
+            elif span is not None:
+                report.unchanged += 1
+        elif one.status == "failed" and mine:
+            report.failed.append(one)
+        elif mine or one.status == "processing":
+            report.elsewhere.append(one)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
 from crew_pipeline.settings import Settings
@@ -48,6 +49,13 @@ def examine(settings: Settings, databases: Databases) -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield check(settings, databases)
+        except SQLAlchemyError as error:
+            yield Finding(
+                name,
+                ok=False,
+                found=f"the database does not answer ({type(error).__name__})",
+                remedy="check that it runs and that CREW_DATABASE_URL is right",
+            )
         except Exception as error:
             yield Finding(
                 name, ok=False, found=f"the check broke ({type(error).__name__})", remedy="run again with --debug"
@@ -73,7 +81,7 @@ def _migrations(_settings: Settings, databases: Databases) -> Finding:
         "migrations",
         ok=not missing,
         found="missing" if missing else "up to date",
-        remedy="any 'crew' command that opens the database runs them; check the rights of its user" if missing else "",
+        remedy="any other command runs them, 'crew status' for one" if missing else "",
     )
 
 

@@ -13,13 +13,15 @@ from pathlib import Path
 from types import FrameType
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.realtime.supervisor import Child, Supervisor
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import workers
 from crew_pipeline.storage.access import Databases
+from crew_pipeline.storage.database import engine_for
 
-_READY_WITHIN_S = 240
+READY_WITHIN_S = 240.0
 # Events of one materialization over many days are stored together instead of one by one.
 _DAGSTER_EVENT_BATCH = "64"
 
@@ -48,7 +50,7 @@ def _reachable(host: str) -> str:
     return f"[{named}]" if ":" in named and not named.startswith("[") else named
 
 
-def build_supervisor(settings: Settings, databases: Databases, dagster_home: Path, addresses: Addresses) -> Supervisor:
+def children(settings: Settings, databases: Databases, addresses: Addresses) -> list[Child]:
     """The processes of ``crew up``, each with the sign by which it is ready."""
     logs = settings.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -59,7 +61,9 @@ def build_supervisor(settings: Settings, databases: Databases, dagster_home: Pat
     def child(name: str, command: list[str], ready: Callable[[], bool]) -> Child:
         return Child(name, [*python, *command], ready, logs / f"{name}.log")
 
-    children = [
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM workers"))
+    return [
         child("worker", ["crew_pipeline.cli", "worker"], lambda: _worker_ready(engine)),
         child(
             "api",
@@ -73,9 +77,6 @@ def build_supervisor(settings: Settings, databases: Databases, dagster_home: Pat
         ),
         child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _daemon_ready(databases.dagster)),
     ]
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM workers"))
-    return Supervisor(children, _environment(settings, databases, dagster_home))
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:
@@ -88,7 +89,8 @@ def stop_on_signals(supervisor: Supervisor) -> None:
         signal.signal(number, stop)
 
 
-def _environment(settings: Settings, databases: Databases, dagster_home: Path) -> dict[str, str]:
+def environment(settings: Settings, databases: Databases, dagster_home: Path) -> dict[str, str]:
+    """The environment of the processes."""
     return {
         **os.environ,
         **databases.environment(),
@@ -114,10 +116,6 @@ def _worker_ready(engine: Engine) -> bool:
 
 def _daemon_ready(dagster_url: str) -> bool:
     """Whether the daemon has beaten within the last minute."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from crew_pipeline.storage.database import engine_for
-
     try:
         with engine_for(dagster_url).connect() as connection:
             found = connection.scalar(

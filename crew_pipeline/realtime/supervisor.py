@@ -85,10 +85,15 @@ class Child:
 class Supervisor:
     """Runs the children until it is told to stop."""
 
-    def __init__(self, children: Sequence[Child], environment: dict[str, str]) -> None:
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self._environment: dict[str, str] = {}
+        self._stopping = False
+
+    def watch(self, children: Sequence[Child], environment: dict[str, str]) -> None:
+        """Take over ``children``, to be run with ``environment``."""
         self._children = list(children)
         self._environment = environment
-        self._stopping = False
 
     def request_stop(self) -> None:
         """Stop at the next look; safe to call from a signal handler."""
@@ -103,7 +108,7 @@ class Supervisor:
         Raises:
             StartError: one of them ends or is not ready in time.
         """
-        for child in self._children:
+        for child in self._children if not self._stopping else ():
             child.start(self._environment)
         waiting = list(self._children)
         deadline = time.monotonic() + within_s

@@ -10,9 +10,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import psycopg
@@ -85,7 +83,14 @@ class Worker:
             run_id = new_run_id()
             with self._engine.begin() as connection:
                 claimed = claims.acquire(connection, work.unit, run_id, self._settings.claim_ttl_s, work.lines)
-            if claimed:
+                died = claims.overtaken_tokens(connection, work.unit) if claimed else []
+                given_up = (
+                    claimed and claims.failures_in_a_row(connection, work.unit) > self._settings.on_demand_retries
+                )
+                if given_up:
+                    claims.fail(connection, work.unit, run_id, "every process that worked at this day died or failed")
+            self._runner.close_dead(died)
+            if claimed and not given_up:
                 self._run(work, run_id)
                 return True
         return False
@@ -99,22 +104,11 @@ class Worker:
         outcome = self._runner.run(day_batch(work), trigger="on-demand", client=work.client, force=True, run_id=run_id)
         seconds = time.monotonic() - started
         logger.info("%s, %s: %d lines in %.2f s (run %s)", work.client, work.day, work.lines, seconds, run_id)
-        if outcome.success:
-            self._give_back(run_id)
-            return
-        logger.error("%s, %s: run %s failed: %s", work.client, work.day, run_id, outcome.error)
-        self._settle_failure(work, run_id, outcome.error or "the run failed")
-
-    def _settle_failure(self, work: Work, run_id: str, error: str) -> None:
-        """Ask again while tries are left, then leave the day ``failed`` with its reason."""
         with self._engine.begin() as connection:
-            if claims.failures_in_a_row(connection, work.unit) < self._settings.on_demand_retries:
-                claims.give_back(connection, run_id, status="queued", outcome="failed")
-            else:
-                claims.fail(connection, work.unit, run_id, error)
-
-    def _give_back(self, run_id: str) -> None:
-        with self._engine.begin() as connection:
+            if not outcome.success:
+                logger.error("%s, %s: run %s failed: %s", work.client, work.day, run_id, outcome.error)
+                retries = self._settings.on_demand_retries
+                claims.settle_failure(connection, run_id, outcome.error or "the run failed", retries, status="queued")
             claims.give_back(connection, run_id)
 
     def _beat(self) -> None:
@@ -159,12 +153,20 @@ def run_worker(settings: Settings, databases: Databases) -> int:
     with dagster_instance(prepare_home(settings)) as instance:
         runner = DayRunner(build_defs(settings), instance)
         worker = Worker(settings, databases.engine, runner, fingerprint_of(settings), libpq_url(databases.application))
-        with _stopping_on_signals(worker):
-            logger.info("worker %s is ready (%d MiB)", worker.name, resident_mb())
-            status = worker.serve()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        logger.info("worker %s is ready (%d MiB)", worker.name, resident_mb())
+        status = _serve_beside(worker)
         with databases.engine.begin() as connection:
             workers.leave(connection, worker.name)
     return status
+
+
+def _serve_beside(worker: Worker) -> int:
+    """Serve in a thread of its own: in the main thread Dagster would take the signals for itself and, asked to stop,
+    interrupt the step, retry it, and count the day as failed."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="runs") as runs:
+        return runs.submit(worker.serve).result()
 
 
 def _warm_up(embedding_model: EmbeddingModel) -> None:
@@ -172,16 +174,3 @@ def _warm_up(embedding_model: EmbeddingModel) -> None:
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     vectors = embedding_model.encoder.encode(["a first line", "and a second one"])
     near_pairs(vectors, 0.5)
-
-
-@contextmanager
-def _stopping_on_signals(worker: Worker) -> Iterator[None]:
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        worker.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import NamedTuple
+from itertools import takewhile
+from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,17 +46,20 @@ SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL
 """
 
 
-def acquire(connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0) -> bool:
+def acquire(
+    connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0
+) -> Literal["new", "held"] | None:
     """Claim a client's day for ``token``; claiming again what one holds prolongs it.
 
     Returns:
-        False where somebody else holds it, or where this token was overtaken there before.
+        ``new`` for a claim that was made now, ``held`` for one that was prolonged, None where somebody else holds it or
+        where this token was overtaken there before.
     """
     values = {"client": unit.client, "day": unit.day, "token": token, "ttl": ttl_s, "lines": lines}
     connection.execute(text(_OVERTAKE), values)
     if connection.scalar(text(_CLAIM), values):
-        return True
-    return connection.scalar(text(_PROLONG), values) is not None
+        return "new"
+    return "held" if connection.scalar(text(_PROLONG), values) else None
 
 
 def held(connection: Connection, token: str, days: Sequence[date] | None = None, *, lock: bool = False) -> list[Unit]:
@@ -67,9 +71,16 @@ def held(connection: Connection, token: str, days: Sequence[date] | None = None,
     return [Unit(*row) for row in rows]
 
 
-def was_claimed(connection: Connection, token: str) -> bool:
-    """Whether ``token`` ever claimed anything."""
-    return bool(connection.scalar(text("SELECT EXISTS (SELECT 1 FROM day_claims WHERE token = :t)"), {"t": token}))
+def settle_stamp(connection: Connection, unit: Unit, token: str, stamp: bytes) -> bool:
+    """Whether ``stamp`` is that of the content which this claim computes from; the first one given becomes it."""
+    found = connection.scalar(
+        text(
+            "UPDATE day_claims SET content_stamp = coalesce(content_stamp, :stamp) "
+            "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING content_stamp"
+        ),
+        {"client": unit.client, "day": unit.day, "token": token, "stamp": stamp},
+    )
+    return bool(found == stamp)
 
 
 def finish(connection: Connection, unit: Unit, token: str, outcome: str) -> None:
@@ -87,34 +98,70 @@ def fail(connection: Connection, unit: Unit, token: str, error: str) -> None:
     """Set the rows that this claim was processing to ``failed``, with the reason, and close the claim."""
     if unit not in held(connection, token, [unit.day], lock=True):
         return
-    connection.execute(
-        text(
-            "UPDATE data_items SET semantic_status = 'failed', semantic_error = :error, updated_at = now() "
-            "WHERE client = :client AND days_date = :day AND semantic_status IN ('processing', 'queued')"
-        ),
-        {"client": unit.client, "day": unit.day, "error": error},
-    )
+    set_status(connection, unit, "failed", of=("processing", "queued"), error=error)
     emit(connection, unit.client, unit.day, "processing_failed", {"error": error}, token)
     finish(connection, unit, token, "failed")
 
 
-def give_back(connection: Connection, token: str, *, status: str = "pending", outcome: str = "released") -> list[Unit]:
-    """Return everything that ``token`` still holds to the queue with ``status``; returns what it was."""
-    units = held(connection, token, lock=True)
+def give_back(
+    connection: Connection,
+    token: str,
+    *,
+    only: Unit | None = None,
+    status: str = "pending",
+    outcome: str = "released",
+) -> list[Unit]:
+    """Return what ``token`` still holds, or ``only`` one day of it, to the queue with ``status``; what it was."""
+    units = [unit for unit in held(connection, token, lock=True) if only is None or unit == only]
     for unit in units:
-        connection.execute(
-            text(
-                "UPDATE data_items SET semantic_status = :status, updated_at = now() "
-                "WHERE client = :client AND days_date = :day AND semantic_status = 'processing'"
-            ),
-            {"client": unit.client, "day": unit.day, "status": status},
-        )
+        set_status(connection, unit, status, of=("processing",))
         finish(connection, unit, token, outcome)
     return units
 
 
+def settle_failure(connection: Connection, token: str, error: str, retries: int, status: str = "pending") -> None:
+    """A run ended in failure: its days wait again with ``status`` while tries are left, else they have failed."""
+    for unit in held(connection, token, lock=True):
+        if failures_in_a_row(connection, unit) < retries:
+            give_back(connection, token, only=unit, status=status, outcome="retried")
+        else:
+            fail(connection, unit, token, error)
+
+
+def set_status(
+    connection: Connection, unit: Unit, status: str, *, of: Sequence[str] | None = None, error: str | None = None
+) -> int:
+    """Set the status of a client's day's conversations (of those in one of the statuses ``of``); how many there were.
+
+    Rows are locked in order of id, here and in imports, so that the two never wait for each other.
+    """
+    return connection.execute(
+        text("""
+            WITH locked AS (
+                SELECT id FROM data_items WHERE client = :client AND days_date = :day
+                    AND (CAST(:of AS text[]) IS NULL OR semantic_status = ANY(:of))
+                ORDER BY id FOR UPDATE
+            )
+            UPDATE data_items SET semantic_status = :status, semantic_error = :error,
+                semantic_processed_at = CASE WHEN :status = 'completed' THEN now() ELSE semantic_processed_at END
+            FROM locked WHERE data_items.id = locked.id
+                AND (CAST(:of AS text[]) IS NULL OR semantic_status = ANY(:of))
+        """),
+        {
+            "client": unit.client,
+            "day": unit.day,
+            "of": None if of is None else list(of),
+            "status": status,
+            "error": error,
+        },
+    ).rowcount
+
+
 def failures_in_a_row(connection: Connection, unit: Unit) -> int:
-    """How many of the last claims of a client's day failed, one after the other."""
+    """How many of the last claims of a client's day failed or died, one after the other.
+
+    A day that was set aside begins anew when it is asked for again.
+    """
     rows = connection.execute(
         text(
             "SELECT outcome FROM day_claims WHERE client = :client AND day = :day AND ended_at IS NOT NULL "
@@ -122,12 +169,19 @@ def failures_in_a_row(connection: Connection, unit: Unit) -> int:
         ),
         {"client": unit.client, "day": unit.day},
     )
-    failures = 0
-    for row in rows:
-        if row.outcome != "failed":
-            break
-        failures += 1
-    return failures
+    return sum(1 for _ in takewhile(lambda row: row.outcome in {"retried", "overtaken"}, rows))
+
+
+def overtaken_tokens(connection: Connection, unit: Unit) -> list[str]:
+    """The tokens of claims on a client's day that died lately."""
+    rows = connection.execute(
+        text(
+            "SELECT token FROM day_claims WHERE client = :client AND day = :day AND outcome = 'overtaken' "
+            "AND ended_at > now() - interval '1 day' ORDER BY ended_at"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
+    return [row.token for row in rows]
 
 
 @contextmanager

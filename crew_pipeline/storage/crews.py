@@ -61,6 +61,20 @@ def set_history(connection: Connection, client: str, code: str, source_env: str 
     return crew_id
 
 
+def deactivate(connection: Connection, client: str, code: str) -> bool:
+    """Stop reading a crew's history table; whether there was one that was read."""
+    return (
+        connection.execute(
+            text(
+                "UPDATE crews SET active = false WHERE client = :client AND code = :code AND active "
+                "AND history_table IS NOT NULL"
+            ),
+            {"client": client, "code": code},
+        ).rowcount
+        == 1
+    )
+
+
 def history_sources(connection: Connection, client: str | None = None) -> list[HistorySource]:
     """Active crews that have a history table, by client and code."""
     rows = connection.execute(

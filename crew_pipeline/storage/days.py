@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import Conversation, Line
+from crew_pipeline.storage import claims
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.events import REQUEST_CHANNEL, notify
 
@@ -54,7 +55,8 @@ WITH unfinished AS (
       AND (semantic_status <> 'failed' OR :with_failed)
       AND (NOT :urgent OR semantic_status IN ('queued', 'processing'))
     UNION
-    SELECT client, day FROM day_documents WHERE is_current AND engine <> :engine AND NOT :urgent
+    SELECT client, day FROM day_documents
+    WHERE is_current AND (engine = '' OR engine <> :engine AND NOT :urgent)
     UNION
     SELECT client, days_date FROM data_items WHERE :force AND days_date = ANY(:days)
 ), wanted AS (
@@ -135,37 +137,35 @@ def request(connection: Connection, unit: Unit, *, force: bool = False, outdated
 
     Args:
         force: process it even if it is ready or failed.
-        outdated: its document was made by another engine, so completed rows are taken as well.
+        outdated: its document is missing or out of date, so completed rows are taken as well.
 
     Returns:
         Whether this call changed anything. Asking again while it is queued or processed does not.
     """
     statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
-    changed = connection.execute(
-        text("""
-            UPDATE data_items SET semantic_status = 'queued', updated_at = now()
-            WHERE client = :client AND days_date = :day AND (
-                semantic_status = ANY(:statuses)
-                OR semantic_status = 'processing' AND NOT EXISTS (
-                    SELECT 1 FROM day_claims WHERE day_claims.client = :client AND day_claims.day = :day
-                    AND ended_at IS NULL AND expires_at >= now()))
-        """),
-        {"client": unit.client, "day": unit.day, "statuses": statuses},
-    ).rowcount
-    if changed:
+    if not _worked_at(connection, unit):
+        statuses.append("processing")
+    changed = claims.set_status(connection, unit, "queued", of=statuses)
+    if changed or outdated:
         notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
     return changed > 0
 
 
-def begin(connection: Connection, unit: Unit) -> None:
-    """Mark the rows that a run reads now; those that change from here on are ``pending`` and stay so."""
-    connection.execute(
-        text(
-            "UPDATE data_items SET semantic_status = 'processing', semantic_error = NULL, updated_at = now() "
-            "WHERE client = :client AND days_date = :day"
-        ),
-        {"client": unit.client, "day": unit.day},
+def _worked_at(connection: Connection, unit: Unit) -> bool:
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM day_claims WHERE client = :client AND day = :day "
+                "AND ended_at IS NULL AND expires_at >= now())"
+            ),
+            {"client": unit.client, "day": unit.day},
+        )
     )
+
+
+def begin(connection: Connection, unit: Unit) -> None:
+    """Mark the rows that a run reads from now on; those that change after this are ``pending`` and stay so."""
+    claims.set_status(connection, unit, "processing")
 
 
 def units_on(connection: Connection, day: date) -> list[Unit]:
@@ -187,6 +187,36 @@ def conversations_of(connection: Connection, unit: Unit) -> list[Conversation]:
         {"client": unit.client, "day": unit.day},
     )
     return [Conversation(*row) for row in rows]
+
+
+class Discovered(NamedTuple):
+    """A line together with its conversation, as one statement sees them."""
+
+    conversation_id: str
+    position: int
+    speaker: str
+    spoken_at: datetime
+    text: str
+    session_id: str
+    crew: str
+    title: str | None
+    started_at: datetime
+    ended_at: datetime
+    content_hash: bytes
+
+
+def discovered_of(connection: Connection, unit: Unit) -> list[Discovered]:
+    """The lines of a client's day with their conversations, read by one statement, so that all fit together."""
+    rows = connection.execute(
+        text(
+            "SELECT conversation_id, position, speaker, spoken_at, text, session_id, code, title, started_at, "
+            "ended_at, content_hash FROM lines JOIN data_items AS item ON item.id = conversation_id "
+            "JOIN crews ON crews.id = crew_id "
+            "WHERE item.client = :client AND days_date = :day ORDER BY conversation_id, position"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
+    return [Discovered(*row) for row in rows]
 
 
 def lines_of(connection: Connection, unit: Unit) -> list[Line]:

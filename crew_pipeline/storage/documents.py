@@ -65,13 +65,7 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
     if unit not in claims.held(connection, token, [unit.day], lock=True):
         raise OvertakenError(f"{unit.client}, {unit.day}: overtaken by another run; its result stands")
     key = {"client": unit.client, "day": unit.day}
-    connection.execute(
-        text(
-            "UPDATE data_items SET semantic_status = 'completed', semantic_processed_at = now(), semantic_error = NULL "
-            "WHERE client = :client AND days_date = :day AND semantic_status = 'processing'"
-        ),
-        key,
-    )
+    claims.set_status(connection, unit, "completed", of=("processing",))
     # The update above waited for imports that touched these rows, so what is counted now is what was read, or the
     # document is out of date already.
     present = connection.execute(

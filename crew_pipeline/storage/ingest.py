@@ -94,7 +94,7 @@ _ADD_CONVERSATIONS = """
 INSERT INTO data_items (id, client, crew_id, session_id, days_date, started_at, ended_at, line_count, content_hash)
 SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at,
        0, ''
-FROM staged_sessions
+FROM staged_sessions ORDER BY conversation_id
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -187,6 +187,10 @@ def ingest(
 def _settle(
     connection: Connection, report: IngestReport, touched: list[str], client: str, zone: str, today: date
 ) -> None:
+    # In the order of id, as whoever sets the status of a day does: the two never wait for each other.
+    connection.execute(
+        text("SELECT FROM data_items WHERE id = ANY(:touched) ORDER BY id FOR UPDATE"), {"touched": touched}
+    )
     days: set[date] = set()
     left: set[date] = set()
     for row in connection.execute(text(_SETTLE), {"touched": touched, "zone": zone, "today": today}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, text
@@ -15,45 +16,61 @@ from crew_pipeline.storage.claims import Unit
 _MOST = 100
 
 
-def unexplained_lines(connection: Connection, on: Sequence[date]) -> list[str]:
-    """Members without evidence, and clusters without exactly one canonical line or of another size than they say."""
+class InvariantError(RuntimeError):
+    """A result breaks an invariant of the design; it must not be stored or served."""
+
+
+def hold_clusters(connection: Connection, unit: Unit) -> None:
+    """Hold the clusters of a client's day, as they are in this transaction, against the invariants.
+
+    Raises:
+        InvariantError: naming the first cluster or line that breaks one.
+    """
+    broken = unexplained_clusters(connection, [unit]) + strayed_lines(connection, [unit])
+    if broken:
+        raise InvariantError(broken[0])
+
+
+def unexplained_clusters(connection: Connection, units: Sequence[Unit]) -> list[str]:
+    """Clusters with a member without evidence, without exactly one canonical line, or of another size than they say."""
     rows = connection.execute(
         text("""
             SELECT cluster.client, cluster.day, cluster.id
             FROM semantic_clusters AS cluster
             LEFT JOIN line_cluster_mapping AS line
                 ON line.client = cluster.client AND line.day = cluster.day AND line.cluster_id = cluster.id
-            WHERE cluster.day = ANY(:days)
+            WHERE (cluster.client, cluster.day) IN (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[])))
             GROUP BY cluster.client, cluster.day, cluster.id
             HAVING count(line.position) <> cluster.size OR cluster.size < 2
                 OR count(*) FILTER (WHERE line.is_canonical AND line.conversation_id = cluster.conversation_id
                                           AND line.position = cluster.position) <> 1
                 OR count(*) FILTER (WHERE line.is_canonical) <> 1
-                OR bool_or(line.similarity NOT BETWEEN -1 AND 1 OR line.score NOT BETWEEN 0 AND 1
-                           OR line.score = 'NaN' OR line.similarity = 'NaN' OR line.reason = '')
+                OR bool_or(line.similarity NOT BETWEEN -1 AND 1 OR line.score NOT BETWEEN 0 AND 1 OR line.reason = '')
             LIMIT :most
         """),
-        {"days": list(on), "most": _MOST},
+        {**_keys(units), "most": _MOST},
     )
     return [f"cluster {row.id} of {row.client}, {row.day} is not fully explained" for row in rows]
 
 
-def strayed_lines(connection: Connection, on: Sequence[date]) -> list[str]:
-    """Clustered lines that belong to another client or another day than their cluster."""
+def strayed_lines(connection: Connection, units: Sequence[Unit]) -> list[str]:
+    """Clustered lines that belong to another client than their cluster."""
     rows = connection.execute(
         text("""
             SELECT line.client, line.day, line.conversation_id, line.position
             FROM line_cluster_mapping AS line
             LEFT JOIN data_items AS item ON item.id = line.conversation_id
-            WHERE line.day = ANY(:days)
-              AND (item.client IS DISTINCT FROM line.client
-                   -- a conversation that moved to another day since is pending there, and its old day out of date
-                   OR (item.days_date <> line.day AND item.semantic_status = 'processing'))
+            WHERE (line.client, line.day) IN (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[])))
+              AND item.client IS DISTINCT FROM line.client
             LIMIT :most
         """),
-        {"days": list(on), "most": _MOST},
+        {**_keys(units), "most": _MOST},
     )
     return [f"line {row.conversation_id}-{row.position} strayed to {row.client}, {row.day}" for row in rows]
+
+
+def _keys(units: Sequence[Unit]) -> dict[str, list[Any]]:
+    return {"clients": [unit.client for unit in units], "days": [unit.day for unit in units]}
 
 
 def broken_documents(connection: Connection, on: Sequence[date], token: str) -> list[str]:

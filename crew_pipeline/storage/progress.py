@@ -20,9 +20,13 @@ def estimated_seconds(connection: Connection, lines: int) -> float:
     """How long a day of ``lines`` lines will take, learned from the runs that finished last."""
     per_line = connection.scalar(
         text("""
-            SELECT sum(extract(epoch FROM ended_at - claimed_at)) / nullif(sum(line_count), 0)
-            FROM (SELECT ended_at, claimed_at, line_count FROM day_claims
-                  WHERE outcome = 'completed' AND line_count > 0 ORDER BY ended_at DESC LIMIT :runs) AS recent
+            SELECT sum(seconds) / nullif(sum(lines), 0) FROM (
+                -- a run over several days holds all of them for as long as it takes
+                SELECT extract(epoch FROM max(ended_at) - min(claimed_at)) AS seconds, sum(line_count) AS lines
+                FROM (SELECT token, ended_at, claimed_at, line_count FROM day_claims
+                      WHERE outcome = 'completed' AND line_count > 0 ORDER BY ended_at DESC LIMIT :runs) AS recent
+                GROUP BY token
+            ) AS runs
         """),
         {"runs": _RUNS_REMEMBERED},
     )

@@ -202,6 +202,7 @@ class DayClaim(Base):
     __table_args__ = (
         Index("day_claims_open", "client", "day", unique=True, postgresql_where=text("ended_at IS NULL")),
         Index("day_claims_token", "token"),
+        Index("day_claims_ended", text("ended_at DESC")),
     )
 
     client: Mapped[str] = mapped_column(primary_key=True)
@@ -210,8 +211,9 @@ class DayClaim(Base):
     claimed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(comment="completed, failed, released or overtaken")
+    outcome: Mapped[str | None] = mapped_column(comment="completed, failed, retried, released or overtaken")
     line_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    content_stamp: Mapped[bytes | None] = mapped_column(comment="hash of the content that is computed from")
 
 
 class DayEvent(Base):

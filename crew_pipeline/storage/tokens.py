@@ -53,6 +53,11 @@ def revoke(connection: Connection, token_id: int) -> bool:
     )
 
 
+def any_created(connection: Connection) -> bool:
+    """Whether a token was ever made, revoked ones included."""
+    return bool(connection.scalar(text("SELECT EXISTS (SELECT 1 FROM api_tokens)")))
+
+
 def clients_by_hash(connection: Connection) -> dict[bytes, str]:
     """The tokens in force."""
     rows = connection.execute(text("SELECT token_hash, client FROM api_tokens WHERE revoked_at IS NULL"))

@@ -21,7 +21,8 @@ Ready = Callable[..., str]
 
 @pytest.fixture
 def api(settings: Settings, database_url: str) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, database_url, ENGINE), raise_server_exceptions=False) as client:
+    app = create_app(settings, database_url, ENGINE)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
+from starlette.websockets import WebSocketDisconnect
 
 from crew_pipeline.api.access import ExposedError, is_loopback, refuse_exposed
 from crew_pipeline.api.app import create_app
@@ -29,7 +30,7 @@ def token(engine: Engine, make_ready: Ready) -> str:
 
 @pytest.fixture
 def guarded(settings: Settings, database_url: str, token: str) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0")) as client:  # noqa: S104 - what it is about
+    with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0")) as client:
         yield client
 
 
@@ -80,15 +81,38 @@ def test_tokens_are_stored_hashed(token: str, engine: Engine) -> None:
 def test_a_server_for_other_machines_needs_a_token(engine: Engine) -> None:
     refuse_exposed(engine, "127.0.0.1")
     with pytest.raises(ExposedError, match="crew token create"):
-        refuse_exposed(engine, "0.0.0.0")  # noqa: S104 - what it is about
+        refuse_exposed(engine, "0.0.0.0")
     with engine.begin() as connection:
         tokens.create(connection, "acme")
-    refuse_exposed(engine, "0.0.0.0")  # noqa: S104 - what it is about
+    refuse_exposed(engine, "0.0.0.0")
 
 
 def test_another_sites_name_for_this_machine_is_refused(settings: Settings, database_url: str) -> None:
     with TestClient(create_app(settings, database_url, ENGINE), base_url="http://evil.example") as client:
         assert client.get(PATH).status_code == 403
+
+
+def test_another_sites_page_is_refused_while_there_is_no_token(settings: Settings, database_url: str) -> None:
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        assert client.get(PATH, headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
+        for sent in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+            assert client.get(PATH, headers=sent).status_code == 403
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect(
+                "ws://localhost/ws/semantic/2025-01-15", headers={"Origin": "https://evil.example"}
+            ),
+        ):
+            pass
+
+
+def test_revoking_the_last_token_does_not_open_the_door(
+    settings: Settings, database_url: str, engine: Engine, token: str
+) -> None:
+    with engine.begin() as connection:
+        tokens.revoke(connection, tokens.list_all(connection)[0].id)
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        assert client.get(PATH, params={"client": "acme"}).status_code == 401
 
 
 @pytest.mark.parametrize(

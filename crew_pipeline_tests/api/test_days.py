@@ -86,8 +86,11 @@ def test_a_day_that_grew_is_served_stale_at_once_and_asked_for(
 ) -> None:
     version = make_ready(DAY)
     bring(engine, lines_at(DAY, "b", ("Cy", "arrived later")), client="default")
-    metadata = api.get(PATH).json()["metadata"]
+    answer = api.get(PATH, headers={"If-None-Match": f'"{version}-condensed"'})
+    metadata = answer.json()["metadata"]
     assert (metadata["stale"], metadata["cache_hit"], metadata["version"]) == (True, True, version)
+    assert "etag" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
     assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "queued"
 
 
@@ -183,6 +186,7 @@ def test_a_day_without_conversations_is_empty_and_complete(api: TestClient) -> N
     [
         "/api/days/2025-13-01/conversations",
         "/api/days/1736931600/conversations",
+        "/api/days/1699920000/conversations",
         "/api/days/2025-1-1/conversations",
         "/api/days/yesterday/conversations",
         f"{PATH}?wait_s=31",
@@ -190,6 +194,7 @@ def test_a_day_without_conversations_is_empty_and_complete(api: TestClient) -> N
         f"{PATH}?wait_s=nan",
         f"{PATH}?view=upside-down",
         f"{PATH}?client=",
+        f"{PATH}?client=%00",
         f"/api/semantic/events/{DAY}?after=-1",
         f"/api/semantic/events/{DAY}?after=99999999999999999999",
         "/api/semantic/queue?limit=101",
@@ -200,7 +205,7 @@ def test_wrong_questions_are_answered_with_a_problem_document(api: TestClient, p
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     content = answer.json()
-    assert (content["status"], content["title"]) == (422, "Unprocessable Content") or content["status"] == 422
+    assert content["status"] == 422
     assert content["detail"]
 
 
@@ -214,7 +219,7 @@ def test_what_is_not_there_is_a_problem_document_too(api: TestClient) -> None:
 def test_nothing_internal_is_shown_when_something_breaks(api: TestClient, query: Query) -> None:
     query("ALTER TABLE day_documents RENAME TO gone")
     answer = api.get(PATH)
-    assert answer.status_code == 503
+    assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert "day_documents" not in answer.text
     assert "SELECT" not in answer.text
@@ -235,7 +240,7 @@ def test_the_queue_and_the_events_can_be_polled(api: TestClient, make_ready: Rea
 
 @pytest.mark.usefixtures("talk")
 def test_the_websocket_tells_the_state_then_the_events_then_closes(api: TestClient, make_ready: Ready) -> None:
-    with api.websocket_connect(f"/ws/semantic/{DAY}") as socket:
+    with api.websocket_connect(f"ws://localhost/ws/semantic/{DAY}") as socket:
         snapshot: dict[str, Any] = socket.receive_json()
         assert (snapshot["type"], snapshot["semantic_status"]) == ("snapshot", "pending")
         make_ready(DAY)
@@ -243,8 +248,35 @@ def test_the_websocket_tells_the_state_then_the_events_then_closes(api: TestClie
         assert (completed["type"], completed["conversations"]) == ("processing_completed", 1)
         assert completed["seq"] > snapshot["seq"]
         assert socket.receive()["type"] == "websocket.close"
-    with api.websocket_connect(f"/ws/semantic/{DAY}?after={completed['seq']}") as socket:
+    with api.websocket_connect(f"ws://localhost/ws/semantic/{DAY}?after={completed['seq']}") as socket:
         assert socket.receive_json()["semantic_status"] == "completed"
+        assert socket.receive()["type"] == "websocket.close"
+
+
+@pytest.mark.usefixtures("talk")
+def test_the_websocket_of_a_day_that_is_made_again_does_not_end_with_the_old_run(
+    api: TestClient, make_ready: Ready
+) -> None:
+    make_ready(DAY)
+    api.get(PATH, params={"force_process": "true", "wait_s": "0"})
+    with api.websocket_connect(f"ws://localhost/ws/semantic/{DAY}") as socket:
+        assert socket.receive_json()["semantic_status"] == "queued"
+        assert socket.receive_json()["type"] == "processing_completed"
+        make_ready(DAY)
+        assert socket.receive_json()["type"] == "processing_completed"
+        assert socket.receive()["type"] == "websocket.close"
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_long_history_of_events_is_told_whole(api: TestClient, make_ready: Ready, query: Query) -> None:
+    query(
+        "INSERT INTO day_events (client, day, type, payload) "
+        "SELECT 'default', '2025-01-15', 'processing_progress', '{}' FROM generate_series(1, 2500)"
+    )
+    make_ready(DAY)
+    with api.websocket_connect(f"ws://localhost/ws/semantic/{DAY}") as socket:
+        kinds = [socket.receive_json()["type"] for _ in range(2502)]
+        assert (kinds[0], kinds[-1], len(set(kinds))) == ("snapshot", "processing_completed", 3)
         assert socket.receive()["type"] == "websocket.close"
 
 
@@ -262,7 +294,8 @@ def test_the_api_imports_nothing_heavy() -> None:
     import subprocess
     import sys
 
-    code = "import crew_pipeline.api.app, sys; print([n for n in ('torch','faiss','dagster','pandas') if n in sys.modules])"
+    heavy = ("torch", "faiss", "dagster", "pandas")
+    code = f"import crew_pipeline.api.app, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

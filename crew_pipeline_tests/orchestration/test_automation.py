@@ -101,15 +101,15 @@ def test_a_run_that_failed_gives_back_what_it_held(
     fresh_instance.report_run_failed(run)
     event = fresh_instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
     context = dg.build_run_status_sensor_context(
-        sensor_name="give_back_after_failure",
+        sensor_name="settle_after_failure",
         dagster_event=event.event_log_entry.dagster_event,
         dagster_instance=fresh_instance,
-        dagster_run=run,
+        dagster_run=fresh_instance.get_run_by_id(run.run_id),
         resources={"database": definitions.resources["database"]},
     )
-    definitions.resolve_sensor_def("give_back_after_failure")(context)
+    definitions.resolve_sensor_def("settle_after_failure")(context)
     assert query("SELECT semantic_status FROM data_items") == [("pending",)]
-    assert query("SELECT outcome FROM day_claims") == [("released",)]
+    assert query("SELECT outcome FROM day_claims") == [("retried",)]
 
 
 @pytest.mark.parametrize(("enabled", "status"), [(True, "RUNNING"), (False, "STOPPED")])

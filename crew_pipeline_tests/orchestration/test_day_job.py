@@ -1,4 +1,4 @@
-"""A day through Dagster: conversations in, the document out, each partition on its own, failures kept where they are."""
+"""A day through Dagster: conversations in, the document out, failures kept where they are."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def model_around(encoder: FailingEncoder) -> EmbeddingModelOf:
 
 
 class FailingEncoder(SentenceTransformerEncoder):
-    """Encodes with the real model, but raises what it is told to, a number of times or always, where a text asks for it."""
+    """Encodes with the real model, but raises what it is told to, so many times, where a text asks for it."""
 
     def __init__(self, error: Exception, times: int = 10**9, on: str = "") -> None:
         super().__init__()
@@ -172,7 +172,7 @@ def test_a_failure_of_one_client_does_not_lose_the_others(
     outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
     assert outcome.success
     assert query("SELECT client, semantic_status, semantic_error FROM data_items ORDER BY 1") == [
-        ("broken", "failed", "ValueError: cannot embed that"),
+        ("broken", "failed", f"ValueError; the log of Dagster run {outcome.run_id} says more"),
         ("healthy", "completed", None),
     ]
     assert document_of(engine, "2025-01-15", "healthy")[0]["hidden_count"] == 2
@@ -211,16 +211,91 @@ def test_a_missing_model_fails_the_run_at_once_with_a_remedy(engine: Engine, run
     assert query("SELECT semantic_status FROM data_items") == [("pending",)]
 
 
-def test_a_broken_cluster_blocks_the_document(engine: Engine, run_days: Run, query: Query) -> None:
+def test_a_broken_cluster_is_not_stored_and_fails_its_client_only(engine: Engine, run_days: Run, query: Query) -> None:
     query("""
         CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN NEW.reason = ''; RETURN NEW; END $$
+        $$ BEGIN IF NEW.client = 'broken' THEN NEW.reason = ''; END IF; RETURN NEW; END $$
     """)
     query("CREATE TRIGGER spoil BEFORE INSERT ON line_cluster_mapping FOR EACH ROW EXECUTE FUNCTION spoil()")
+    for client in ("broken", "healthy"):
+        bring(engine, lines_at("2025-01-15", "a", *TALK), client=client)
+    assert run_days("2025-01-15").success
+    assert query("SELECT client FROM day_documents") == [("healthy",)]
+    assert query("SELECT DISTINCT client FROM semantic_clusters") == [("healthy",)]
+    ((error,),) = query("SELECT semantic_error FROM data_items WHERE client = 'broken'")
+    assert "not fully explained" in str(error)
+
+
+class ArrivingEncoder(FailingEncoder):
+    """Lets something happen while it embeds."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(ValueError(), times=0)
+        self.meanwhile = meanwhile
+
+    def encode(self, texts: Sequence[str], on_batch: Any = None) -> np.ndarray:
+        self.meanwhile()
+        return super().encode(texts, on_batch)
+
+
+def test_what_arrives_or_changes_during_a_run_waits_for_the_next(engine: Engine, run_days: Run, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", *TALK))
-    outcome = run_days("2025-01-15")
-    assert not outcome.success
-    assert query("SELECT count(*) FROM day_documents") == [(0,)]
+    changed = [("Mara", "The release is NOT blocked by anything."), *TALK[1:]]
+
+    def meanwhile() -> None:
+        bring(engine, lines_at("2025-01-15", "a", *changed))
+        bring(engine, lines_at("2025-01-15", "b", ("Lena", "something entirely new that has no vector"), hour=14))
+
+    model = model_around(ArrivingEncoder(meanwhile))
+    outcome = run_days("2025-01-15", resources={"embedding_model": model})
+    assert outcome.success, outcome.error
+    (conversation,) = document_of(engine, "2025-01-15")
+    assert conversation["display_conversation"][0]["text"] == TALK[0][1]
+    assert query("SELECT session_id, semantic_status FROM data_items ORDER BY 1") == [
+        ("a", "pending"),
+        ("b", "pending"),
+    ]
+    assert run_days("2025-01-15").success
+    shown = document_of(engine, "2025-01-15")
+    assert [one["session_id"] for one in shown] == ["a", "b"]
+    assert "NOT blocked" in shown[0]["display_conversation"][0]["text"]
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_a_conversation_that_leaves_during_a_run_does_no_harm(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK) + lines_at("2025-01-15", "b", TALK[1], first=3))
+
+    def meanwhile() -> None:
+        bring(engine, lines_at("2025-01-14", "b", ("Zoe", "it began the evening before")))
+
+    model = model_around(ArrivingEncoder(meanwhile))
+    assert run_days("2025-01-15", resources={"embedding_model": model}).success
+    assert query("SELECT engine FROM day_documents WHERE day = '2025-01-15' AND is_current") == [("",)]
+    assert run_days("2025-01-14", "2025-01-15").success
+    assert [one["session_id"] for one in document_of(engine, "2025-01-15")] == ["a"]
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_a_day_that_lost_its_last_conversation_becomes_empty(engine: Engine, run_days: Run) -> None:
+    bring(engine, lines_at("2025-01-15", "a", TALK[0], first=3))
+    run_days("2025-01-15")
+    bring(engine, lines_at("2025-01-14", "a", TALK[1]))
+    assert run_days("2025-01-14", "2025-01-15").success
+    assert document_of(engine, "2025-01-15") == []
+    assert len(document_of(engine, "2025-01-14")) == 1
+
+
+def test_embeddings_alone_change_no_status(
+    engine: Engine, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    definitions = build_defs(settings, {"database": Database(url=database_url)})
+    result = definitions.resolve_job_def("materialize_days").execute_in_process(
+        instance=instance, partition_key="2025-01-15", asset_selection=[AssetKey("line_embeddings")]
+    )
+    assert result.success
+    assert query("SELECT count(*) FROM line_embeddings") == [(3,)]
+    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
 
 
 def test_a_day_that_somebody_else_works_at_is_left_to_them(engine: Engine, run_days: Run, query: Query) -> None:

@@ -46,8 +46,9 @@ def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None
     assert {one.name for one in definitions.schedules or ()} == {"sweep", "discovery"}
     assert {one.name for one in definitions.sensors or ()} == {
         "recent_days",
-        "give_back_after_failure",
-        "give_back_after_canceled",
+        "settle_after_success",
+        "settle_after_failure",
+        "settle_after_canceled",
     }
     blocking = {key.name for key in graph.asset_check_keys if graph.get(key).blocking}
     assert blocking == {"hidden_lines_are_explained", "clusters_keep_to_one_client"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRunStatus
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
@@ -18,7 +18,7 @@ from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.worker import RECYCLED, Worker
-from crew_pipeline.settings import Settings
+from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage import claims, days
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import libpq_url
@@ -97,8 +97,9 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
     assert not worker.work_once()
     ((status, error),) = query("SELECT semantic_status, semantic_error FROM data_items")
     assert status == "failed"
-    assert "no room" in str(error)
-    assert query("SELECT count(*) FROM day_claims WHERE outcome = 'failed'") == [(3,)]
+    assert "RaiseException; the log of Dagster run" in str(error)
+    assert "no room" not in str(error)
+    assert query("SELECT outcome FROM day_claims ORDER BY ended_at") == [("retried",), ("retried",), ("failed",)]
     query("DROP TRIGGER refuse ON line_embeddings")
     ask(engine, force=True)
     worker.work_once()
@@ -121,6 +122,23 @@ def test_a_day_whose_worker_died_is_taken_over(
     assert query("SELECT semantic_status FROM data_items") == [("completed",)]
 
 
+def test_a_day_that_kills_its_workers_is_set_aside(
+    engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    runs = [instance.create_run_for_job(build_defs(load_settings()).resolve_job_def("materialize_days"),
+                                        status=DagsterRunStatus.STARTED).run_id for _ in range(3)]  # fmt: skip
+    for run_id in runs:
+        with engine.begin() as connection:
+            claims.acquire(connection, UNIT, run_id, 60)
+            days.begin(connection, UNIT)
+        query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
+    assert not make_worker(on_demand_retries=2).work_once()
+    assert query("SELECT semantic_status FROM data_items") == [("failed",)]
+    assert [instance.get_run_by_id(run_id).status for run_id in runs] == [DagsterRunStatus.FAILURE] * 3
+
+
 def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
     engine: Engine, settings: Settings, database_url: str, serving: Worker
 ) -> None:
@@ -129,7 +147,8 @@ def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
         lines_at("2025-01-15", "a", ("Ann", "the export times out"), ("Bo", "ok"), ("Cy", "The export times out")),
         client="default",
     )
-    with TestClient(create_app(settings, database_url, fingerprint_of(settings))) as api:
+    app = create_app(settings, database_url, fingerprint_of(settings))
+    with TestClient(app, base_url="http://localhost") as api:
         answer = api.get("/api/days/2025-01-15/conversations", params={"wait_s": 30})
         assert answer.status_code == 200
         content = answer.json()

@@ -180,6 +180,49 @@ def test_what_is_given_back_waits_again(engine: Engine, query: Query) -> None:
     assert acquire(engine, "next")
 
 
+def test_a_day_that_keeps_failing_is_set_aside_after_its_tries(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    for number, status in enumerate(["pending", "pending", "failed"]):
+        acquire(engine, f"run {number}")
+        begin(engine)
+        with engine.begin() as connection:
+            claims.settle_failure(connection, f"run {number}", "it broke", retries=2)
+        assert query("SELECT semantic_status FROM data_items") == [(status,)]
+
+
+def test_runs_that_died_count_as_failures(engine: Engine, query: Query) -> None:
+    for token in ("one", "two"):
+        acquire(engine, token)
+        expire(query, token)
+    acquire(engine, "three")
+    with engine.connect() as connection:
+        assert claims.failures_in_a_row(connection, UNIT) == 2
+        assert claims.overtaken_tokens(connection, UNIT) == ["one", "two"]
+
+
+def test_a_status_and_an_import_never_wait_for_each_other(engine: Engine) -> None:
+    lines = [line for n in range(200) for line in lines_at("2025-01-15", f"session {n}", ("Ann", "one"))]
+    bring(engine, lines)
+    errors: list[Exception] = []
+
+    def repeatedly(work: Callable[[int], object]) -> None:
+        try:
+            for number in range(12):
+                work(number)
+        except Exception as error:
+            errors.append(error)
+
+    def grow(number: int) -> None:
+        bring(engine, [line._replace(text=f"changed {number}") for line in lines[:: -1 if number % 2 else 1]])
+
+    threads = [threading.Thread(target=repeatedly, args=(work,)) for work in (grow, lambda _: begin(engine))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
 def test_a_heartbeat_keeps_a_claim_for_as_long_as_its_process_lives(engine: Engine) -> None:
     acquire(engine, "run", ttl=1)
     with claims.heartbeat(engine, "run", 1):

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.access import open_databases
 from crew_pipeline.storage.embedded import EmbeddedPostgresError, embedded_postgres
-from crew_pipeline.settings import load_settings
 
 USER = """
 import sys, time

@@ -152,7 +152,7 @@ def test_imports_at_the_same_time_lose_and_double_nothing(engine: Engine, query:
         try:
             for start in range(0, len(mine), 25):
                 bring(engine, mine[start : start + 25])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test reports it
+        except Exception as error:
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]

@@ -62,7 +62,7 @@ def test_several_processes_may_migrate_at_once(empty: Engine) -> None:
     def run() -> None:
         try:
             migrate(empty)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test reports it
+        except Exception as error:
             errors.append(error)
 
     threads = [threading.Thread(target=run) for _ in range(4)]

@@ -31,12 +31,7 @@ def upgrade() -> None:
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=False),
         sa.Column("prefix", sa.Text(), nullable=False),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("token_hash"),
@@ -47,19 +42,11 @@ def upgrade() -> None:
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column(
-            "source_env",
-            sa.Text(),
-            nullable=True,
-            comment="environment variable that holds the source's address",
+            "source_env", sa.Text(), nullable=True, comment="environment variable that holds the source's address"
         ),
         sa.Column("history_table", sa.Text(), nullable=True),
         sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("client", "code"),
     )
@@ -68,29 +55,19 @@ def upgrade() -> None:
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("token", sa.Text(), nullable=False, comment="the Dagster run id"),
-        sa.Column(
-            "claimed_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "outcome",
-            sa.Text(),
-            nullable=True,
-            comment="completed, failed, released or overtaken",
-        ),
+        sa.Column("outcome", sa.Text(), nullable=True, comment="completed, failed, retried, released or overtaken"),
         sa.Column("line_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "content_stamp", sa.LargeBinary(), nullable=True, comment="hash of the content that is computed from"
+        ),
         sa.PrimaryKeyConstraint("client", "day", "token"),
     )
+    op.create_index("day_claims_ended", "day_claims", [sa.literal_column("ended_at DESC")], unique=False)
     op.create_index(
-        "day_claims_open",
-        "day_claims",
-        ["client", "day"],
-        unique=True,
-        postgresql_where=sa.text("ended_at IS NULL"),
+        "day_claims_open", "day_claims", ["client", "day"], unique=True, postgresql_where=sa.text("ended_at IS NULL")
     )
     op.create_index("day_claims_token", "day_claims", ["token"], unique=False)
     op.create_table(
@@ -109,26 +86,12 @@ def upgrade() -> None:
         sa.Column("conversation_count", sa.Integer(), nullable=False),
         sa.Column("line_count", sa.Integer(), nullable=False),
         sa.Column("hidden_count", sa.Integer(), nullable=False),
-        sa.Column(
-            "processed_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-        sa.Column(
-            "token",
-            sa.Text(),
-            nullable=False,
-            comment="claim (Dagster run) that wrote it",
-        ),
+        sa.Column("processed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False, comment="claim (Dagster run) that wrote it"),
         sa.PrimaryKeyConstraint("client", "day", "version"),
     )
     op.create_index(
-        "day_documents_current",
-        "day_documents",
-        ["client", "day"],
-        unique=True,
-        postgresql_where=sa.text("is_current"),
+        "day_documents_current", "day_documents", ["client", "day"], unique=True, postgresql_where=sa.text("is_current")
     )
     op.create_table(
         "day_events",
@@ -138,12 +101,7 @@ def upgrade() -> None:
         sa.Column("token", sa.Text(), nullable=True),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_index("day_events_day", "day_events", ["client", "day", "seq"], unique=False)
@@ -151,12 +109,7 @@ def upgrade() -> None:
         "line_embeddings",
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("text_hash", sa.LargeBinary(), nullable=False),
-        sa.Column(
-            "vector",
-            sa.LargeBinary(),
-            nullable=False,
-            comment="float32, little endian, unit length",
-        ),
+        sa.Column("vector", sa.LargeBinary(), nullable=False, comment="float32, little endian, unit length"),
         sa.PrimaryKeyConstraint("model", "text_hash"),
     )
     op.create_table(
@@ -164,12 +117,7 @@ def upgrade() -> None:
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column(
-            "conversation_id",
-            sa.Text(),
-            nullable=False,
-            comment="of the canonical line",
-        ),
+        sa.Column("conversation_id", sa.Text(), nullable=False, comment="of the canonical line"),
         sa.Column("position", sa.BigInteger(), nullable=False, comment="of the canonical line"),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("confidence", sa.Double(), nullable=False),
@@ -178,18 +126,8 @@ def upgrade() -> None:
     op.create_table(
         "workers",
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column(
-            "started_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-        sa.Column(
-            "heartbeat_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("resident_mb", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -198,82 +136,32 @@ def upgrade() -> None:
         sa.Column("crew_id", sa.BigInteger(), nullable=False),
         sa.Column("histories_table_name", sa.Text(), nullable=True),
         sa.Column("last_discovered_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "last_session_count",
-            sa.Integer(),
-            server_default=sa.text("0"),
-            nullable=False,
-        ),
-        sa.Column(
-            "consecutive_failures",
-            sa.Integer(),
-            server_default=sa.text("0"),
-            nullable=False,
-        ),
+        sa.Column("last_session_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("consecutive_failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-        sa.Column(
-            "updated_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["crew_id"], ["crews.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("crew_id"),
     )
     op.create_table(
         "data_items",
-        sa.Column(
-            "id",
-            sa.Text(),
-            nullable=False,
-            comment="20 hex digits over client, crew and session",
-        ),
+        sa.Column("id", sa.Text(), nullable=False, comment="20 hex digits over client, crew and session"),
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("crew_id", sa.BigInteger(), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=True),
-        sa.Column(
-            "days_date",
-            sa.Date(),
-            nullable=False,
-            comment="the day it began in, in the configured time zone",
-        ),
+        sa.Column("days_date", sa.Date(), nullable=False, comment="the day it began in, in the configured time zone"),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("line_count", sa.Integer(), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(), nullable=False),
-        sa.Column(
-            "semantic_status",
-            sa.Text(),
-            server_default=sa.text("'pending'"),
-            nullable=False,
-        ),
+        sa.Column("semantic_status", sa.Text(), server_default=sa.text("'pending'"), nullable=False),
         sa.Column("semantic_processed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("semantic_error", sa.Text(), nullable=True),
-        sa.Column(
-            "processing_priority",
-            sa.SmallInteger(),
-            server_default=sa.text("1"),
-            nullable=False,
-        ),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-        sa.Column(
-            "updated_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
+        sa.Column("processing_priority", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "semantic_status IN ('pending', 'queued', 'processing', 'completed', 'failed')",
             name="semantic_status_known",
@@ -298,17 +186,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "data_items_recently_processed",
-        "data_items",
-        [sa.literal_column("semantic_processed_at DESC")],
-        unique=False,
+        "data_items_recently_processed", "data_items", [sa.literal_column("semantic_processed_at DESC")], unique=False
     )
-    op.create_index(
-        "data_items_status_by_day",
-        "data_items",
-        ["semantic_status", "days_date"],
-        unique=False,
-    )
+    op.create_index("data_items_status_by_day", "data_items", ["semantic_status", "days_date"], unique=False)
     op.create_index(
         "data_items_unfinished",
         "data_items",
@@ -329,20 +209,13 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["client", "day", "cluster_id"],
-            [
-                "semantic_clusters.client",
-                "semantic_clusters.day",
-                "semantic_clusters.id",
-            ],
+            ["semantic_clusters.client", "semantic_clusters.day", "semantic_clusters.id"],
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("client", "day", "conversation_id", "position"),
     )
     op.create_index(
-        "line_cluster_mapping_cluster",
-        "line_cluster_mapping",
-        ["client", "day", "cluster_id"],
-        unique=False,
+        "line_cluster_mapping_cluster", "line_cluster_mapping", ["client", "day", "cluster_id"], unique=False
     )
     op.create_table(
         "lines",
@@ -370,9 +243,7 @@ def downgrade() -> None:
     op.drop_index("line_cluster_mapping_cluster", table_name="line_cluster_mapping")
     op.drop_table("line_cluster_mapping")
     op.drop_index(
-        "data_items_unfinished",
-        table_name="data_items",
-        postgresql_where=sa.text("semantic_status <> 'completed'"),
+        "data_items_unfinished", table_name="data_items", postgresql_where=sa.text("semantic_status <> 'completed'")
     )
     op.drop_index("data_items_status_by_day", table_name="data_items")
     op.drop_index("data_items_recently_processed", table_name="data_items")
@@ -385,18 +256,11 @@ def downgrade() -> None:
     op.drop_table("line_embeddings")
     op.drop_index("day_events_day", table_name="day_events")
     op.drop_table("day_events")
-    op.drop_index(
-        "day_documents_current",
-        table_name="day_documents",
-        postgresql_where=sa.text("is_current"),
-    )
+    op.drop_index("day_documents_current", table_name="day_documents", postgresql_where=sa.text("is_current"))
     op.drop_table("day_documents")
     op.drop_index("day_claims_token", table_name="day_claims")
-    op.drop_index(
-        "day_claims_open",
-        table_name="day_claims",
-        postgresql_where=sa.text("ended_at IS NULL"),
-    )
+    op.drop_index("day_claims_open", table_name="day_claims", postgresql_where=sa.text("ended_at IS NULL"))
+    op.drop_index("day_claims_ended", table_name="day_claims")
     op.drop_table("day_claims")
     op.drop_table("crews")
     op.drop_table("api_tokens")
