@@ -19,6 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAD = 4
+MOST_TOKENS = 4096
+"""In one forward pass: 64 lines of 64 tokens. Longer lines go in smaller batches, or their activations take most of the
+memory of the process."""
+
 BUNDLED_MODEL = "bundled"
 BUNDLED_NAME = "all-MiniLM-L6-v2"
 
@@ -126,14 +130,15 @@ class SentenceTransformerEncoder:
 
 
 def _batches(lengths: Sequence[int], limit: int, size: int) -> Iterator[tuple[int, list[int]]]:
-    """Rows grouped by padded length, shortest first, at most ``size`` rows a group."""
+    """Rows grouped by padded length, shortest first, at most ``size`` rows and ``MOST_TOKENS`` tokens a group."""
     padded: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
         padded.setdefault(min(limit, -(-length // PAD) * PAD), []).append(row)
     for length in sorted(padded):
         rows = padded[length]
-        for start in range(0, len(rows), size):
-            yield length, rows[start : start + size]
+        at_once = max(1, min(size, MOST_TOKENS // length))
+        for start in range(0, len(rows), at_once):
+            yield length, rows[start : start + at_once]
 
 
 def _load(model: str, threads: int) -> Any:

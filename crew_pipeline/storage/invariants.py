@@ -39,7 +39,8 @@ def unexplained_clusters(connection: Connection, units: Sequence[Unit]) -> list[
             FROM semantic_clusters AS cluster
             LEFT JOIN line_cluster_mapping AS line
                 ON line.client = cluster.client AND line.day = cluster.day AND line.cluster_id = cluster.id
-            WHERE (cluster.client, cluster.day) IN (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[])))
+            WHERE (cluster.client, cluster.day) IN
+                (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[])))
             GROUP BY cluster.client, cluster.day, cluster.id
             HAVING count(line.position) <> cluster.size OR cluster.size < 2
                 OR count(*) FILTER (WHERE line.is_canonical AND line.conversation_id = cluster.conversation_id

@@ -1,0 +1,105 @@
+"""Many days at once through Dagster, against ``encode`` alone and against the engine's own time on the same lines."""
+
+from __future__ import annotations
+
+import time
+from datetime import date
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, text
+
+from benchmarks.common import CLIENT, days_by_size, loaded_store, options, progress, report
+from crew_pipeline.dedup import document, frames
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
+from crew_pipeline.orchestration.resources import EmbeddingModel
+from crew_pipeline.realtime.bulk import process_days
+from crew_pipeline.storage import days
+from crew_pipeline.storage.claims import Unit
+
+
+def main() -> None:
+    """Process the days, then let the engine and the bare model do the same lines in the same process."""
+    chosen = options(__doc__ or "")
+    count = 3 if chosen.quick else 30
+    with loaded_store(chosen.corpus) as (settings, databases):
+        engine = databases.engine
+        picked = sorted(day for day, _ in days_by_size(databases)[:count])
+        lines = sum(size for day, size in days_by_size(databases) if day in picked)
+        model = EmbeddingModel().encoder
+        model.encode(["load the model before anything is timed"])
+
+        progress(f"processing {len(picked)} days, {lines:,} lines, through Dagster")
+        process = psutil.Process()
+        started = time.perf_counter()
+        runs, peak = 0, 0
+        for day in picked:
+            runs += process_days(settings, databases, (day, day), quiet=True).runs
+            peak = max(peak, process.memory_info().rss)
+        processed_s = time.perf_counter() - started
+
+        started = time.perf_counter()
+        rounds = 0
+        while time.perf_counter() - started < 2:
+            again = process_days(settings, databases, (picked[0], picked[-1]), quiet=True)
+            rounds += again.unchanged
+            if again.runs:
+                raise RuntimeError("an unchanged day was processed again")
+        unchanged_per_s = rounds / (time.perf_counter() - started)
+
+        progress("the engine alone")
+        engine_s = sum(engine_alone(engine, day, model) for day in picked)
+        progress("encode alone")
+        texts = sorted({one for day in picked for one in texts_of(engine, day).values()})
+        started = time.perf_counter()
+        model.load().encode(texts, batch_size=32, show_progress_bar=False)
+        encode_s = time.perf_counter() - started
+        content: dict[str, Any] = {
+            "lines": lines,
+            "days": len(picked),
+            "runs": runs,
+            "distinct_lines": len(texts),
+            "processed_s": round(processed_s, 2),
+            "engine_s": round(engine_s, 2),
+            "encode_s": round(encode_s, 2),
+            "throughput_ratio": round(encode_s / processed_s, 3),
+            "engine_ratio": round(engine_s / processed_s, 3),
+            "lines_per_hour": round(3600 * lines / processed_s),
+            "peak_rss_mb": round(peak / 2**20, 1),
+            "unchanged_days_per_s": round(unchanged_per_s, 1),
+        }
+    report(content, as_json=chosen.json)
+
+
+def texts_of(engine: Engine, day: date) -> dict[bytes, str]:
+    """The distinct texts of a day that are embedded, by hash."""
+    with engine.connect() as connection:
+        lines = days.lines_of(connection, Unit(CLIENT, day))
+    return distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig())
+
+
+def engine_alone(engine: Engine, day: date, model: SentenceTransformerEncoder) -> float:
+    """Seconds of embedding, clustering and building a day's document, reading and storing left out."""
+    unit = Unit(CLIENT, day)
+    with engine.connect() as connection:
+        read, conversations = days.lines_of(connection, unit), days.conversations_of(connection, unit)
+        connection.execute(text("SELECT 1"))
+    lines = frames.frame([(CLIENT, *line) for line in read], frames.LINES)
+    started = time.perf_counter()
+    texts = distinct_texts(lines, EngineConfig())
+    vectors = dict(zip(texts, model.encode(list(texts.values())), strict=True))
+    members = cluster_lines(CLIENT, day.isoformat(), lines, vectors, EngineConfig()).members
+    folds = {
+        (row.conversation_id, row.position): document.Fold(
+            row.cluster_id, row.is_canonical, row.similarity, row.score, row.reason
+        )
+        for row in frames.rows(members)
+    }
+    document.build(CLIENT, conversations, read, folds, "benchmark")
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What the benchmarks share: a data directory of their own, real talk to measure with, and one way to print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from crew_pipeline.discovery.discover import import_file
+from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.storage.access import Databases, open_databases
+
+TOP = Path(__file__).resolve().parents[1]
+SHARED_CORPUS = TOP.parent / "shared" / "data" / "ubuntu_irc.jsonl.gz"
+CLIENT = "default"
+
+
+def options(description: str) -> argparse.Namespace:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--quick", action="store_true", help="smaller data, under a minute")
+    parser.add_argument("--corpus", type=Path, default=None, help="JSON lines to measure with")
+    return parser.parse_args()
+
+
+def report(content: dict[str, Any], *, as_json: bool) -> None:
+    """Print the figures."""
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    for name, value in content.items():
+        print(f"{name:>32}  {value}")
+
+
+def progress(message: str) -> None:
+    """Say on standard error what is being done."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def loaded_store(corpus: Path | None) -> Iterator[tuple[Settings, Databases]]:
+    """A fresh store in a temporary data directory with the corpus imported, as this process's own."""
+    for name in list(os.environ):
+        if name.startswith(("CREW_", "DAGSTER_")):
+            del os.environ[name]
+    with tempfile.TemporaryDirectory(prefix="crew-benchmark-") as folder:
+        os.environ["CREW_HOME"] = folder
+        settings = load_settings()
+        with open_databases(settings) as databases:
+            os.environ.update(databases.environment())
+            path = corpus_file(corpus, Path(folder))
+            progress(f"importing {path.name}")
+            import_file(databases.engine, path, client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC))
+            with databases.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+            yield settings, databases
+
+
+def corpus_file(given: Path | None, folder: Path) -> Path:
+    """The corpus to measure with: the one given, the shared one, or one that is made."""
+    if given is not None:
+        return given
+    if SHARED_CORPUS.exists():
+        return SHARED_CORPUS
+    from benchmarks.made_talk import write_corpus
+
+    return write_corpus(folder / "made.jsonl")
+
+
+def days_by_size(databases: Databases) -> list[tuple[date, int]]:
+    """The days of the store with their number of lines, nearest to 1,250 lines first."""
+    with databases.engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT days_date, sum(line_count)::int AS lines FROM data_items GROUP BY 1 ORDER BY abs(sum(line_count) - 1250), 1"
+            )
+        )
+        return [(row.days_date, row.lines) for row in rows]
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], ready_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process, from when it answers to the end of the block."""
+    log = Path(os.environ["CREW_HOME"]) / f"{Path(command[-1]).name}-{free_port()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, *command], cwd=TOP, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 120
+        while not answers(ready_url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether ``url`` answers with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own address
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The value below which ``share`` of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
