@@ -87,7 +87,8 @@ def days_by_size(databases: Databases) -> list[tuple[date, int]]:
     with databases.engine.connect() as connection:
         rows = connection.execute(
             text(
-                "SELECT days_date, sum(line_count)::int AS lines FROM data_items GROUP BY 1 ORDER BY abs(sum(line_count) - 1250), 1"
+                "SELECT days_date, sum(line_count)::int AS lines FROM data_items "
+                "GROUP BY 1 ORDER BY abs(sum(line_count) - 1250), 1"
             )
         )
         return [(row.days_date, row.lines) for row in rows]

@@ -1,7 +1,7 @@
 """Texts to unit vectors with a sentence-transformers model, the same bits whatever the batch or thread count.
 
 A vector from one forward pass differs in its last bits with the shape of the batch it was computed in. Every text is
-therefore padded to a length that follows from the text alone, a multiple of ``PAD``: rows of one length then come out
+therefore padded to a length that follows from the text alone (``padded_length``): rows of one length then come out
 the same to the bit in batches of 1, 4, 16, 64 and 128 and with 1 or 2 threads (held by a test). Batches of one length
 are also what makes this faster than ``SentenceTransformer.encode``, which pads to the longest of each batch.
 """
@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-PAD = 4
 MOST_TOKENS = 4096
 """In one forward pass: 64 lines of 64 tokens. Longer lines go in smaller batches, or their activations take most of the
 memory of the process."""
@@ -129,11 +128,20 @@ class SentenceTransformerEncoder:
         return vectors
 
 
+def padded_length(tokens: int, limit: int) -> int:
+    """The length to which a text of so many tokens is padded: a multiple of 4, of more for long ones, which are rare.
+
+    Every shape of a batch that was ever computed keeps some memory, so there are only twenty lengths up to 256.
+    """
+    step = 4 if tokens <= 32 else 8 if tokens <= 64 else 16 if tokens <= 128 else 32
+    return min(limit, -(-tokens // step) * step)
+
+
 def _batches(lengths: Sequence[int], limit: int, size: int) -> Iterator[tuple[int, list[int]]]:
     """Rows grouped by padded length, shortest first, at most ``size`` rows and ``MOST_TOKENS`` tokens a group."""
     padded: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
-        padded.setdefault(min(limit, -(-length // PAD) * PAD), []).append(row)
+        padded.setdefault(padded_length(length, limit), []).append(row)
     for length in sorted(padded):
         rows = padded[length]
         at_once = max(1, min(size, MOST_TOKENS // length))

@@ -1,4 +1,5 @@
-"""The IO manager: data frames to and from the tables, a transaction per day, fenced by the run's claims."""
+"""The IO manager: data frames to and from the tables, a transaction per day (results: per client's day), fenced by the
+run's claims."""
 
 import hashlib
 from collections.abc import Callable, Sequence

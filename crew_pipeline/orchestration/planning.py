@@ -22,6 +22,8 @@ class Batch(NamedTuple):
 
 # Days without conversations between two that have some cost a run almost nothing; a run of its own costs more.
 MAX_GAP_DAYS = 3
+# A run keeps the lines of its days in memory until their documents are written.
+MAX_LINES = 50_000
 
 
 def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> list[Batch]:
@@ -46,6 +48,7 @@ def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> l
                 and day - open_batch.last <= timedelta(days=MAX_GAP_DAYS + 1)
                 and (day - open_batch.first).days < max_days
                 and open_batch.conversations + conversations <= max_conversations
+                and open_batch.lines + lines <= MAX_LINES
             ):
                 open_batch = Batch(
                     open_batch.first,

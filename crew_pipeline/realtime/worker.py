@@ -4,13 +4,9 @@ One run at a time. It is woken by a notification and looks at the queue by itsel
 notification only costs seconds.
 """
 
-import contextlib
-import ctypes
-import gc
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -74,8 +70,6 @@ class Worker:
             except OperationalError as error:
                 logger.warning("the database does not answer (%s); trying again", type(error).__name__)
                 worked = False
-            if worked:
-                release_memory()
             if resident_mb() > self._settings.memory_limit_mb:
                 logger.warning("resident memory %d MiB is above the limit; starting anew", resident_mb())
                 return RECYCLED
@@ -138,14 +132,6 @@ class Worker:
                             self._woken.set()
             except psycopg.Error:
                 self._stop.wait(1.0)
-
-
-def release_memory() -> None:
-    """Hand freed memory back to the system: batches of many shapes leave the C library's heap full of holes."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def resident_mb() -> int:
