@@ -10,7 +10,7 @@ from crew_pipeline.dedup.embedding import Vectors
 SIMILARITY_DECIMALS = 4
 _SLACK = 1e-3
 MOST_NEIGHBOURS = 256
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE = 1024
 
 
 def near_pairs(vectors: Vectors, floor: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:

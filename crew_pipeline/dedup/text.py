@@ -14,6 +14,7 @@ def _table(listed: str) -> tuple[str, ...]:
 
 
 _INVISIBLE = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u00ad\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
 # A token that carries a value: it has a digit, or the punctuation of a path, an address, a name of code.
 _VALUE = re.compile(r"[^\s,;()\[\]{}\"“”<>]*(?:\d|[^\s.]/|/[^\s.]|\w[_@=]\w|\w\.\w{2,}|--\w)[^\s,;()\[\]{}\"“”<>]*")
@@ -89,6 +90,8 @@ def count_words(text: str) -> int:
     Scripts that are written without spaces count a word for every two letters, so that a sentence of theirs is not
     taken for a single short word.
     """
+    if text.isascii():
+        return sum(1 for token in text.split() if _LETTER_OR_DIGIT.search(token))
     total = 0
     for token in text.split():
         letters = [character for character in token if character.isalnum()]
