@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,6 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crew_pipeline import console, rendering
+from crew_pipeline.commands import crews, tokens
+from crew_pipeline.commands.common import (
+    DEFAULT_CLIENT,
+    AnyClientOption,
+    ClientOption,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    open_store,
+)
 from crew_pipeline.settings import Settings, SettingsError, describe_settings, load_settings
 
 if TYPE_CHECKING:
@@ -25,34 +32,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-token_app = typer.Typer(help="API tokens: stored hashed, shown once.", no_args_is_help=True)
-crews_app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
-app.add_typer(token_app, name="token")
-app.add_typer(crews_app, name="crews")
+app.add_typer(tokens.app, name="token")
+app.add_typer(crews.app, name="crews")
 
-DEFAULT_CLIENT = "default"
 FileFormat = Literal["auto", "jsonl"]
-ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
-AnyClientOption = Annotated[str | None, typer.Option("--client", help="Only this client's.", metavar="NAME")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-HomeOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory (CREW_HOME).")]
-
-
-class CommandError(Exception):
-    """A command cannot do what it was asked; the message is one sentence with a remedy."""
-
-
-@contextmanager
-def _databases(data_dir: Path | None = None, *, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
-    """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
-    from crew_pipeline.storage.access import open_databases
-
-    if data_dir is not None:
-        os.environ["CREW_HOME"] = str(data_dir)
-    settings = load_settings()
-    with open_databases(settings, prepare=prepare) as databases:
-        os.environ.update(databases.environment())
-        yield settings, databases
 
 
 @app.command("up")
@@ -70,7 +53,7 @@ def up(
 
     supervisor = Supervisor()
     stop_on_signals(supervisor)
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         refuse_exposed(databases.engine, host)
         _refuse_taken_port(host, port)
         _refuse_taken_port("127.0.0.1", dagster_port)
@@ -106,7 +89,7 @@ def import_(
     from crew_pipeline.discovery.exports import recognise
 
     recognise(file, file_format)
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         with console.progress(f"importing {file.name}", file.stat().st_size, quiet=as_json) as advance:
             report = import_file(
                 databases.engine,
@@ -133,7 +116,7 @@ def discover(client: AnyClientOption = None, as_json: JsonOption = False, data_d
     """Read the configured history tables once (see ``crew crews add``)."""
     from crew_pipeline.discovery.discover import discover as run
 
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         reports = [report.as_dict() for report in run(databases.engine, settings, datetime.now(UTC), client)]
     if as_json:
         console.print_json({"crews": reports})
@@ -153,7 +136,7 @@ def process(
     pending: Annotated[bool, typer.Option(help="Every day that is not ready.")] = False,
     client: AnyClientOption = None,
     force: Annotated[bool, typer.Option(help="Also days that are ready.")] = False,
-    max_days: Annotated[int | None, typer.Option(help="At most so many days, most urgent first.", min=1)] = None,
+    max_days: Annotated[int | None, typer.Option(help="At most so many days, the newest.", min=1)] = None,
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
@@ -164,7 +147,7 @@ def process(
         raise typer.BadParameter("--force goes with a DAY or with --from and --to")
     from crew_pipeline.realtime.bulk import process_days
 
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         span = None if pending else _span(databases, settings, day, first, last, client)
         report = process_days(settings, databases, span, client=client, force=force, max_days=max_days, quiet=as_json)
     if as_json:
@@ -172,7 +155,10 @@ def process(
     else:
         rendering.print_processed(report.as_dict())
     if report.elsewhere:
-        console.note(f"{len(report.elsewhere)} days are being processed by another run; 'crew status' shows them.")
+        console.note(
+            f"{len(report.elsewhere)} days are not ready: another run is at work on them, or they changed meanwhile; "
+            "'crew status' shows them."
+        )
     if report.failed:
         raise CommandError(
             f"{len(report.failed)} days failed; 'crew status DAY' says why, the Dagster UI has the logs."
@@ -191,7 +177,7 @@ def show_day(
     """Show a deduplicated day: what is visible, what is folded under it, and why."""
     from crew_pipeline.realtime.reading import read_day
 
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         wanted = _day(day, settings, databases, client)
         answer = read_day(databases.engine, settings, wanted, client, full=full)
     if as_json:
@@ -209,7 +195,7 @@ def status(
     """Show the queue, the days by status and the last runs; with a DAY, that day of every client."""
     from crew_pipeline.realtime.overview import day_overview, overview
 
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         if day is not None:
             wanted = _day(day, settings, databases, None)
             found = day_overview(databases.engine, wanted)
@@ -276,7 +262,7 @@ def doctor(
     from crew_pipeline.realtime.doctor import examine
 
     # A database of one's own is examined as it is; the embedded one is made when it is first opened.
-    with _databases(data_dir, prepare=not load_settings().database_url) as (settings, databases):
+    with open_store(data_dir, prepare=not load_settings().database_url) as (settings, databases):
         findings = []
         for finding in examine(settings, databases):
             findings.append(finding)
@@ -299,7 +285,7 @@ def env(data_dir: HomeOption = None) -> None:
 
     from crew_pipeline.orchestration.instance import prepare_home
 
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         variables = {**databases.environment(), "DAGSTER_HOME": str(prepare_home(settings))}
     for name, value in variables.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
@@ -311,7 +297,7 @@ def worker(data_dir: HomeOption = None) -> None:
     from crew_pipeline.realtime.worker import run_worker
 
     _log_to_stderr(load_settings())
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         code = run_worker(settings, databases)
     raise typer.Exit(code)
 
@@ -329,110 +315,10 @@ def api(
     from crew_pipeline.api.app import create_app
     from crew_pipeline.dedup.config import fingerprint_of
 
-    with _databases(data_dir) as (settings, databases):
+    with open_store(data_dir) as (settings, databases):
         refuse_exposed(databases.engine, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
         uvicorn.run(application, host=host, port=port, log_level=settings.log_level, access_log=False)
-
-
-@token_app.command("create")
-def token_create(
-    client: Annotated[str, typer.Option(help="The client whose days the token opens.")],
-    as_json: JsonOption = False,
-    data_dir: HomeOption = None,
-) -> None:
-    """Make a token; it is shown this once."""
-    from crew_pipeline.storage import tokens
-
-    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
-        token = tokens.create(connection, client)
-    if as_json:
-        console.print_json({"client": client, "token": token})
-    else:
-        console.say(token)
-        console.note(f"A token for {client}; keep it, it is not shown again.")
-
-
-@token_app.command("list")
-def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
-    """List tokens by their first characters."""
-    from crew_pipeline.storage import tokens
-
-    with _databases(data_dir) as (_, databases), databases.engine.connect() as connection:
-        found = tokens.list_all(connection)
-    if as_json:
-        console.print_json({"tokens": [one._asdict() for one in found]})
-        return
-    console.table(
-        "",
-        ["id#", "client", "token", "created", "revoked"],
-        [[one.id, one.client, f"{one.prefix}…", f"{one.created_at:%Y-%m-%d}", one.revoked_at or ""] for one in found],
-    )
-
-
-@token_app.command("revoke")
-def token_revoke(token_id: int, data_dir: HomeOption = None) -> None:
-    """Revoke a token by its id; servers refuse it within two seconds."""
-    from crew_pipeline.storage import tokens
-
-    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
-        if not tokens.revoke(connection, token_id):
-            raise CommandError(f"There is no token {token_id} in force; 'crew token list' shows them.")
-    console.say(f"Token {token_id} is revoked.")
-
-
-@crews_app.command("add")
-def crews_add(
-    code: Annotated[str, typer.Argument(help="The crew's name.")],
-    table: Annotated[str, typer.Option(help="The history table: id, session_id, message, created_at.")],
-    client: ClientOption = DEFAULT_CLIENT,
-    source_env: Annotated[
-        str | None,
-        typer.Option(help="Environment variable with the address of its database; unset: the application's own."),
-    ] = None,
-    data_dir: HomeOption = None,
-) -> None:
-    """Let discovery read a history table."""
-    from crew_pipeline.storage.crews import set_history
-
-    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
-        set_history(connection, client, code, source_env, table)
-    place = f"{table} in ${source_env}" if source_env else table
-    console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now.")
-
-
-@crews_app.command("remove")
-def crews_remove(
-    code: Annotated[str, typer.Argument(help="The crew's name.")],
-    client: ClientOption = DEFAULT_CLIENT,
-    data_dir: HomeOption = None,
-) -> None:
-    """Stop reading a crew's history table; its conversations stay."""
-    from crew_pipeline.storage.crews import deactivate
-
-    with _databases(data_dir) as (_, databases), databases.engine.begin() as connection:
-        if not deactivate(connection, client, code):
-            raise CommandError(
-                f"There is no crew {code} of {client} with a history table; 'crew crews list' shows them."
-            )
-    console.say(f"{client}/{code} is not read any more; its conversations stay.")
-
-
-@crews_app.command("list")
-def crews_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
-    """List the crews that have a history table."""
-    from crew_pipeline.storage.crews import history_sources
-
-    with _databases(data_dir) as (_, databases), databases.engine.connect() as connection:
-        found = history_sources(connection)
-    if as_json:
-        console.print_json({"crews": [asdict(one) for one in found]})
-        return
-    console.table(
-        "",
-        ["client", "crew", "table", "source"],
-        [[one.client, one.code, one.history_table, one.source_env or "own database"] for one in found],
-    )
 
 
 def _span(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ class Limits:
     Attributes:
         zone: time zone in which days begin.
         first_day: lines of earlier days have no partition.
-        now: lines of a day after tomorrow are taken for a wrong clock.
+        now: lines of days to come have no partition yet, and a wrong clock.
         max_text_chars: longest text.
     """
 
@@ -43,8 +43,8 @@ class Limits:
 
     @property
     def latest(self) -> datetime:
-        """The last moment that is let in: a day from now, for clocks that are ahead."""
-        return self.now + timedelta(days=1)
+        """The end of today."""
+        return datetime.combine(self.now.astimezone(self.zone).date() + timedelta(days=1), time.min, self.zone)
 
 
 def parse_moment(value: object, limits: Limits, name: str = "created_at") -> datetime:
@@ -66,14 +66,14 @@ def parse_moment(value: object, limits: Limits, name: str = "created_at") -> dat
         raise RejectedLineError(f"{name} must be a date and time like 2025-01-15T09:30:00Z, not {_kind(value)}")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=limits.zone)
-    if not limits.earliest.astimezone(UTC) <= moment:
+    if moment < limits.earliest:
         raise RejectedLineError(
             f"{name} {_short(moment.isoformat())} is before the first day, {limits.first_day}; "
             "set CREW_FIRST_DAY to an earlier one if it is right"
         )
-    if moment > limits.latest:
+    if moment >= limits.latest:
         raise RejectedLineError(
-            f"{name} {_short(moment.isoformat())} lies in the future; correct the clock or the date"
+            f"{name} {_short(moment.isoformat())} lies in the future; correct the clock or the date, or import it then"
         )
     return moment
 

@@ -161,6 +161,20 @@ def test_importing_twice_changes_nothing(tmp_path: Path, engine: Engine, setting
     assert again["days"] == []
 
 
+def test_today_is_let_in_and_tomorrow_is_not(tmp_path: Path) -> None:
+    tokyo = Limits(ZoneInfo("Asia/Tokyo"), date(2000, 1, 1), NOW)
+    path = write(
+        tmp_path / "x.jsonl",
+        record(0, created_at="2025-01-20T23:59:59+09:00"),
+        record(1, created_at="2025-01-21T00:00:00+09:00"),
+        record(2, created_at="2000-01-01T00:00:00+09:00"),
+        record(3, created_at="1999-12-31T23:59:59+09:00"),
+    )
+    reading = Reading()
+    assert [line.position for line in read_lines(path, tokyo, reading)] == [0, 2]
+    assert [number for number, _ in reading.rejections] == [2, 4]
+
+
 def test_moments_without_a_zone_are_read_in_the_configured_one(tmp_path: Path) -> None:
     berlin = Limits(ZoneInfo("Europe/Berlin"), date(2000, 1, 1), NOW)
     path = write(tmp_path / "x.jsonl", record(0, created_at="2025-01-15T00:30:00"))

@@ -1,0 +1,39 @@
+"""What all commands share: their options, their errors, and how they open the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crew_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from crew_pipeline.storage.access import Databases
+
+DEFAULT_CLIENT = "default"
+ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
+AnyClientOption = Annotated[str | None, typer.Option("--client", help="Only this client's.", metavar="NAME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+HomeOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory (CREW_HOME).")]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the message is one sentence with a remedy."""
+
+
+@contextmanager
+def open_store(data_dir: Path | None = None, *, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
+    """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
+    from crew_pipeline.storage.access import open_databases
+
+    if data_dir is not None:
+        os.environ["CREW_HOME"] = str(data_dir)
+    settings = load_settings()
+    with open_databases(settings, prepare=prepare) as databases:
+        os.environ.update(databases.environment())
+        yield settings, databases

@@ -1,0 +1,53 @@
+"""``crew token``: API tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crew_pipeline import console
+from crew_pipeline.commands.common import CommandError, HomeOption, JsonOption, open_store
+from crew_pipeline.storage import tokens
+
+app = typer.Typer(help="API tokens: stored hashed, shown once.", no_args_is_help=True)
+
+
+@app.command("create")
+def token_create(
+    client: Annotated[str, typer.Option(help="The client whose days the token opens.")],
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Make a token; it is shown this once."""
+    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+        token = tokens.create(connection, client)
+    if as_json:
+        console.print_json({"client": client, "token": token})
+    else:
+        console.say(token)
+        console.note(f"A token for {client}; keep it, it is not shown again.")
+
+
+@app.command("list")
+def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+    """List tokens by their first characters."""
+    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+        found = tokens.list_all(connection)
+    if as_json:
+        console.print_json({"tokens": [one._asdict() for one in found]})
+        return
+    console.table(
+        "",
+        ["id#", "client", "token", "created", "revoked"],
+        [[one.id, one.client, f"{one.prefix}…", f"{one.created_at:%Y-%m-%d}", one.revoked_at or ""] for one in found],
+    )
+
+
+@app.command("revoke")
+def token_revoke(token_id: int, data_dir: HomeOption = None) -> None:
+    """Revoke a token by its id; servers refuse it within two seconds."""
+    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+        if not tokens.revoke(connection, token_id):
+            raise CommandError(f"There is no token {token_id} in force; 'crew token list' shows them.")
+    console.say(f"Token {token_id} is revoked.")
