@@ -22,8 +22,8 @@ from crew_pipeline.storage.claims import Unit
 
 def main() -> None:
     """Process the days, then let the engine and the bare model do the same lines in the same process."""
-    chosen = options(__doc__ or "")
-    count = 3 if chosen.quick else 30
+    chosen = options(__doc__ or "", days=30)
+    count = 3 if chosen.quick else chosen.days
     with loaded_store(chosen.corpus) as (settings, databases):
         engine = databases.engine
         picked = sorted(day for day, _ in days_by_size(databases)[:count])
@@ -43,10 +43,11 @@ def main() -> None:
         started = time.perf_counter()
         rounds = 0
         while time.perf_counter() - started < 2:
-            again = process_days(settings, databases, (picked[0], picked[-1]), quiet=True)
-            rounds += again.unchanged
-            if again.runs:
-                raise RuntimeError("an unchanged day was processed again")
+            for day in picked:
+                again = process_days(settings, databases, (day, day), quiet=True)
+                rounds += again.unchanged
+                if again.runs:
+                    raise RuntimeError("an unchanged day was processed again")
         unchanged_per_s = rounds / (time.perf_counter() - started)
 
         progress("the engine alone")

@@ -29,12 +29,14 @@ SHARED_CORPUS = TOP.parent / "shared" / "data" / "ubuntu_irc.jsonl.gz"
 CLIENT = "default"
 
 
-def options(description: str) -> argparse.Namespace:
-    """The options that every benchmark has."""
+def options(description: str, days: int | None = None) -> argparse.Namespace:
+    """The options that every benchmark has, and for some how many ``days`` are measured."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--quick", action="store_true", help="smaller data, under a minute")
     parser.add_argument("--corpus", type=Path, default=None, help="JSON lines to measure with")
+    if days is not None:
+        parser.add_argument("--days", type=int, default=days, help=f"days that are measured ({days})")
     return parser.parse_args()
 
 
