@@ -30,9 +30,9 @@ demo: install
 	@$(MAKE) --no-print-directory next-steps
 else
 demo: install
-	$(BIN)/crew import $(CORPUS) --crew corpus
-	$(BIN)/crew process --pending --max-days 3
-	$(BIN)/crew day latest --folds
+	$(BIN)/crew import $(CORPUS) --client corpus --crew corpus
+	$(BIN)/crew process --pending --client corpus --max-days 3
+	$(BIN)/crew day latest --client corpus --folds
 	@$(MAKE) --no-print-directory next-steps
 endif
 
