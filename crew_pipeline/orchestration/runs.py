@@ -17,7 +17,7 @@ from crew_pipeline.orchestration.assets import Scope
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch
-from crew_pipeline.orchestration.schedules import SWEEP_TAG, range_tags
+from crew_pipeline.orchestration.schedules import TRIGGER_TAG, range_tags
 from crew_pipeline.storage.days import Work
 
 
@@ -74,7 +74,7 @@ class DayRunner:
             },
             tags={
                 **range_tags(batch),
-                SWEEP_TAG: trigger,
+                TRIGGER_TAG: trigger,
                 "dagster/priority": str(batch.priority),
                 **({"crew/client": client} if client else {}),
                 **(tags or {}),

@@ -28,7 +28,7 @@ from crew_pipeline.storage import days
 
 logger = logging.getLogger(__name__)
 
-SWEEP_TAG = "crew/trigger"
+TRIGGER_TAG = "crew/trigger"
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -73,7 +73,7 @@ def sweep_requests(work: Sequence[days.Work], settings: Settings, tick: datetime
             run_config=background_config(),
             tags={
                 **range_tags(batch),
-                SWEEP_TAG: "sweep",
+                TRIGGER_TAG: "sweep",
                 "dagster/priority": str(batch.priority),
                 "dagster/max_runtime": str(settings.sweep_timeout_min * 60),
             },
@@ -96,7 +96,7 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
     )
     def sweep(context: ScheduleEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
         unfinished = context.instance.get_run_records(
-            RunsFilter(statuses=UNFINISHED, tags={SWEEP_TAG: "sweep"}), limit=1
+            RunsFilter(statuses=UNFINISHED, tags={TRIGGER_TAG: "sweep"}), limit=1
         )
         if unfinished:
             return SkipReason(f"an earlier sweep is still at work (run {unfinished[0].dagster_run.run_id})")

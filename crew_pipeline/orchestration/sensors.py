@@ -19,7 +19,7 @@ from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import batches, run_key
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.schedules import SWEEP_TAG, background_config, range_tags
+from crew_pipeline.orchestration.schedules import TRIGGER_TAG, background_config, range_tags
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, days
 
@@ -45,7 +45,7 @@ def recent_day_requests(changes: Sequence[days.Change], settings: Settings, now:
             ),
             job_name=DAY_JOB,
             run_config=background_config(),
-            tags={**range_tags(batch), SWEEP_TAG: "sensor", "dagster/priority": str(batch.priority)},
+            tags={**range_tags(batch), TRIGGER_TAG: "sensor", "dagster/priority": str(batch.priority)},
         )
         for batch in planned
     ]

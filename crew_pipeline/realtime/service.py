@@ -9,7 +9,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import psycopg
 from cachetools import LRUCache
@@ -25,7 +25,6 @@ from crew_pipeline.storage.documents import READ_CURRENT, StoredDocument
 
 View = Literal["condensed", "full"]
 State = Literal["ready", "processing", "failed"]
-T = TypeVar("T")
 
 _CHECK_AGAIN_S = 1.0
 RAW_ENGINE = "raw"
