@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from crew_pipeline import console, rendering
-from crew_pipeline.commands import crews, tokens
+from crew_pipeline.commands import clients, crews, feedback, label, tokens
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
@@ -19,6 +19,7 @@ from crew_pipeline.commands.common import (
     CommandError,
     HomeOption,
     JsonOption,
+    day_named,
     open_store,
 )
 from crew_pipeline.settings import Settings, SettingsError, describe_settings, load_settings
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 app.add_typer(tokens.app, name="token")
 app.add_typer(crews.app, name="crews")
+app.add_typer(clients.app, name="clients")
+app.add_typer(feedback.app, name="feedback")
+app.command("label")(label.label)
 
 FileFormat = Literal["auto", "jsonl"]
 
@@ -178,7 +182,7 @@ def show_day(
     from crew_pipeline.realtime.reading import read_day
 
     with open_store(data_dir) as (settings, databases):
-        wanted = _day(day, settings, databases, client)
+        wanted = day_named(day, settings, databases, client)
         answer = read_day(databases.engine, settings, wanted, client, full=full)
     if as_json:
         console.print_json(answer)
@@ -197,7 +201,7 @@ def status(
 
     with open_store(data_dir) as (settings, databases):
         if day is not None:
-            wanted = _day(day, settings, databases, None)
+            wanted = day_named(day, settings, databases, None)
             found = day_overview(databases.engine, wanted)
         else:
             found = overview(databases.engine, settings)
@@ -215,30 +219,39 @@ def status(
 @app.command("evaluate")
 def evaluate(
     pairs: Annotated[Path, typer.Argument(help="Labelled pairs (JSONL).")],
+    folding: Annotated[
+        Literal["strict", "balanced", "loose"] | None, typer.Option(help="Another operating point.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge labelled pairs with the engine, beside bare cosine similarity at its best threshold."""
     from crew_pipeline.dedup.config import EngineConfig
     from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
     from crew_pipeline.dedup.evaluation import evaluate as run
+    from crew_pipeline.dedup.reader import reader_of
     from crew_pipeline.discovery.pairs import read_pairs
 
     settings = load_settings()
     labelled = read_pairs(pairs)
-    encoder = SentenceTransformerEncoder(settings.model, batch=settings.embed_batch, threads=settings.threads)
-    result = run(labelled, encoder, EngineConfig.of(settings))
-    engine, cosine = asdict(result.engine), {**asdict(result.cosine), "threshold": result.cosine_threshold}
-    if as_json:
-        console.print_json({"pairs": result.pairs, **engine, "cosine_baseline": cosine})
-        return
-    console.table(
-        f"{result.pairs:,} pairs of {pairs.name}, weighted",
-        ["", "precision#", "recall#", "F1#"],
-        [
-            ["engine", engine["precision"], engine["recall"], engine["f1"]],
-            [f"cosine ≥ {result.cosine_threshold}", cosine["precision"], cosine["recall"], cosine["f1"]],
-        ],
+    encoder = SentenceTransformerEncoder(
+        settings.model, batch=settings.embed_batch, threads=settings.threads, precision=settings.precision
     )
+    config = EngineConfig.of(settings).at(folding)
+    result = run(labelled, encoder, config, reader_of(config.reader, encoder))
+    if as_json:
+        console.print_json(
+            {
+                "pairs": result.pairs,
+                **asdict(result.engine),
+                "cosine_baseline": {**asdict(result.cosine), "threshold": result.cosine_threshold},
+                "folding": config.folding,
+                "threshold": result.threshold,
+                "as_folded": asdict(result.folded),
+                "reliability": [asdict(one) for one in result.reliability],
+            }
+        )
+    else:
+        rendering.print_evaluation(pairs.name, config.folding, result)
 
 
 @app.command("doctor")
@@ -325,33 +338,14 @@ def _span(
     databases: Databases, settings: Settings, day: str | None, first: str | None, last: str | None, client: str | None
 ) -> tuple[date, date]:
     if day is not None:
-        one = _day(day, settings, databases, client)
+        one = day_named(day, settings, databases, client)
         return one, one
     if first is None or last is None:
         raise typer.BadParameter("--from and --to go together")
-    begin, end = (_day(one, settings, databases, client) for one in (first, last))
+    begin, end = (day_named(one, settings, databases, client) for one in (first, last))
     if begin > end:
         raise typer.BadParameter(f"--from {begin} is after --to {end}")
     return begin, end
-
-
-def _day(name: str, settings: Settings, databases: Databases, client: str | None) -> date:
-    """A day by its date or by name, in the configured time zone."""
-    today = datetime.now(settings.zone).date()
-    if name in {"today", "yesterday"}:
-        return today - timedelta(days=name == "yesterday")
-    if name == "latest":
-        from crew_pipeline.storage.days import latest_day
-
-        with databases.engine.connect() as connection:
-            found = latest_day(connection, client)
-        if found is None:
-            raise CommandError("There are no conversations yet; 'crew import FILE' brings some.")
-        return found
-    try:
-        return datetime.strptime(name, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
-    except ValueError:
-        raise typer.BadParameter(f"{name!r} is no day; write YYYY-MM-DD, today, yesterday or latest") from None
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

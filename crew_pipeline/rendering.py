@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crew_pipeline import console
 from crew_pipeline.console import shown
+
+if TYPE_CHECKING:
+    from crew_pipeline.dedup.evaluation import Evaluation, Quality
 
 
 def print_import_report(report: dict[str, Any], most: int = 10) -> None:
@@ -129,3 +132,21 @@ def print_overview(found: dict[str, Any]) -> None:
             ],
         )
     console.say(f"\n{found['workers']} warm workers alive.")
+
+
+def print_evaluation(name: str, folding: str, result: Evaluation) -> None:
+    rows: list[tuple[str, Quality]] = [
+        (f"engine, {folding} (≥ {result.threshold:.2f})", result.engine),
+        ("of that, what a day would hide", result.folded),
+        (f"cosine ≥ {result.cosine_threshold}, its best", result.cosine),
+    ]
+    console.table(
+        f"{result.pairs:,} pairs of {name}, weighted",
+        ["", "precision#", "recall#", "F1#"],
+        [[title, one.precision, one.recall, one.f1] for title, one in rows],
+    )
+    console.table(
+        "\nhow far the probabilities can be taken at their word",
+        ["pairs#", "said#", "were#"],
+        [[f"{one.pairs:,}", f"{one.said:.2f}", f"{one.were:.2f}"] for one in result.reliability],
+    )

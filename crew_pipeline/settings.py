@@ -35,12 +35,22 @@ class Settings(BaseSettings):
     model: str = Field(
         BUNDLED_MODEL, description="sentence-transformers model: 'bundled' (all-MiniLM-L6-v2), a name or a folder"
     )
-    similarity_threshold: float = Field(
-        0.85, gt=0, le=1, description="lowest cosine similarity at which a line may be folded (0 to 1)"
+    folding: Literal["strict", "balanced", "loose"] = Field(
+        "balanced", description="how sure the judge must be that two lines say the same; a client may have its own"
+    )
+    reader: str = Field(
+        "bundled", description="who reads pairs in doubt: 'bundled', 'off', or the name or folder of a cross-encoder"
+    )
+    short_repeats: Literal["own", "any"] = Field(
+        "own",
+        description="under whose lines very short ones fold: their own speaker's, or any that they repeat exactly",
     )
     min_words: int = Field(3, ge=1, description="shorter lines stay visible (words)")
     max_words: int = Field(100, ge=1, description="longer lines are folded only where they repeat exactly (words)")
     min_cluster_size: int = Field(2, ge=2, description="smallest cluster that is folded (lines)")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the bundled model; auto: 16 bits where the processor has them, twice as fast"
+    )
     threads: int = Field(0, ge=0, description="CPU threads of the embedding model; 0: one per core")
     embed_batch: int = Field(64, ge=1, le=1024, description="lines embedded in one forward pass")
 

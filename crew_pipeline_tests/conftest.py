@@ -11,13 +11,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import DagsterInstance
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import Engine, create_engine, text
 
+from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
+from crew_pipeline.orchestration.planning import Batch
+from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.crews import ensure_crew
 from crew_pipeline.storage.database import application_url, dagster_url, engine_for, ensure_database
@@ -30,6 +35,8 @@ TODAY = NOW.date()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 _numbers = itertools.count()
+
+Run = Callable[..., RunOutcome]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,6 +108,19 @@ def instance(server: EmbeddedPostgres, home: Path) -> Iterator[DagsterInstance]:
     shutil.copyfile(configuration_file(), folder / "dagster.yaml")
     with dagster_instance(folder) as made:
         yield made
+
+
+@pytest.fixture
+def run_days(settings: Settings, database_url: str, instance: DagsterInstance) -> Run:
+    """Run the day job over ``first`` to ``last``; keyword arguments as of ``DayRunner.run``, ``resources`` replaced."""
+
+    def run(first: str, last: str | None = None, *, resources: dict[str, Any] | None = None, **more: Any) -> RunOutcome:
+        overrides = {"database": Database(url=database_url), **(resources or {})}
+        runner = DayRunner(build_defs(settings, overrides), instance)
+        batch = Batch(date.fromisoformat(first), date.fromisoformat(last or first), 1, 1, 1)
+        return runner.run(batch, trigger="test", **more)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from crew_pipeline.api.access import Client
 from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, LatestDay, Queue
-from crew_pipeline.api.problems import Problem
+from crew_pipeline.api.problems import PROBLEMS
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.realtime.listener import Listener
 from crew_pipeline.realtime.service import DayAnswer, DayService, View
@@ -30,9 +30,6 @@ FINAL = frozenset({"completed", "failed", "empty"})
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PING_S = 20.0
 _SEND_WITHIN_S = 10.0
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}} for code in (401, 403, 422, 503)
-}
 
 
 def _strict_day(value: object) -> object:
@@ -44,7 +41,7 @@ def _strict_day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_strict_day), Path(description="YYYY-MM-DD, in the configured time zone")]
 
 
-@router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=_PROBLEMS)
+@router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=PROBLEMS)
 async def latest(request: Request, client: Client) -> Response:
     """The newest day that holds a conversation of this client."""
     engine: Engine = request.app.state.engine
@@ -65,7 +62,7 @@ async def latest(request: Request, client: Client) -> Response:
         202: {"model": DayEnvelope, "description": "being processed; `data` holds the raw conversations"},
         304: {"description": "the version that the reader has is still in force"},
         500: {"model": DayEnvelope, "description": "processing failed; `fallback_data` holds the raw conversations"},
-        **_PROBLEMS,
+        **PROBLEMS,
     },
 )
 async def conversations(
@@ -136,7 +133,7 @@ def _matches(if_none_match: str, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-@router.get("/api/semantic/status/{day}", summary="The state of a day", response_model=DayState, responses=_PROBLEMS)
+@router.get("/api/semantic/status/{day}", summary="The state of a day", response_model=DayState, responses=PROBLEMS)
 async def status(request: Request, day: Day, client: Client) -> Response:
     """Where a day stands, from its conversations; `empty` for a day without any."""
     engine: Engine = request.app.state.engine
@@ -164,7 +161,7 @@ def _state(engine: Engine, unit: Unit) -> dict[str, Any]:
     }
 
 
-@router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=_PROBLEMS)
+@router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=PROBLEMS)
 async def queue(request: Request, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50) -> Response:
     """The days of this client that are not ready, most urgent first."""
     engine: Engine = request.app.state.engine
@@ -185,7 +182,7 @@ async def queue(request: Request, client: Client, limit: Annotated[int, Query(ge
     return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)
 
 
-@router.get("/api/semantic/events/{day}", summary="The events of a day", response_model=DayEvents, responses=_PROBLEMS)
+@router.get("/api/semantic/events/{day}", summary="The events of a day", response_model=DayEvents, responses=PROBLEMS)
 async def day_events(
     request: Request, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
 ) -> Response:

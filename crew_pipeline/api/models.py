@@ -17,7 +17,7 @@ class HiddenVariation(BaseModel):
     spoken_at: datetime
     text: str
     similarity: float
-    score: float
+    probability: float
     reason: str
 
 
@@ -35,6 +35,7 @@ class ShownLine(BaseModel):
     hidden_variations: list[HiddenVariation]
     represented_by: str | None = None
     similarity: float | None = None
+    probability: float | None = None
     reason: str | None = None
 
 
@@ -139,3 +140,49 @@ class Readiness(BaseModel):
 
     ready: bool
     dependencies: dict[str, str]
+
+
+class NewFeedback(BaseModel, extra="forbid"):
+    """What a reader says about two lines of a day."""
+
+    verdict: Literal["same", "different"]
+    line_id: str
+    other_line_id: str
+
+
+class GivenFeedback(BaseModel):
+    """A verdict as it was stored: days that are served anew, and days that follow in the background."""
+
+    id: int
+    verdict: Literal["same", "different"]
+    refolded: list[date]
+    later: list[date]
+
+
+class UndoneFeedback(BaseModel):
+    """A verdict that was taken back."""
+
+    id: int
+    refolded: list[date]
+    later: list[date]
+
+
+class Feedback(BaseModel):
+    """A verdict of a reader."""
+
+    id: int
+    client: str
+    verdict: Literal["same", "different"]
+    left_text: str
+    right_text: str
+    left_speaker: str
+    right_speaker: str
+    day: date
+    created_at: datetime
+    undone_at: datetime | None
+
+
+class FeedbackList(BaseModel):
+    """Verdicts, oldest first."""
+
+    feedback: list[Feedback]

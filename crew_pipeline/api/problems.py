@@ -31,6 +31,12 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "content": {MEDIA_TYPE: {}}} for code in (401, 403, 422, 503)
+}
+"""The errors that every route under ``/api`` may answer with, for the OpenAPI document."""
+
+
 def problem(status: int, detail: str | None = None, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """A problem document as a response."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,3 +38,22 @@ def open_store(data_dir: Path | None = None, *, prepare: bool = True) -> Iterato
     with open_databases(settings, prepare=prepare) as databases:
         os.environ.update(databases.environment())
         yield settings, databases
+
+
+def day_named(name: str, settings: Settings, databases: Databases, client: str | None) -> date:
+    """A day by its date or by name, in the configured time zone."""
+    today = datetime.now(settings.zone).date()
+    if name in {"today", "yesterday"}:
+        return today - timedelta(days=name == "yesterday")
+    if name == "latest":
+        from crew_pipeline.storage.days import latest_day
+
+        with databases.engine.connect() as connection:
+            found = latest_day(connection, client)
+        if found is None:
+            raise CommandError("There are no conversations yet; 'crew import FILE' brings some.")
+        return found
+    try:
+        return datetime.strptime(name, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+    except ValueError:
+        raise typer.BadParameter(f"{name!r} is no day; write YYYY-MM-DD, today, yesterday or latest") from None

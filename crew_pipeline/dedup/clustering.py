@@ -3,67 +3,112 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Stars:
-    """Which text stands for which.
+class Links:
+    """What may be folded under what.
 
     Attributes:
-        centre: int64 (n,), the canonical text of each text; its own index where it stands for itself.
-        link: int64 (n,), the index of the accepted pair that ties a member to its canonical text; -1 for none.
+        under: for each text, the texts that may be hidden under it, and how sure that is (0 to 1).
+        apart: pairs that must not share a cluster.
+        groups: sets of two or more texts that must share one, disjoint. Their members' links among themselves are in
+            ``under`` as well.
     """
 
-    centre: NDArray[np.int64]
-    link: NDArray[np.int64]
+    under: Sequence[Mapping[int, float]]
+    apart: frozenset[frozenset[int]] = frozenset()
+    groups: Sequence[Sequence[int]] = field(default=())
 
 
 def stars(
-    count: int,
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    weight: NDArray[np.int64],
-    rank: NDArray[np.int64],
-) -> Stars:
-    """Group ``count`` texts around canonical ones.
+    links: Links, weight: Sequence[int], rank: Sequence[int], clash: Callable[[int, int], bool] | None = None
+) -> list[int]:
+    """Group texts around canonical ones.
 
-    The text that stands for the most lines comes first: its own repeats and those of its accepted neighbours; where
-    that is equal, the one of lower ``rank``. It takes its free neighbours; the rest is looked at again, so a text is
-    never grouped around a centre that was taken away. The result does not depend on the order of the pairs.
+    The text that stands for the most lines comes first: its own repeats and those of the texts that may be hidden under
+    it; where that is equal, the one of lower ``rank``. It takes its free neighbours, the surest first, leaving out
+    those that must be apart from it or from one already taken. The rest is looked at again, so a text is never grouped
+    around a centre that was taken away. Of the members under which all others may be hidden, the one of lowest rank
+    becomes the canonical text. The result does not depend on the order of the links.
 
     Args:
-        left, right: int64 (m,), accepted pairs, each unordered pair at most once.
-        weight: int64 (count,), lines that carry each text.
-        rank: int64 (count,), a total order among texts: the better canonical line first.
+        weight: lines that carry each text.
+        rank: a total order among texts: the better canonical text first.
+        clash: whether two texts contradict each other; members of one cluster never do.
+
+    Returns:
+        The canonical text of each text; itself where it stands for itself.
     """
-    neighbours: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-    for pair, (one, other) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
-        neighbours[one].append((other, pair))
-        neighbours[other].append((one, pair))
-    centre = np.arange(count, dtype=np.int64)
-    link = np.full(count, -1, dtype=np.int64)
-    free = [True] * count
-    reach = [int(weight[text]) + sum(int(weight[other]) for other, _ in neighbours[text]) for text in range(count)]
-    ranks = rank.tolist()
-    waiting = _Order({text: (-reach[text], ranks[text]) for text in range(count) if neighbours[text]})
-    while (best := waiting.pop(free)) is not None:
-        members = [(other, pair) for other, pair in neighbours[best] if free[other]]
-        taken = [best, *(other for other, _ in members)]
-        for other, pair in members:
-            centre[other] = best
-            link[other] = pair
-        for text in taken:
-            free[text] = False
-        for text in taken:
-            for other, _ in neighbours[text]:
-                if free[other]:
-                    reach[other] -= int(weight[text])
-                    waiting.put(other, (-reach[other], ranks[other]))
-    return Stars(centre=centre, link=link)
+    return _Grouping(links, weight, rank, clash or (lambda one, other: False)).run()
+
+
+class _Grouping:
+    def __init__(
+        self, links: Links, weight: Sequence[int], rank: Sequence[int], clash: Callable[[int, int], bool]
+    ) -> None:
+        self._links = links
+        self._weight = weight
+        self._rank = rank
+        self._clash = clash
+        self._apart: dict[int, set[int]] = {}
+        for pair in links.apart:
+            one, other = sorted(pair)
+            self._apart.setdefault(one, set()).add(other)
+            self._apart.setdefault(other, set()).add(one)
+        self._mates = {text: tuple(sorted(group)) for group in links.groups for text in group}
+        self._over: list[list[int]] = [[] for _ in weight]
+        for centre, members in enumerate(links.under):
+            for member in members:
+                self._over[member].append(centre)
+
+    def run(self) -> list[int]:
+        count = len(self._weight)
+        canonical = list(range(count))
+        free = [True] * count
+        reach = [
+            self._weight[text] + sum(self._weight[one] for one in self._links.under[text]) for text in range(count)
+        ]
+        waiting = _Order({text: (-reach[text], self._rank[text]) for text in range(count) if self._links.under[text]})
+        while (centre := waiting.pop(free)) is not None:
+            cluster = self._cluster_around(centre, free)
+            best = self._best(cluster)
+            for text in cluster:
+                canonical[text] = best
+                free[text] = False
+            for text in cluster:
+                for other in self._over[text]:
+                    if free[other]:
+                        reach[other] -= self._weight[text]
+                        waiting.put(other, (-reach[other], self._rank[other]))
+        return canonical
+
+    def _cluster_around(self, centre: int, free: Sequence[bool]) -> list[int]:
+        cluster = [centre]
+        under = self._links.under[centre]
+        # Whom people have put together comes along whole, or nobody of them does.
+        cluster.extend(mate for mate in self._mates.get(centre, ()) if mate != centre and free[mate])
+        for member in sorted((one for one in under if free[one]), key=lambda one: (-under[one], self._rank[one])):
+            if member in cluster:
+                continue
+            party = self._mates.get(member, (member,))
+            if all(one in under and free[one] and self._fits(one, cluster) for one in party):
+                cluster.extend(party)
+        return cluster
+
+    def _fits(self, text: int, cluster: Iterable[int]) -> bool:
+        apart = self._apart.get(text, ())
+        return not any(one in apart or self._clash(text, one) for one in cluster)
+
+    def _best(self, cluster: Sequence[int]) -> int:
+        """The member of lowest rank under which all others may be hidden; the centre is always one."""
+        for text in sorted(cluster, key=lambda one: self._rank[one]):
+            under = self._links.under[text]
+            if all(other == text or other in under for other in cluster):
+                return text
+        return cluster[0]
 
 
 class _Order:
@@ -78,7 +123,7 @@ class _Order:
         self._keys[text] = key
         heapq.heappush(self._heap, (key, text))
 
-    def pop(self, free: list[bool]) -> int | None:
+    def pop(self, free: Sequence[bool]) -> int | None:
         while self._heap:
             key, text = heapq.heappop(self._heap)
             if free[text] and self._keys[text] == key:

@@ -1,40 +1,53 @@
-"""What decides how lines fold, and the fingerprint by which documents of another engine are known."""
+"""What decides how lines fold, and the fingerprints by which results of another engine are known."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, Protocol
 
 from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.dedup.pair_model import Point, pair_model
+from crew_pipeline.dedup.reader import adapter_fingerprint
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
+
+READER_OFF = "off"
+READER_BUNDLED = "bundled"
 
 
 class EngineOptions(Protocol):
-    """Settings that hold the engine's options."""
+    """Settings that hold the engine's options; see ``EngineConfig``."""
 
     @property
     def model(self) -> str:
         """The embedding model."""
 
     @property
-    def similarity_threshold(self) -> float:
-        """See ``EngineConfig``."""
+    def folding(self) -> Point:
+        """The operating point."""
+
+    @property
+    def reader(self) -> str:
+        """Who reads pairs in doubt."""
+
+    @property
+    def short_repeats(self) -> Literal["own", "any"]:
+        """Under whose lines short ones fold."""
 
     @property
     def min_words(self) -> int:
-        """See ``EngineConfig``."""
+        """Fewest words of a line that folds."""
 
     @property
     def max_words(self) -> int:
-        """See ``EngineConfig``."""
+        """Most words of a line that is compared by meaning."""
 
     @property
     def min_cluster_size(self) -> int:
-        """See ``EngineConfig``."""
+        """Fewest lines of a cluster."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +55,18 @@ class EngineConfig:
     """What decides how lines fold (the specification's defaults).
 
     Attributes:
-        similarity_threshold: lowest cosine similarity at which a line may be folded.
+        folding: the operating point: how sure the judge must be that two lines say the same.
+        reader: who reads pairs in doubt: ``bundled``, ``off``, or the name of a cross-encoder.
+        short_repeats: whether a line of fewer than three content words folds only under a line of its own speaker
+            (``own``) or, where it repeats exactly, under anybody's (``any``).
         min_words: shorter lines stay visible.
         max_words: longer lines are folded only where they repeat exactly.
         min_cluster_size: smallest cluster, in lines.
     """
 
-    similarity_threshold: float = 0.85
+    folding: Point = "balanced"
+    reader: str = READER_BUNDLED
+    short_repeats: Literal["own", "any"] = "own"
     min_words: int = 3
     max_words: int = 100
     min_cluster_size: int = 2
@@ -56,12 +74,40 @@ class EngineConfig:
     @classmethod
     def of(cls, options: EngineOptions) -> EngineConfig:
         """The configuration that the settings ask for."""
-        return cls(options.similarity_threshold, options.min_words, options.max_words, options.min_cluster_size)
+        return cls(
+            options.folding,
+            options.reader,
+            options.short_repeats,
+            options.min_words,
+            options.max_words,
+            options.min_cluster_size,
+        )
+
+    def at(self, folding: Point | None) -> EngineConfig:
+        """The same at another operating point; None changes nothing."""
+        return self if folding is None else replace(self, folding=folding)
+
+    def judgement(self, model: str) -> str:
+        """16 hex digits over what the judgement of a pair rests on: equal ones judge equal texts equally."""
+        return _digest(
+            algorithm=ALGORITHM,
+            model=model,
+            judge=pair_model().fingerprint,
+            adapter=adapter_fingerprint() if self.reader == READER_BUNDLED else "",
+            reader=self.reader,
+            min_words=self.min_words,
+            max_words=self.max_words,
+        )
 
     def fingerprint(self, model: str) -> str:
-        """16 hex digits over algorithm, options and model id: equal fingerprints fold equal lines equally."""
-        content = json.dumps({"algorithm": ALGORITHM, "model": model, **asdict(self)}, sort_keys=True)
-        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+        """16 hex digits over everything but the operating point, a colon, and the operating point, which each client
+        may set otherwise."""
+        options = {name: value for name, value in asdict(self).items() if name != "folding"}
+        return f"{_digest(judgement=self.judgement(model), **options)}:{self.folding}"
+
+
+def _digest(**content: object) -> str:
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def fingerprint_of(options: EngineOptions) -> str:

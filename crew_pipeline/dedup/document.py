@@ -45,7 +45,7 @@ class Fold(NamedTuple):
     cluster_id: str
     is_canonical: bool
     similarity: float
-    score: float
+    probability: float
     reason: str
 
 
@@ -171,6 +171,7 @@ def full_view(body: bytes) -> bytes:
                         "hidden_variations": [],
                         "represented_by": shown["line_id"],
                         "similarity": variation["similarity"],
+                        "probability": variation["probability"],
                         "reason": variation["reason"],
                     }
                 )
@@ -212,7 +213,7 @@ def _line_entry(line: Line, folds: Folds, hidden: dict[LineKey, list[tuple[Line,
     variations = sorted(
         hidden.get(key, []), key=lambda pair: (pair[0].spoken_at, pair[0].conversation_id, pair[0].position)
     )
-    scores = [variation.score for _, variation in variations]
+    scores = [variation.probability for _, variation in variations]
     return {
         "line_id": line_id(*key),
         "speaker": line.speaker,
@@ -230,7 +231,7 @@ def _line_entry(line: Line, folds: Folds, hidden: dict[LineKey, list[tuple[Line,
                 "spoken_at": stamp(one.spoken_at),
                 "text": one.text,
                 "similarity": evidence.similarity,
-                "score": evidence.score,
+                "probability": evidence.probability,
                 "reason": evidence.reason,
             }
             for one, evidence in variations

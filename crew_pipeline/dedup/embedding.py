@@ -13,10 +13,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_LAST_LAYERS = 2
+"""Layers at the end that keep to 32 bits. With the feed-forward parts of the others in 16, similarities move by 0.0003
+on average, 98% of them by less than 0.001, and texts are embedded 1.8 times as fast (docs/benchmarks.md)."""
 
 MOST_TOKENS = 4096
 """In one forward pass: 64 lines of 64 tokens. Longer lines go in smaller batches, or their activations take most of the
@@ -78,16 +83,29 @@ def model_id(model: str) -> str:
 class SentenceTransformerEncoder:
     """An encoder over a sentence-transformers model that is loaded on first use and kept."""
 
-    def __init__(self, model: str = BUNDLED_MODEL, *, batch: int = 64, threads: int = 0) -> None:
+    def __init__(
+        self, model: str = BUNDLED_MODEL, *, batch: int = 64, threads: int = 0, precision: Precision = "auto"
+    ) -> None:
         self._model = model
+        self._precision = arithmetic(precision)
         self._batch = batch
         self._threads = threads
         self._loaded: Any = None
 
     @property
     def model_id(self) -> str:
-        """Name and fingerprint of the weights."""
-        return model_id(self._model)
+        """Name and fingerprint of the weights, and the arithmetic if it is not float32."""
+        return model_id(self._model) + ("+bfloat16" if self.in_bfloat16 else "")
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether most of the arithmetic is done in 16 bits."""
+        return self.is_bundled and self._precision == "bfloat16"
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is the model that comes with the package."""
+        return self._model == BUNDLED_MODEL
 
     def load(self) -> Any:
         """The model, loaded on the first call.
@@ -97,6 +115,11 @@ class SentenceTransformerEncoder:
         """
         if self._loaded is None:
             self._loaded = _load(self._model, self._threads)
+            if self.in_bfloat16:
+                layers = self._loaded[0].auto_model.encoder.layer
+                for layer in layers[:-_LAST_LAYERS]:
+                    for module in (layer.intermediate.dense, layer.output.dense):
+                        multiply_in_bfloat16(module)
         return self._loaded
 
     def encode(self, texts: Sequence[str], on_batch: Callable[[int], None] | None = None) -> Vectors:
@@ -114,7 +137,7 @@ class SentenceTransformerEncoder:
         )
         vectors = np.zeros((len(texts), int(model.get_embedding_dimension())), dtype=np.float32)
         with torch.inference_mode():
-            for length, rows in _batches([len(ids) for ids in tokens], limit, self._batch):
+            for length, rows in length_batches([len(ids) for ids in tokens], limit, self._batch):
                 features = tokenizer.pad(
                     {"input_ids": [tokens[row] for row in rows]},
                     padding="max_length",
@@ -128,6 +151,30 @@ class SentenceTransformerEncoder:
         return vectors
 
 
+def arithmetic(precision: Precision) -> Literal["float32", "bfloat16"]:
+    """What ``precision`` means on this machine: ``auto`` is 16 bits where the processor multiplies them itself."""
+    if precision != "auto":
+        return precision
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "float32"
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def multiply_in_bfloat16(module: Any) -> None:
+    """Have a linear module multiply in 16 bits and hand on 32."""
+    import torch
+
+    plain = module.forward
+
+    def forward(inputs: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return plain(inputs).float()
+
+    module.forward = forward
+
+
 def padded_length(tokens: int, limit: int) -> int:
     """The length to which a text of so many tokens is padded: a multiple of 4, of more for long ones, which are rare.
 
@@ -137,14 +184,16 @@ def padded_length(tokens: int, limit: int) -> int:
     return min(limit, -(-tokens // step) * step)
 
 
-def _batches(lengths: Sequence[int], limit: int, size: int) -> Iterator[tuple[int, list[int]]]:
-    """Rows grouped by padded length, shortest first, at most ``size`` rows and ``MOST_TOKENS`` tokens a group."""
+def length_batches(
+    lengths: Sequence[int], limit: int, size: int, most_tokens: int = MOST_TOKENS
+) -> Iterator[tuple[int, list[int]]]:
+    """Rows grouped by padded length, shortest first, at most ``size`` rows and ``most_tokens`` tokens a group."""
     padded: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
         padded.setdefault(padded_length(length, limit), []).append(row)
     for length in sorted(padded):
         rows = padded[length]
-        at_once = max(1, min(size, MOST_TOKENS // length))
+        at_once = max(1, min(size, most_tokens // length))
         for start in range(0, len(rows), at_once):
             yield length, rows[start : start + at_once]
 

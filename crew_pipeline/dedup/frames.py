@@ -5,7 +5,7 @@ DISCOVERED LINES with the columns of the line's conversation: session_id str, cr
            started_at, ended_at datetime with zone
 VECTORS    text_hash bytes (16), vector float32 array of length 1
 MEMBERS    client str, cluster_id str, conversation_id str, position int, is_canonical bool, similarity float,
-           score float, reason str; one row a line of a cluster, its canonical line included
+           probability float, reason str; one row a line of a cluster, its canonical line included
 WORK       client str, priority int, conversations int, lines int; one row a client whose day needs work
 DOCUMENTS  client str, document dedup.document.Document; one row a client
 """
@@ -20,7 +20,7 @@ import pandas as pd
 LINES = ("client", "conversation_id", "position", "speaker", "spoken_at", "text")
 DISCOVERED = (*LINES, "session_id", "crew", "title", "started_at", "ended_at")
 VECTORS = ("text_hash", "vector")
-MEMBERS = ("client", "cluster_id", "conversation_id", "position", "is_canonical", "similarity", "score", "reason")
+MEMBERS = ("client", "cluster_id", "conversation_id", "position", "is_canonical", "similarity", "probability", "reason")
 WORK = ("client", "priority", "conversations", "lines")
 DOCUMENTS = ("client", "document")
 

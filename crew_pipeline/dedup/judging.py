@@ -1,98 +1,270 @@
-"""Whether two similar texts say the same: similarity proposes, what differs in substance decides."""
+"""Whether two texts say the same: proposed by similarity, decided by a fitted judge, stage by stage, with reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup import text as words_of
+from crew_pipeline.dedup import lexicon, neighbours
+from crew_pipeline.dedup.features import LEXICAL, Texts, compare
+from crew_pipeline.dedup.neighbours import Near
+from crew_pipeline.dedup.pair_model import DECIMALS, PairModel, Stage
+
+FLOOR = 0.55
+"""Lowest cosine similarity of the embedding model at which a pair is looked at."""
+FIRST_FLOOR = 0.5
+"""The same for the static vectors of the first stage."""
+FIRST_NEIGHBOURS = 3
+"""How many neighbours of a text the first stage looks at."""
+KEPT = 0.05
+"""Lowest probability at which a pair is kept: below it no operating point folds, and no reader is asked."""
 
 EXACT = "same words"
+OBSTACLES = (
+    "",
+    "differ in a value",
+    "opposites",
+    "one denies what the other says",
+    "a question and another speaker's statement",
+)
+_FOR_ALL = (1, 2, 3)
+"""The obstacles that hold for one speaker's lines as well."""
+_SAME_CONTENT = 0.85
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class PairReader(Protocol):
+    """Reads pairs of texts together."""
+
+    fitted: bool
+    """Whether the judge's last stage was fitted with its verdicts."""
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Log-odds of being duplicates."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was decided about the candidate pairs, in their order.
+class Pairs:
+    """Judged pairs of texts, in ascending order of (left, right).
 
     Attributes:
-        accepted: bool (n,), whether the right text may be folded under the left one.
-        score: float64 (n,), 0 to 1, how sure the engine is; 0 where something of substance differs.
-        obstacle: int8 (n,), an index into ``OBSTACLES``; 0 is none.
+        left, right: int64 (n,), indices of texts, left < right.
+        similarity: float64 (n,), cosine similarity, 4 decimals.
+        probability: float64 (n,), of being a duplicate when two people say them.
+        probability_same: float64 (n,), the same when one speaker says both.
+        settled: bool (n,), False for pairs in doubt that were not read because no day's lines could fold by them.
+        reason: what decided, in words.
     """
 
-    accepted: NDArray[np.bool_]
-    score: NDArray[np.float64]
-    obstacle: NDArray[np.int8]
+    left: Ints
+    right: Ints
+    similarity: Floats
+    probability: Floats
+    probability_same: Floats
+    settled: Flags
+    reason: list[str]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def at(self, place: Ints) -> Pairs:
+        """The same pairs where text ``i`` has become text ``place[i]``; ``place`` ascends."""
+        return replace(self, left=place[self.left], right=place[self.right])
+
+    def where(self, chosen: Flags) -> Pairs:
+        """Some of the pairs."""
+        return _taken(self, np.flatnonzero(chosen))
 
 
-OBSTACLES = ("", "differs in a number, version, path or name", "one denies what the other says", "opposites", "asks")
+def _taken(pairs: Pairs, rows: Ints) -> Pairs:
+    return Pairs(
+        pairs.left[rows],
+        pairs.right[rows],
+        pairs.similarity[rows],
+        pairs.probability[rows],
+        pairs.probability_same[rows],
+        pairs.settled[rows],
+        [pairs.reason[row] for row in rows.tolist()],
+    )
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What is compared besides similarity, one entry per text.
-
-    Attributes:
-        values: int64, equal codes mean equal sets of numbers, versions, paths and names of code.
-        negated: bool, whether the text holds an odd number of negations.
-        question: bool, whether the text asks.
-        first, second: uint64 bit sets, which opposites the text holds on either side.
-    """
-
-    values: NDArray[np.int64]
-    negated: NDArray[np.bool_]
-    question: NDArray[np.bool_]
-    first: NDArray[np.uint64]
-    second: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Traits:
-        """Traits of normalised texts."""
-        codes: dict[frozenset[str], int] = {}
-        split = [words_of.words(text) for text in texts]
-        opposites = [words_of.opposites(one) for one in split]
-        return cls(
-            values=np.array([codes.setdefault(words_of.values(text), len(codes)) for text in texts], np.int64),
-            negated=np.array([words_of.negations(one) % 2 == 1 for one in split], np.bool_),
-            question=np.array([words_of.is_question(text) for text in texts], np.bool_),
-            first=np.array([one[0] for one in opposites], np.uint64),
-            second=np.array([one[1] for one in opposites], np.uint64),
-        )
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Pairs of several lists, none of them in two, in ascending order."""
+    together = Pairs(
+        np.concatenate([part.left for part in parts]),
+        np.concatenate([part.right for part in parts]),
+        np.concatenate([part.similarity for part in parts]),
+        np.concatenate([part.probability for part in parts]),
+        np.concatenate([part.probability_same for part in parts]),
+        np.concatenate([part.settled for part in parts]),
+        [reason for part in parts for reason in part.reason],
+    )
+    return _taken(together, np.lexsort((together.right, together.left)))
 
 
-def judge(
-    traits: Traits,
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    similarity: NDArray[np.float64],
-    threshold: float,
-) -> Judgement:
-    """Judge candidate pairs: accepted where ``similarity >= threshold`` and nothing of substance differs.
+def none() -> Pairs:
+    """No pairs."""
+    return Pairs(
+        np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.bool_), []
+    )
+
+
+def first_stage(texts: Texts, model: PairModel) -> Pairs:
+    """Judge pairs by their words alone, without an embedding: a good folding in a fraction of the time."""
+    near = neighbours.nearest_pairs(texts.topics, FIRST_FLOOR, FIRST_NEIGHBOURS)
+    rows = compare(texts, near.left, near.right, np.zeros(len(near.left), np.bool_))
+    other, same = _without_obstacles(rows, *_both_ways(model, "words", rows))
+    return _kept(texts, near, other, same, np.ones(len(rows), np.bool_), rows)
+
+
+def full_stages(
+    texts: Texts, near: Near, model: PairModel, reader: PairReader | None, foldable: Flags | None = None
+) -> Pairs:
+    """Judge candidate pairs with everything there is: words, the model's similarity, and the reader where in doubt.
+
+    The verdict on a pair depends on its two texts alone, not on the other pairs.
 
     Args:
-        traits: of the texts that ``left`` and ``right`` (int64, shape (n,)) point into.
-        similarity: float64 (n,), cosine similarity of each pair.
-        threshold: lowest similarity accepted.
+        near: pairs of indices into ``texts``, with their cosine similarity by the embedding model.
+        reader: None where pairs in doubt are left to the stage before.
+        foldable: bool (n,), which pairs are worth reading; None for all.
     """
-    obstacle = np.zeros(len(left), np.int8)
-    obstacle[traits.question[left] != traits.question[right]] = 4
-    first_left, first_right = traits.first[left], traits.first[right]
-    second_left, second_right = traits.second[left], traits.second[right]
-    crossed = (first_left & ~second_left & second_right & ~first_right) | (
-        second_left & ~first_left & first_right & ~second_right
-    )
-    obstacle[crossed != 0] = 3
-    obstacle[traits.negated[left] != traits.negated[right]] = 2
-    obstacle[traits.values[left] != traits.values[right]] = 1
-    clear = obstacle == 0
-    return Judgement(
-        accepted=clear & (similarity >= threshold), score=np.where(clear, similarity, 0.0), obstacle=obstacle
-    )
+    judged = verdicts(texts, near, model, reader, foldable)
+    return _kept(texts, near, judged.other, judged.same, judged.settled, judged.rows)
 
 
-def reason_for(similarity: float) -> str:
-    """Why a line that is worded differently was folded, in words for a reader."""
-    return f"says the same in other words (similarity {similarity:.2f}); no number, negation or question differs"
+@dataclass(frozen=True)
+class Verdicts:
+    """What is thought of pairs, in their order.
+
+    Attributes:
+        rows: float64 (n, k), their features.
+        other, same: float64 (n,), the probability that they are duplicates when two people say them, and when one
+            does; 0 where something forbids it.
+        settled: bool (n,), see ``Pairs``.
+    """
+
+    rows: Floats
+    other: Floats
+    same: Floats
+    settled: Flags
+
+
+def verdicts(
+    texts: Texts, near: Near, model: PairModel, reader: PairReader | None, foldable: Flags | None = None
+) -> Verdicts:
+    """Judge pairs; see ``full_stages``."""
+    rows = np.column_stack([compare(texts, near.left, near.right, np.zeros(len(near.left), np.bool_)), near.similarity])
+    other, same = _both_ways(model, "meaning", rows)
+    settled = np.ones(len(rows), np.bool_)
+    if reader is not None:
+        low, high = model.doubt
+        doubt = (np.maximum(other, same) >= low) & (np.minimum(other, same) <= high)
+        doubt &= ~np.isin(obstacles(rows), _FOR_ALL)
+        if foldable is not None:
+            settled = ~doubt | foldable
+            doubt &= foldable
+        doubtful = np.flatnonzero(doubt)
+        pairs = [
+            (texts.utterances[int(near.left[row])].core, texts.utterances[int(near.right[row])].core)
+            for row in doubtful.tolist()
+        ]
+        logits = reader.logits(pairs)
+        if reader.fitted:
+            other[doubtful], same[doubtful] = _both_ways(model, "reading", np.column_stack([rows[doubtful], logits]))
+        else:
+            other[doubtful], same[doubtful] = (_halfway(found[doubtful], logits) for found in (other, same))
+    return Verdicts(rows, *_without_obstacles(rows, other, same), settled)
+
+
+def _both_ways(model: PairModel, stage: Stage, rows: Floats) -> tuple[Floats, Floats]:
+    """Probabilities of the pairs between two people, and by one speaker."""
+    judge = model.judges[stage]
+    column = LEXICAL.index("same_speaker")
+    by_one = rows.copy()
+    by_one[:, column] = 1.0
+    return judge.probability(rows), judge.probability(by_one)
+
+
+def _halfway(probability: Floats, logits: Floats) -> Floats:
+    """Between the judge and a reader it was not fitted with: the mean of their log-odds, as a probability."""
+    bounded = probability.clip(1e-4, 1 - 1e-4)
+    return np.asarray(1 / (1 + np.exp(-(np.log(bounded / (1 - bounded)) + logits) / 2))).round(DECIMALS)
+
+
+def _without_obstacles(rows: Floats, other: Floats, same: Floats) -> tuple[Floats, Floats]:
+    found = obstacles(rows)
+    return np.where(found > 0, 0.0, other), np.where(np.isin(found, _FOR_ALL), 0.0, same)
+
+
+def _kept(texts: Texts, near: Near, other: Floats, same: Floats, settled: Flags, rows: Floats) -> Pairs:
+    kept = np.flatnonzero(np.maximum(other, same) >= KEPT)
+    left, right = near.left[kept], near.right[kept]
+    why = [
+        reason(texts, one, another, rows[row])
+        for row, one, another in zip(kept.tolist(), left.tolist(), right.tolist(), strict=True)
+    ]
+    return Pairs(left, right, near.similarity[kept], other[kept], same[kept], settled[kept], why)
+
+
+def obstacles(rows: Floats) -> NDArray[np.int8]:
+    """What forbids a fold whatever the judge says: int8 (n,), indices into ``OBSTACLES``; 0 is nothing.
+
+    Each of them is rare among labelled duplicates (see ``docs/judgement.md``) and would hide something that a reader
+    must see.
+    """
+
+    def column(name: str) -> Floats:
+        return rows[:, LEXICAL.index(name)]
+
+    found = np.zeros(len(rows), np.int8)
+    found[(column("asks_one") > 0) & (column("marks_one") > 0)] = 4
+    found[(column("denies_one") > 0) & (column("coverage_least") >= _SAME_CONTENT)] = 3
+    found[(column("opposites") > 0) & (column("denies_one") == 0)] = 2
+    found[column("values_differ") > 0] = 1
+    return found
+
+
+def reason(texts: Texts, left: int, right: int, row: Floats) -> str:
+    """What speaks for a pair, and the words in which it differs: a sentence for a reader."""
+    value = dict(zip(LEXICAL, row.tolist(), strict=False))
+    parts = [_wording(value)]
+    one, other = texts.utterances[left], texts.utterances[right]
+    shared = _telling(texts, set(one.content) & set(other.content))
+    if value["same_content"] == 0 and shared:
+        parts.append("both say " + ", ".join(shared))
+    if value["seeks_both"] > 0:
+        parts.append("both ask")
+    gone = [_telling(texts, set(mine.content) - set(theirs.content)) for mine, theirs in ((one, other), (other, one))]
+    if any(gone):
+        parts.append("differs in " + " / ".join(", ".join(words) or "–" for words in gone))
+    if value["denies_one"] > 0:
+        parts.append("one has a negation")
+    return "; ".join(parts)
+
+
+_MOST_WORDS = 3
+
+
+def _wording(value: Mapping[str, float]) -> str:
+    if value["same_content"] > 0:
+        return "the same words but for fillers"
+    likeness = max(value["characters"], value["sorted_words"])
+    if likeness >= 0.85:
+        return f"nearly the same words ({likeness:.0%})"
+    if likeness >= 0.6:
+        return f"much the same words ({likeness:.0%})"
+    return "the same in other words"
+
+
+def _telling(texts: Texts, words: set[str]) -> list[str]:
+    """The words that tell most, fillers and function words left out."""
+    chosen = [word for word in words if word not in lexicon.FUNCTION_WORDS]
+    return sorted(chosen, key=lambda word: (-texts.weight_of(word), word))[:_MOST_WORDS]

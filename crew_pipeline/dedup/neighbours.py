@@ -2,71 +2,122 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup.embedding import Vectors
 
 SIMILARITY_DECIMALS = 4
+MOST_PAIRS = 200_000
+FLOORS_ABOVE = (0.7, 0.85, 0.95)
+"""Floors that are tried where a day has more than ``MOST_PAIRS`` pairs above the usual one."""
+MOST_NEIGHBOURS = 64
+"""Pairs of a text that are kept where even the highest floor leaves too many."""
 _SLACK = 1e-3
-MOST_NEIGHBOURS = 256
 _ROWS_AT_ONCE = 1024
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
-def near_pairs(vectors: Vectors, floor: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """All pairs of rows whose cosine similarity is at least ``floor``.
+
+@dataclass(frozen=True)
+class Near:
+    """Pairs of rows, in ascending order.
+
+    Attributes:
+        left, right: int64 (n,), left < right.
+        similarity: float64 (n,), cosine similarity rounded to ``SIMILARITY_DECIMALS``.
+        whole: whether they are all pairs above the floor that was asked for.
+    """
+
+    left: Ints
+    right: Ints
+    similarity: Floats
+    whole: bool
+
+
+def near_pairs(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None = None, known: int = 0) -> Near:
+    """The pairs of rows whose cosine similarity is at least ``floor``.
 
     FAISS's own scores differ in the last bits with batch size and thread count, so they only select (with a little
     slack); the similarity that counts is recomputed in double precision, row by row, and rounded.
 
-    Args:
-        vectors: float32 of shape (n, dimension), unit rows.
-        floor: lowest similarity kept, after rounding.
+    A day of ten thousand log lines that differ in a counter has fifty million near pairs. Where there are more than
+    ``MOST_PAIRS``, the floor is raised for the whole day, step by step; at last only each row's nearest are taken.
 
-    Returns:
-        ``left``, ``right`` (int64, left < right, in ascending order) and ``similarity`` (float64, rounded to
-        ``SIMILARITY_DECIMALS``).
+    Args:
+        vectors: float32 (n, dimension), unit rows.
+        floor: lowest similarity kept, after rounding.
+        fresh: bool (n,); where given, only pairs with at least one such row are looked for, and ``known`` is how many
+            pairs above the floor the others have among themselves. Nothing but ``whole = False`` is to be relied on
+            when they are too many together: the caller then asks again without.
     """
-    count, dimension = vectors.shape
-    if count < 2:
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
+    if len(vectors) < 2:
+        return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
+    for bound in (floor, *(one for one in FLOORS_ABOVE if one > floor)):
+        found = _search(vectors, bound, fresh, MOST_PAIRS - known)
+        if found is not None:
+            return Near(*_scored(vectors, *found, bound), whole=bound == floor)
+        if fresh is not None:
+            return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=False)
+    near = nearest_pairs(vectors, FLOORS_ABOVE[-1], MOST_NEIGHBOURS)
+    return Near(near.left, near.right, near.similarity, whole=False)
+
+
+def nearest_pairs(vectors: Vectors, floor: float, neighbours: int) -> Near:
+    """The pairs of each row with its ``neighbours`` most similar rows, as far as they reach ``floor``."""
     import faiss
 
-    index = faiss.IndexFlatIP(dimension)
+    count = len(vectors)
+    if count < 2:
+        return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
+    index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    lefts, rights = [], []
-    for start in range(0, count, _ROWS_AT_ONCE):
-        limits, scores, found = index.range_search(vectors[start : start + _ROWS_AT_ONCE], floor - _SLACK)
-        sizes = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
-        left = np.repeat(np.arange(start, start + len(sizes), dtype=np.int64), sizes)
-        once = found > left
-        left, right = _nearest(left[once], found[once], scores[once])
-        lefts.append(left)
-        rights.append(right)
-    left, right = np.concatenate(lefts), np.concatenate(rights)
-    order = np.lexsort((right, left))
-    left, right = left[order], right[order]
+    scores, found = index.search(vectors, min(neighbours + 1, count))
+    rows = np.repeat(np.arange(count, dtype=np.int64), found.shape[1])
+    other = found.reshape(-1).astype(np.int64)
+    good = (other >= 0) & (other != rows) & (scores.reshape(-1) >= floor - _SLACK)
+    low, high = np.minimum(rows, other)[good], np.maximum(rows, other)[good]
+    pairs = np.unique(low * count + high)
+    return Near(*_scored(vectors, pairs // count, pairs % count, floor), whole=False)
+
+
+def _search(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None, most: int) -> tuple[Ints, Ints] | None:
+    """Pairs at or a little below ``floor``, or None where there are more than ``most``."""
+    import faiss
+
+    count = len(vectors)
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    asked = np.arange(count, dtype=np.int64) if fresh is None else np.flatnonzero(fresh)
+    keys: list[Ints] = []
+    total = 0
+    for start in range(0, len(asked), _ROWS_AT_ONCE):
+        rows = asked[start : start + _ROWS_AT_ONCE]
+        limits, _, found = index.range_search(vectors[rows], floor - _SLACK)
+        left = np.repeat(rows, limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
+        right = found.astype(np.int64)
+        once = right > left
+        if fresh is not None:
+            once |= (right != left) & ~fresh[right]
+        left, right = left[once], right[once]
+        keys.append(np.minimum(left, right) * count + np.maximum(left, right))
+        total += len(left)
+        if total > most:
+            return None
+    pairs = np.sort(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+    return pairs // count, pairs % count
+
+
+def _scored(vectors: Vectors, left: Ints, right: Ints, floor: float) -> tuple[Ints, Ints, Floats]:
     similarity = cosine(vectors, left, right)
     kept = similarity >= floor
     return left[kept], right[kept], similarity[kept]
 
 
-def _nearest(
-    left: NDArray[np.int64], right: NDArray[np.int64], scores: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """At most ``MOST_NEIGHBOURS`` pairs per left row, the most similar ones.
-
-    Ten thousand log lines that differ in a counter are fifty million near pairs; without a bound one such day would
-    take all memory.
-    """
-    order = np.lexsort((right, -np.round(scores, SIMILARITY_DECIMALS), left))
-    left, right = left[order].astype(np.int64), right[order].astype(np.int64)
-    first = np.searchsorted(left, left, side="left")
-    kept = np.arange(len(left)) - first < MOST_NEIGHBOURS
-    return left[kept], right[kept]
-
-
-def cosine(vectors: Vectors, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+def cosine(vectors: Vectors, left: Ints, right: Ints) -> Floats:
     """Similarity of the row pairs (left[i], right[i]): float64, rounded to ``SIMILARITY_DECIMALS``."""
     similarity = np.empty(len(left), np.float64)
     for start in range(0, len(left), 65_536):

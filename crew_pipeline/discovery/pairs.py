@@ -11,7 +11,9 @@ from crew_pipeline.discovery.exports import ExportError
 
 
 def read_pairs(path: Path) -> list[LabelledPair]:
-    """Pairs ``{"a": {"text"}, "b": {"text"}, "duplicate": bool, "weight": float}``, one a line.
+    """Pairs ``{"a": {"speaker", "text"}, "b": {"speaker", "text"}, "duplicate": bool, "weight": float}``, one a line.
+
+    Speakers, ``corpus`` and ``day`` may be missing.
 
     Raises:
         ExportError: the file cannot be read, holds no pair, or a line is not of this shape.
@@ -31,6 +33,8 @@ def _pair(path: Path, number: int, line: bytes) -> LabelledPair:
         record = orjson.loads(line)
         left, right, duplicate = record["a"]["text"], record["b"]["text"], record["duplicate"]
         weight = float(record.get("weight", 1.0))
+        left_speaker, right_speaker = (str(record[side].get("speaker", "")) for side in ("a", "b"))
+        day = f"{record.get('corpus', '')} {record.get('day', '')}"
         if not (isinstance(left, str) and isinstance(right, str) and isinstance(duplicate, bool) and weight >= 0):
             raise TypeError
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
@@ -38,4 +42,4 @@ def _pair(path: Path, number: int, line: bytes) -> LabelledPair:
             f'{path}, line {number}: expected {{"a": {{"text"}}, "b": {{"text"}}, "duplicate": true or false, '
             '"weight": number}.'
         ) from None
-    return LabelledPair(left, right, duplicate, weight)
+    return LabelledPair(left, right, duplicate, weight, left_speaker, right_speaker, day)

@@ -1,7 +1,7 @@
 """The day's assets, from conversations to the document that is served. Thin: the engine computes, the tables keep."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -20,12 +20,13 @@ from dagster import (
 
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
+from crew_pipeline.dedup.engine import Clusters, Comparison, compare_lines, distinct_texts, fold_lines
+from crew_pipeline.dedup.reader import reader_of
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, days, embeddings, progress
+from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, progress
 from crew_pipeline.storage.claims import Unit
 
 GROUP = "clean_up_crew"
@@ -163,6 +164,7 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
     def semantic_clusters(
         context: AssetExecutionContext,
         database: Database,
+        embedding_model: EmbeddingModel,
         engine_config: ResourceParam[EngineConfig],
         discovered_conversations: DayFrames,
         line_embeddings: DayFrames,
@@ -182,9 +184,10 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             for unit in units:
                 with isolated(database.engine, unit, context.run.run_id, context.log):
                     own = frames.of_client(lines, unit.client)
-                    result = cluster_lines(unit.client, day.isoformat(), own, vectors, engine_config)
+                    comparison, known = _compared(database, embedding_model, engine_config, unit, own, vectors)
+                    result = _folded(database, engine_config, unit, own, comparison)
                     parts.append(result.members)
-                    compared += result.compared
+                    compared += result.compared - known
                     candidates += result.candidates
             members = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
             context.add_asset_metadata(
@@ -217,7 +220,7 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
         semantic_clusters: DayFrames,
     ) -> DayFrames:
         """Build and verify each client's document; storing it publishes it."""
-        fingerprint = engine_config.fingerprint(embedding_model.model_id)
+        model = embedding_model.model_id
 
         def documents_of(day: date) -> pd.DataFrame:
             started = time.monotonic()
@@ -226,6 +229,7 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
             rows = []
             for unit in _claimed(database, context.run.run_id, day):
                 with isolated(database.engine, unit, context.run.run_id, context.log):
+                    fingerprint = _config_of(database, engine_config, unit.client).fingerprint(model)
                     built = _build_document(unit, lines, members, fingerprint)
                     rows.append((unit.client, built))
             hidden = sum(row[1].hidden_count for row in rows)
@@ -250,6 +254,41 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     return day_document
 
 
+def _compared(
+    database: Database,
+    model: EmbeddingModel,
+    config: EngineConfig,
+    unit: Unit,
+    lines: pd.DataFrame,
+    vectors: Mapping[bytes, Any],
+) -> tuple[Comparison, int]:
+    """The judged pairs of a client's day, kept for the next time; and how many texts had been compared before."""
+    judgement = config.judgement(model.model_id)
+    with database.engine.connect() as connection:
+        known = pairs.load(connection, unit, judgement)
+    comparison = compare_lines(lines, vectors, config, reader_of(config.reader, model.encoder), known)
+    if known is not None and list(known.texts) == list(comparison.texts):
+        return comparison, len(known.texts)
+    with database.engine.begin() as connection:
+        pairs.store(connection, unit, judgement, comparison)
+    return comparison, len(known.texts) if known is not None else 0
+
+
+def _folded(
+    database: Database, config: EngineConfig, unit: Unit, lines: pd.DataFrame, comparison: Comparison
+) -> Clusters:
+    """The client's clusters, at its own operating point and by what its readers have said."""
+    with database.engine.connect() as connection:
+        said = feedback.in_force(connection, unit.client)
+    own = _config_of(database, config, unit.client)
+    return fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said)
+
+
+def _config_of(database: Database, config: EngineConfig, client: str) -> EngineConfig:
+    with database.engine.connect() as connection:
+        return config.at(clients.folding_of(connection, client))
+
+
 def _build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str) -> document.Document:
     own = list(frames.rows(frames.of_client(lines, unit.client)))
     return document.build(
@@ -263,7 +302,7 @@ def _build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fing
         [document.Line(row.conversation_id, row.position, row.speaker, row.spoken_at, row.text) for row in own],
         {
             (row.conversation_id, row.position): document.Fold(
-                row.cluster_id, row.is_canonical, row.similarity, row.score, row.reason
+                row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason
             )
             for row in frames.rows(frames.of_client(members, unit.client))
         },

@@ -18,7 +18,18 @@ from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, clusters, days, documents, embeddings, events, invariants, progress
+from crew_pipeline.storage import (
+    claims,
+    clients,
+    clusters,
+    days,
+    documents,
+    embeddings,
+    events,
+    feedback,
+    invariants,
+    progress,
+)
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.days import Discovered
 
@@ -33,7 +44,7 @@ class _Scope:
     token: str
     ttl_s: int
     model: str
-    engine: str
+    vectors: str
     config: EngineConfig
 
 
@@ -80,7 +91,7 @@ class TableIOManager(ConfigurableIOManager):
     def _scope(self, token: str) -> _Scope:
         model = self.embedding_model.model_id
         config = self.engine_config
-        return _Scope(token, self.database.claim_ttl_s, model, config.fingerprint(model), config)
+        return _Scope(token, self.database.claim_ttl_s, model, self.embedding_model.encoder.model_id, config)
 
     def _write_work(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on."""
@@ -97,7 +108,7 @@ class TableIOManager(ConfigurableIOManager):
     def _write_vectors(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Add vectors to the cache. They follow from the text alone, so no claim guards them."""
         with self.database.engine.begin() as connection:
-            embeddings.store(connection, scope.model, zip(frame["text_hash"], frame["vector"], strict=True))
+            embeddings.store(connection, scope.vectors, zip(frame["text_hash"], frame["vector"], strict=True))
 
     def _write_members(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Put the day's clusters in the place of the old ones, each client's in a transaction of its own, held against
@@ -117,7 +128,11 @@ class TableIOManager(ConfigurableIOManager):
         for row in frames.rows(frame):
             unit = Unit(str(row.client), day)
             with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
-                documents.publish(connection, unit, row.document, scope.engine, scope.token)
+                own = scope.config.at(clients.folding_of(connection, unit.client))
+                documents.publish(connection, unit, row.document, own.fingerprint(scope.model), scope.token)
+                if feedback.changed_since_claim(connection, unit.client, day, scope.token):
+                    documents.outdate(connection, unit)
+                    days.request(connection, unit, outdated=True)
             _snapshots.drop(unit)
 
 
@@ -188,8 +203,11 @@ def _read_lines(connection: Connection, units: list[Unit], scope: _Scope) -> pd.
 
 
 def _read_vectors(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:
-    hashes = list(distinct_texts(_read_lines(connection, units, scope), scope.config))
-    vectors = embeddings.fetch(connection, scope.model, hashes)
+    lines = _read_lines(connection, units, scope)
+    hashes = sorted(
+        {key for unit in units for key in distinct_texts(frames.of_client(lines, unit.client), scope.config)}
+    )
+    vectors = embeddings.fetch(connection, scope.vectors, hashes)
     return frames.frame(sorted(vectors.items(), key=lambda pair: pair[0]), frames.VECTORS)
 
 
@@ -197,7 +215,7 @@ def _read_members(connection: Connection, units: list[Unit], scope: _Scope) -> p
     rows: list[tuple[Any, ...]] = []
     for unit in units:
         rows.extend(
-            (unit.client, fold.cluster_id, *key, fold.is_canonical, fold.similarity, fold.score, fold.reason)
+            (unit.client, fold.cluster_id, *key, fold.is_canonical, fold.similarity, fold.probability, fold.reason)
             for key, fold in sorted(clusters.folds_of(connection, unit).items())
         )
     return frames.frame(rows, frames.MEMBERS)

@@ -10,7 +10,7 @@ from dagster import ConfigurableResource, EnvVar
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, model_id
+from crew_pipeline.dedup.embedding import Precision, SentenceTransformerEncoder, model_id
 from crew_pipeline.settings import Settings, process_settings
 from crew_pipeline.storage.access import open_databases
 from crew_pipeline.storage.database import engine_for
@@ -45,11 +45,12 @@ class EmbeddingModel(ConfigurableResource):  # type: ignore[type-arg]
     model: str = "bundled"
     batch: int = 64
     threads: int = 0
+    precision: Precision = "auto"
 
     @property
     def encoder(self) -> SentenceTransformerEncoder:
         """The encoder of this process."""
-        return _encoder(self.model, self.batch, self.threads)
+        return _encoder(self.model, self.batch, self.threads, self.precision)
 
     @property
     def model_id(self) -> str:
@@ -58,8 +59,8 @@ class EmbeddingModel(ConfigurableResource):  # type: ignore[type-arg]
 
 
 @lru_cache(maxsize=2)
-def _encoder(model: str, batch: int, threads: int) -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder(model, batch=batch, threads=threads)
+def _encoder(model: str, batch: int, threads: int, precision: Precision) -> SentenceTransformerEncoder:
+    return SentenceTransformerEncoder(model, batch=batch, threads=threads, precision=precision)
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -70,6 +71,11 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     url: Any = EnvVar(DATABASE_VARIABLE) if os.environ.get(DATABASE_VARIABLE) else ""
     return {
         "database": Database(url=url, claim_ttl_s=settings.claim_ttl_s),
-        "embedding_model": EmbeddingModel(model=settings.model, batch=settings.embed_batch, threads=settings.threads),
+        "embedding_model": EmbeddingModel(
+            model=settings.model,
+            batch=settings.embed_batch,
+            threads=settings.threads,
+            precision=settings.precision,
+        ),
         "engine_config": EngineConfig.of(settings),
     }

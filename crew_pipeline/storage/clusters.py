@@ -15,14 +15,14 @@ _CLUSTERS_OF_MEMBERS = """
 INSERT INTO semantic_clusters (client, day, id, conversation_id, position, size, confidence)
 SELECT :client, :day, cluster_id,
        max(conversation_id) FILTER (WHERE is_canonical), max(position) FILTER (WHERE is_canonical), count(*),
-       round(avg(score) FILTER (WHERE NOT is_canonical)::numeric, 4)
+       round(avg(probability) FILTER (WHERE NOT is_canonical)::numeric, 4)
 FROM staged_members GROUP BY cluster_id
 """
 
 _MAPPING = """
 INSERT INTO line_cluster_mapping
-    (client, day, conversation_id, position, cluster_id, is_canonical, similarity, score, reason)
-SELECT :client, :day, conversation_id, position, cluster_id, is_canonical, similarity, score, reason
+    (client, day, conversation_id, position, cluster_id, is_canonical, similarity, probability, reason)
+SELECT :client, :day, conversation_id, position, cluster_id, is_canonical, similarity, probability, reason
 FROM staged_members ORDER BY conversation_id, position
 """
 
@@ -41,7 +41,7 @@ def replace(connection: Connection, unit: Unit, members: pd.DataFrame) -> None:
         text("""
             CREATE TEMP TABLE IF NOT EXISTS staged_members (
                 cluster_id text, conversation_id text, position bigint, is_canonical boolean, similarity float8,
-                score float8, reason text
+                probability float8, reason text
             ) ON COMMIT DELETE ROWS
         """)
     )
@@ -58,7 +58,7 @@ def folds_of(connection: Connection, unit: Unit) -> Folds:
     """The place of each clustered line of a client's day, by conversation and position."""
     rows = connection.execute(
         text(
-            "SELECT conversation_id, position, cluster_id, is_canonical, similarity, score, reason "
+            "SELECT conversation_id, position, cluster_id, is_canonical, similarity, probability, reason "
             "FROM line_cluster_mapping WHERE client = :client AND day = :day"
         ),
         {"client": unit.client, "day": unit.day},

@@ -56,7 +56,7 @@ WITH unfinished AS (
       AND (NOT :urgent OR semantic_status IN ('queued', 'processing'))
     UNION
     SELECT client, day FROM day_documents
-    WHERE is_current AND (engine = '' OR engine <> :engine AND NOT :urgent)
+    WHERE is_current AND (engine = '' OR engine <> engine_for_client(client, :engine) AND NOT :urgent)
     UNION
     SELECT client, days_date FROM data_items WHERE :force AND days_date = ANY(:days)
 ), wanted AS (

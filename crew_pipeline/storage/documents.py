@@ -41,7 +41,7 @@ class OvertakenError(RuntimeError):
 # One round trip decides a hit: version, staleness, and the bytes unless the reader has them.
 READ_CURRENT = """
 SELECT version, processed_at,
-       engine <> %(engine)s AS outdated,
+       engine <> engine_for_client(%(client)s, %(engine)s) AS outdated,
        EXISTS (
            SELECT 1 FROM data_items
            WHERE client = %(client)s AND days_date = %(day)s AND semantic_status <> 'completed'
@@ -114,6 +114,14 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
     claims.finish(connection, unit, token, "completed")
     assert published is not None
     return published
+
+
+def outdate(connection: Connection, unit: Unit) -> None:
+    """Have the document in force made again, though its lines and its engine are the same."""
+    connection.execute(
+        text("UPDATE day_documents SET engine = '' WHERE client = :client AND day = :day AND is_current"),
+        {"client": unit.client, "day": unit.day},
+    )
 
 
 def current(connection: Connection, unit: Unit, engine: str) -> StoredDocument | None:

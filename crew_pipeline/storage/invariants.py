@@ -46,7 +46,8 @@ def unexplained_clusters(connection: Connection, units: Sequence[Unit]) -> list[
                 OR count(*) FILTER (WHERE line.is_canonical AND line.conversation_id = cluster.conversation_id
                                           AND line.position = cluster.position) <> 1
                 OR count(*) FILTER (WHERE line.is_canonical) <> 1
-                OR bool_or(line.similarity NOT BETWEEN -1 AND 1 OR line.score NOT BETWEEN 0 AND 1 OR line.reason = '')
+                OR bool_or(line.similarity NOT BETWEEN -1 AND 1 OR line.probability NOT BETWEEN 0 AND 1
+                           OR line.reason = '')
             LIMIT :most
         """),
         {**_keys(units), "most": _MOST},

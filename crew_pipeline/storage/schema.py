@@ -24,7 +24,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 STATUSES = ("pending", "queued", "processing", "completed", "failed")
@@ -170,8 +170,70 @@ class LineClusterMapping(Base):
     cluster_id: Mapped[str]
     is_canonical: Mapped[bool]
     similarity: Mapped[float]
-    score: Mapped[float]
+    probability: Mapped[float]
     reason: Mapped[str]
+
+
+class ClientSettings(Base):
+    """What a client has set otherwise than the system."""
+
+    __tablename__ = "client_settings"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    folding: Mapped[str] = mapped_column(comment="operating point: strict, balanced or loose")
+
+
+class DayComparison(Base):
+    """Which texts of a client's day have been compared, and how."""
+
+    __tablename__ = "day_comparisons"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    judgement: Mapped[str] = mapped_column(comment="fingerprint of what the verdicts rest on")
+    stage: Mapped[str]
+    texts: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary), comment="hashes, ascending")
+    candidates: Mapped[int] = mapped_column(Integer)
+    whole: Mapped[bool] = mapped_column(comment="whether every pair above the usual floor was judged")
+
+
+class LinePair(Base):
+    """A judged pair of texts of a client's day, as far as any operating point might fold it."""
+
+    __tablename__ = "line_pairs"
+    __table_args__ = (
+        ForeignKeyConstraint(["client", "day"], ["day_comparisons.client", "day_comparisons.day"], ondelete="CASCADE"),
+    )
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    left_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    right_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    similarity: Mapped[float]
+    probability: Mapped[float] = mapped_column(comment="of being a duplicate when two people say them")
+    probability_same: Mapped[float] = mapped_column(comment="the same when one speaker says both")
+    settled: Mapped[bool] = mapped_column(comment="false for a pair in doubt that no lines could fold by")
+    reason: Mapped[str]
+
+
+class PairFeedback(Base):
+    """What a person has said about two texts of a client; kept for ever, undone by a date."""
+
+    __tablename__ = "pair_feedback"
+    __table_args__ = (Index("pair_feedback_client", "client", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    client: Mapped[str]
+    verdict: Mapped[str] = mapped_column(comment="same or different")
+    left_hash: Mapped[bytes]
+    right_hash: Mapped[bytes]
+    left_text: Mapped[str]
+    right_text: Mapped[str]
+    left_speaker: Mapped[str]
+    right_speaker: Mapped[str]
+    day: Mapped[date] = mapped_column(comment="where it was said")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    undone_at: Mapped[datetime | None]
 
 
 class DayDocument(Base):

@@ -41,8 +41,21 @@ def test_vectors_are_the_same_bits_in_any_batch_order_and_thread_count(encoder: 
 
 
 def test_vectors_agree_with_plain_encode(encoder: SentenceTransformerEncoder) -> None:
-    plain = encoder.load().encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
-    assert np.abs(encoder.encode(TEXTS) - plain).max() < 1e-5
+    exact = SentenceTransformerEncoder(precision="float32")
+    plain = exact.load().encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    assert np.abs(exact.encode(TEXTS) - plain).max() < 1e-5
+
+
+def test_sixteen_bits_hardly_move_a_similarity() -> None:
+    fast, exact = (SentenceTransformerEncoder(precision=one).encode(TEXTS) for one in ("bfloat16", "float32"))
+    moved = np.abs(fast @ fast.T - exact @ exact.T)
+    assert moved.mean() < 0.001
+    assert moved.max() < 0.005
+
+
+def test_vectors_of_another_arithmetic_are_not_taken_from_the_cache() -> None:
+    fast, exact = (SentenceTransformerEncoder(precision=one).model_id for one in ("bfloat16", "float32"))
+    assert fast != exact
 
 
 def test_vectors_are_unit_rows_and_no_text_gives_none(encoder: SentenceTransformerEncoder) -> None:

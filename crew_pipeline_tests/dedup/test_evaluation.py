@@ -25,7 +25,7 @@ def test_the_engine_and_the_best_cosine_are_both_measured() -> None:
         LabelledPair("Install version 10.04 of it now", "Install version 10.10 of it now", False),
         LabelledPair("Where is the coffee machine?", "The invoice export times out again", False),
     ]
-    result = evaluate(pairs, SentenceTransformerEncoder(), EngineConfig())
+    result = evaluate(pairs, SentenceTransformerEncoder(), EngineConfig(), None)
     assert result.pairs == 3
     assert result.engine == Quality(1, 1, 1)
     assert result.cosine.recall == pytest.approx(1)

@@ -19,8 +19,7 @@ from crew_pipeline.orchestration.resources import Database, EmbeddingModel
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, documents
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline_tests.conftest import bring, lines_at
-from crew_pipeline_tests.orchestration.conftest import Run
+from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 

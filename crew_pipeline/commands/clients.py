@@ -1,0 +1,49 @@
+"""``crew clients``: what a client has set otherwise than the system."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from crew_pipeline import console
+from crew_pipeline.commands.common import HomeOption, JsonOption, open_store
+
+app = typer.Typer(help="Clients: whose conversations, and how they fold.", no_args_is_help=True)
+
+Folding = Literal["strict", "balanced", "loose", "default"]
+
+
+@app.command("list")
+def clients_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+    """List clients with their conversations and operating point."""
+    from crew_pipeline.storage import clients
+
+    with open_store(data_dir) as (settings, databases), databases.engine.connect() as connection:
+        found = clients.list_all(connection)
+    if as_json:
+        console.print_json({"clients": [one._asdict() for one in found], "default_folding": settings.folding})
+        return
+    console.table(
+        "",
+        ["client", "conversations#", "days#", "folding"],
+        [[one.client, one.conversations, one.days, one.folding or f"{settings.folding} (default)"] for one in found],
+    )
+
+
+@app.command("set")
+def clients_set(
+    client: Annotated[str, typer.Argument(help="The client.")],
+    folding: Annotated[Folding, typer.Option(help="How sure the judge must be; 'default' follows CREW_FOLDING.")],
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Give a client an operating point of its own; its days are folded again from their judged pairs."""
+    from crew_pipeline.realtime.refolding import set_folding
+
+    with open_store(data_dir) as (settings, databases):
+        done = set_folding(databases.engine, settings, client, None if folding == "default" else folding)
+    if as_json:
+        console.print_json({"client": client, "folding": folding, "refolded": done.at_once, "later": done.later})
+        return
+    console.say(f"{client} folds at {folding}: {len(done.at_once)} days folded again, {len(done.later)} follow.")

@@ -1,0 +1,135 @@
+"""``crew feedback``: what readers say about pairs of lines, honoured at once and for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crew_pipeline import console
+from crew_pipeline.commands.common import (
+    DEFAULT_CLIENT,
+    ClientOption,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    day_named,
+    open_store,
+)
+from crew_pipeline.storage import feedback
+
+app = typer.Typer(help="What readers say about pairs of lines.", no_args_is_help=True)
+
+DayArgument = Annotated[str, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")]
+LineArgument = Annotated[str, typer.Argument(help="A line_id, as 'crew day --json' and the API show it.")]
+
+
+@app.command("same")
+def same(
+    day: DayArgument,
+    line: LineArgument,
+    other: LineArgument,
+    client: ClientOption = DEFAULT_CLIENT,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Say that two lines say the same: they are folded together from now on."""
+    _say("same", day, (line, other), client, as_json, data_dir)
+
+
+@app.command("different")
+def different(
+    day: DayArgument,
+    line: LineArgument,
+    other: LineArgument,
+    client: ClientOption = DEFAULT_CLIENT,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Say that two lines are no duplicates: they are never folded together again."""
+    _say("different", day, (line, other), client, as_json, data_dir)
+
+
+def _say(
+    verdict: feedback.Verdict, day: str, lines: tuple[str, str], client: str, as_json: bool, data_dir: Path | None
+) -> None:
+    from crew_pipeline.realtime import refolding
+    from crew_pipeline.storage.claims import Unit
+
+    with open_store(data_dir) as (settings, databases):
+        wanted = day_named(day, settings, databases, client)
+        try:
+            said = refolding.say(databases.engine, settings, Unit(client, wanted), verdict, lines)
+        except (refolding.UnknownLineError, refolding.SameLineError) as error:
+            raise CommandError(str(error)) from None
+    if as_json:
+        console.print_json({"id": said.id, "verdict": verdict, "refolded": said.days.at_once, "later": said.days.later})
+        return
+    console.say(
+        f"Verdict {said.id}: {verdict}. {len(said.days.at_once)} days folded again, {len(said.days.later)} follow."
+    )
+    console.note(f"'crew feedback undo {said.id}' takes it back.")
+
+
+@app.command("list")
+def list_(
+    client: ClientOption = DEFAULT_CLIENT,
+    undone: Annotated[bool, typer.Option("--undone", help="Also those taken back.")] = False,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """List what readers have said."""
+    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+        found = feedback.list_all(connection, client, with_undone=undone)
+    if as_json:
+        console.print_json({"feedback": [one._asdict() for one in found]})
+        return
+    console.table(
+        "",
+        ["id#", "verdict", "day", "line", "other line"],
+        [
+            [one.id, one.verdict + (" (undone)" if one.undone_at else ""), one.day, one.left_text, one.right_text]
+            for one in found
+        ],
+    )
+
+
+@app.command("undo")
+def undo(
+    feedback_id: Annotated[int, typer.Argument(help="The verdict's id.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    data_dir: HomeOption = None,
+) -> None:
+    """Take a verdict back; its lines fold as the engine judges them."""
+    from crew_pipeline.realtime import refolding
+
+    with open_store(data_dir) as (settings, databases):
+        done = refolding.undo(databases.engine, settings, client, feedback_id)
+    if done is None:
+        raise CommandError(f"{client} has no verdict {feedback_id} in force; 'crew feedback list' shows them.")
+    console.say(
+        f"Verdict {feedback_id} is taken back: {len(done.at_once)} days folded again, {len(done.later)} follow."
+    )
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write them; '-' for standard output.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    data_dir: HomeOption = None,
+) -> None:
+    """Write the verdicts in force as labelled pairs (JSONL), as 'crew evaluate' and the training read them."""
+    import orjson
+
+    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+        found = feedback.labelled_pairs(connection, client)
+    content = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found)
+    if str(file) == "-":
+        typer.echo(content.decode(), nl=False)
+        return
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written ({error.strerror}); give another path.") from None
+    console.say(f"{len(found)} labelled pairs in {file}")

@@ -1,0 +1,74 @@
+"""``crew label``: asks about the pairs of a day that the judge is least sure of, one key a pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crew_pipeline import console
+from crew_pipeline.commands.common import (
+    DEFAULT_CLIENT,
+    ClientOption,
+    CommandError,
+    HomeOption,
+    day_named,
+    open_store,
+)
+from crew_pipeline.storage.feedback import Verdict
+
+if TYPE_CHECKING:
+    from crew_pipeline.realtime.labelling import Question
+
+_KEYS: dict[str, Verdict] = {"s": "same", "y": "same", "d": "different", "n": "different"}
+
+
+def label(
+    day: Annotated[str, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")],
+    client: ClientOption = DEFAULT_CLIENT,
+    most: Annotated[int, typer.Option("--most", help="How many pairs to ask about.", min=1, max=500)] = 20,
+    data_dir: HomeOption = None,
+) -> None:
+    """Ask about the pairs the judge is least sure of: s same, d different, space skips, u undoes, q ends."""
+    from crew_pipeline.realtime import labelling, refolding
+    from crew_pipeline.storage.claims import Unit
+
+    with open_store(data_dir) as (settings, databases):
+        unit = Unit(client, day_named(day, settings, databases, client))
+        questions = labelling.questions(databases.engine, settings, unit, most)
+        if not questions:
+            raise CommandError(
+                f"There is nothing to ask about {unit.day}: it has no judged pairs left; 'crew process {unit.day}' "
+                "judges a day that was not processed yet."
+            )
+        said: list[int] = []
+        number = 0
+        while number < len(questions):
+            key = _ask(questions[number], number + 1, len(questions))
+            if key in {"q", "\x03", "\x04", "\x1b"}:
+                break
+            if key == "u" and said:
+                refolding.undo(databases.engine, settings, client, said.pop())
+                number = max(0, number - 1)
+                continue
+            if key in _KEYS:
+                one = questions[number]
+                verdict = refolding.say(
+                    databases.engine, settings, unit, _KEYS[key], (one.left.line_id, one.right.line_id)
+                )
+                said.append(verdict.id)
+            elif key != " ":
+                continue
+            number += 1
+    console.say(f"\n{len(said)} pairs judged; 'crew feedback list' shows them, 'crew feedback export' writes them.")
+
+
+def _ask(question: Question, number: int, total: int) -> str:
+    console.say(f"\n{number} of {total} · {question.probability:.0%} sure it is the same ({question.reason})")
+    for line in (question.left, question.right):
+        console.say(f"  {line.speaker}: {line.text}")
+    console.say("s same · d different · space skip · u undo · q end")
+    try:
+        return typer.getchar().lower()
+    except (EOFError, KeyboardInterrupt):
+        return "q"

@@ -1,0 +1,450 @@
+"""What two texts have in common and what sets them apart: one row of numbers a pair, each with a meaning.
+
+No feature names a subject: they compare words with words, so that a model fitted on some conversations carries over to
+others. All are symmetric in the two texts, up to the last bits of float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crew_pipeline.dedup import lexicon, static
+from crew_pipeline.dedup.speech import Utterance
+from crew_pipeline.dedup.text import has_value, is_question
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+_SAME_WORD = 0.7
+"""Edit similarity from which two words are taken for spellings of one."""
+_COUNTERPART = 0.6
+"""Similarity below which a word has no counterpart in the other text."""
+_LEAST_WEIGHT = 0.2
+_MOST_TOKEN_PAIRS = 4_000_000
+
+TOPIC, MEANING, READING = "topic", "meaning", "reading"
+LEXICAL = (
+    "topic", "plain", "overlap", "coverage_least", "coverage_most", "missing_most", "missing_sum", "missing_least",
+    "no_counterpart_most", "no_counterpart_least", "swapped", "swapped_one", "shared", "shared_most",
+    "trigrams", "characters", "sorted_words",
+    "contained", "order", "length", "length_ratio", "filler_ratio", "same_speaker", "asks_one", "asks_both",
+    "marks_one", "seeks_both", "denies_one", "values_differ", "values_added", "values_shared", "opposites", "persons",
+    "persons_crossed", "thanks_one", "greets_one", "same_content", "contradictions", "short",
+)  # fmt: skip
+"""Names of the features that need no embedding model, in the order of the columns."""
+NAMES = (*LEXICAL, MEANING, READING)
+"""All features: with the model's cosine similarity (``meaning``) and the reader's logit (``reading``)."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts that pairs point into, taken apart once."""
+
+    utterances: Sequence[Utterance]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The distinct content words, sorted."""
+        return sorted({word for one in self.utterances for word in one.content})
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
+
+    @cached_property
+    def _vectors_and_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return static.word_vectors(self.words)
+
+    @property
+    def word_vectors(self) -> NDArray[np.float32]:
+        """Unit vectors of ``words``."""
+        return self._vectors_and_weights[0]
+
+    @cached_property
+    def word_weights(self) -> Floats:
+        """How much each of ``words`` tells, 0 to 1."""
+        return self._vectors_and_weights[1].astype(np.float64)
+
+    def weight_of(self, word: str) -> float:
+        """How much one of ``words`` tells."""
+        return float(self.word_weights[self._index[word]])
+
+    @cached_property
+    def stems(self) -> Ints:
+        """The same number for words of ``words`` that begin with the same five letters."""
+        codes: dict[str, int] = {}
+        return np.array([codes.setdefault(word[:5], len(codes)) for word in self.words], np.int64)
+
+    @cached_property
+    def valued(self) -> Flags:
+        """Which of ``words`` are values."""
+        return np.array([has_value(word) for word in self.words], np.bool_)
+
+    @cached_property
+    def bags(self) -> Ragged:
+        """The different content words of each text, as indices into ``words``, ascending."""
+        return Ragged.of([sorted({self._index[word] for word in one.content}) for one in self.utterances])
+
+    @cached_property
+    def trigrams(self) -> Ragged:
+        """The different runs of three characters of each text's content, as numbers of no meaning, ascending."""
+        codes: dict[str, int] = {}
+        return Ragged.of(
+            [
+                sorted({codes.setdefault(run, len(codes)) for run in _runs(" ".join(one.content))})
+                for one in self.utterances
+            ]
+        )
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """The content words of each text in a row."""
+        return [" ".join(one.content) for one in self.utterances]
+
+    @cached_property
+    def in_order(self) -> list[str]:
+        """The content words of each text as a string of one character a word."""
+        return ["".join(chr(0x10000 + self._index[word]) for word in one.content) for one in self.utterances]
+
+    @cached_property
+    def topics(self) -> NDArray[np.float32]:
+        """Static vectors of the texts: weighted mean of the content words, the direction all texts share taken out."""
+        weights = np.sqrt(np.maximum(self.word_weights, _LEAST_WEIGHT)).astype(np.float32)
+        return static.without_common(_unit(self.bags.sums(self.word_vectors * weights[:, None])))
+
+    @cached_property
+    def plains(self) -> NDArray[np.float32]:
+        """Static vectors of the texts: plain mean of all words but fillers."""
+        return _unit(self.bags.sums(self.word_vectors))
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What must not differ."""
+        return Traits.of(self.utterances)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths, one after the other."""
+
+    flat: Ints
+    starts: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
+        """From a list a row."""
+        sizes = np.array([len(row) for row in rows], np.int64)
+        flat = np.array([item for row in rows for item in row], np.int64)
+        return cls(flat, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+
+    @property
+    def sizes(self) -> Ints:
+        """Length of each row."""
+        return np.diff(self.starts)
+
+    def take(self, rows: Ints) -> tuple[Ints, Ints]:
+        """The items of ``rows``, and for each item the place of its row in ``rows``."""
+        sizes = self.sizes[rows]
+        owner = np.repeat(np.arange(len(rows)), sizes)
+        first = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(rows) else np.zeros(0, np.int64)
+        within = np.arange(int(sizes.sum())) - first[owner]
+        return self.flat[self.starts[rows][owner] + within], owner
+
+    def sums(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum of ``values[item]`` over each row; 0 for an empty one."""
+        out = np.zeros((len(self.sizes), *values.shape[1:]), np.float32)
+        filled = np.flatnonzero(self.sizes)
+        if len(filled):
+            out[filled] = np.add.reduceat(values[self.flat], self.starts[:-1][filled], axis=0)
+        return out
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What must not differ between two texts that say the same, one entry a text."""
+
+    values: list[frozenset[str]]
+    negated: Flags
+    question: Flags
+    marked: Flags
+    seeks: Flags
+    first: list[int]
+    second: list[int]
+    persons: NDArray[np.bool_]
+    thanks: Flags
+    greets: Flags
+
+    @classmethod
+    def of(cls, utterances: Sequence[Utterance]) -> Traits:
+        """Traits of texts."""
+        sets = [frozenset(one.words) for one in utterances]
+        question = [is_question(one.core, next(iter(one.content), "")) for one in utterances]
+        return cls(
+            values=[_values(one.words) for one in utterances],
+            negated=_flags(sum(word in lexicon.NEGATIONS for word in one.words) % 2 == 1 for one in utterances),
+            question=_flags(question),
+            marked=_flags("?" in one.core[-4:] for one in utterances),
+            seeks=_flags(asks or bool(one & lexicon.REQUESTS) for asks, one in zip(question, sets, strict=True)),
+            first=[sum(1 << bit for bit, (word, _) in enumerate(lexicon.OPPOSITES) if word in one) for one in sets],
+            second=[sum(1 << bit for bit, (_, word) in enumerate(lexicon.OPPOSITES) if word in one) for one in sets],
+            persons=np.array([[bool(one & person) for person in lexicon.PERSONS] for one in sets], np.bool_).reshape(
+                len(sets), len(lexicon.PERSONS)
+            ),
+            thanks=_flags(bool(one & lexicon.THANKS) for one in sets),
+            greets=_flags(bool(one & lexicon.GREETINGS) for one in sets),
+        )
+
+    def opposed(self, left: Ints, right: Ints) -> Flags:
+        """Which pairs hold one word of a pair of opposites each."""
+        pairs = zip(left.tolist(), right.tolist(), strict=True)
+        return _flags(
+            (
+                (self.first[a] & ~self.second[a] & self.second[b] & ~self.first[b])
+                | (self.second[a] & ~self.first[a] & self.first[b] & ~self.second[b])
+            )
+            != 0
+            for a, b in pairs
+        )
+
+
+def compare(texts: Texts, left: Ints, right: Ints, same_speaker: Flags) -> Floats:
+    """Features of pairs of texts.
+
+    Args:
+        left, right: int64 (n,), indices into ``texts``.
+        same_speaker: bool (n,), whether one speaker says both.
+
+    Returns:
+        float64 (n, len(LEXICAL)), columns in the order of ``LEXICAL``.
+    """
+    columns: dict[str, NDArray[np.generic]] = {
+        "topic": _dot(texts.topics, left, right),
+        "plain": _dot(texts.plains, left, right),
+        "same_speaker": same_speaker,
+        **_of_words(texts, left, right),
+        **_of_characters(texts, left, right),
+        **_of_traits(texts, left, right),
+    }
+    return np.column_stack([columns[name].astype(np.float64) for name in LEXICAL]).reshape(len(left), len(LEXICAL))
+
+
+def _of_words(texts: Texts, left: Ints, right: Ints) -> dict[str, Floats]:
+    """Which words find a counterpart in the other text, and how much those tell that do not."""
+    weights = texts.word_weights
+    a_word, a_pair = texts.bags.take(left)
+    b_word, b_pair = texts.bags.take(right)
+    best_a, best_b, alike_a, alike_b = best_counterparts(texts, left, right)
+    count = len(left)
+    other_a, other_b = (weights[word] * (alike < 1) for word, alike in ((a_word, alike_a), (b_word, alike_b)))
+    sum_a, sum_b = _total(a_pair, weights[a_word], count), _total(b_pair, weights[b_word], count)
+    gap_a, gap_b = weights[a_word] * (1 - best_a), weights[b_word] * (1 - best_b)
+    missing_a, missing_b = _total(a_pair, gap_a, count), _total(b_pair, gap_b, count)
+    cover_a, cover_b = _share(sum_a - missing_a, sum_a, sum_b), _share(sum_b - missing_b, sum_b, sum_a)
+    lone_a = _total(a_pair, weights[a_word] * (best_a < _COUNTERPART), count)
+    lone_b = _total(b_pair, weights[b_word] * (best_b < _COUNTERPART), count)
+    common = weights[a_word] * (best_a == 1)
+    shared = _total(a_pair, common, count)
+    union = sum_a + sum_b - shared
+    return {
+        "overlap": np.where(union > 0, shared / np.where(union > 0, union, 1), 1.0),
+        "coverage_least": np.minimum(cover_a, cover_b),
+        "coverage_most": np.maximum(cover_a, cover_b),
+        "missing_most": np.maximum(_most(a_pair, gap_a, count), _most(b_pair, gap_b, count)),
+        "missing_sum": missing_a + missing_b,
+        "missing_least": np.minimum(missing_a, missing_b),
+        "no_counterpart_most": np.maximum(lone_a, lone_b),
+        "no_counterpart_least": np.minimum(lone_a, lone_b),
+        "swapped": np.minimum(_most(a_pair, other_a, count), _most(b_pair, other_b, count)),
+        "swapped_one": np.maximum(_total(a_pair, other_a, count), _total(b_pair, other_b, count)),
+        "shared": shared,
+        "shared_most": _most(a_pair, common, count),
+        "length": np.log1p(np.minimum(sum_a, sum_b)),
+        "length_ratio": np.abs(np.log((sum_a + 0.5) / (sum_b + 0.5))),
+    }
+
+
+def best_counterparts(texts: Texts, left: Ints, right: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+    """How well each word of the one text is matched by a word of the other, 0 to 1; 1 only for the same word.
+
+    Returns:
+        For the words of ``texts.bags.take(left)`` and of ``take(right)``, in their order: the best match by meaning or
+        spelling, twice; and, twice, 1 where the other text has the word itself or a spelling or form of it.
+    """
+    parts = []
+    sizes = np.cumsum(texts.bags.sizes[left] * texts.bags.sizes[right])
+    start = 0
+    while start < len(left):
+        done = int(sizes[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(sizes, done + _MOST_TOKEN_PAIRS)))
+        parts.append(_best_of(texts, left[start:stop], right[start:stop]))
+        start = stop
+    if not parts:
+        return np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
+    best_a, best_b, alike_a, alike_b = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return best_a, best_b, alike_a, alike_b
+
+
+def _best_of(texts: Texts, left: Ints, right: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+    a_word, a_pair = texts.bags.take(left)
+    b_word, b_pair = texts.bags.take(right)
+    vocabulary = len(texts.words)
+    a_key, b_key = a_pair * vocabulary + a_word, b_pair * vocabulary + b_word
+    best_a, best_b = _among(a_key, b_key).astype(np.float64), _among(b_key, a_key).astype(np.float64)
+    alike_a, alike_b = best_a.copy(), best_b.copy()
+    # Values match only themselves, and a word that is there needs no second best.
+    for mine, theirs, best, alike in (
+        ((a_word, a_pair), (b_word, b_pair), best_a, alike_a),
+        ((b_word, b_pair), (a_word, a_pair), best_b, alike_b),
+    ):
+        loose = np.flatnonzero((best < 1) & ~texts.valued[mine[0]])
+        fits = np.flatnonzero(~texts.valued[theirs[0]])
+        others = Ragged(theirs[0][fits], np.searchsorted(theirs[1][fits], np.arange(len(left) + 1)))
+        facing, owner = others.take(mine[1][loose])
+        if len(facing):
+            likeness, spelt = _word_likeness(texts, mine[0][loose][owner], facing)
+            np.maximum.at(best, loose[owner], likeness)
+            np.maximum.at(alike, loose[owner], spelt)
+    return best_a, best_b, alike_a, alike_b
+
+
+def _word_likeness(texts: Texts, one: Ints, other: Ints) -> tuple[Floats, Floats]:
+    """Similarity of words: of their vectors, or of their letters where those look like spellings of one word; and 1.0
+    for those that do, or that are forms of one word, else 0."""
+    from rapidfuzz import process
+    from rapidfuzz.distance import OSA
+
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    pairs, back = np.unique(low * len(texts.words) + high, return_inverse=True)
+    low, high = pairs // len(texts.words), pairs % len(texts.words)
+    likeness = _dot(texts.word_vectors, low, high)
+    alike = np.zeros(len(pairs))
+    letters = np.array([len(word) for word in texts.words])
+    long = np.flatnonzero(np.minimum(letters[low], letters[high]) >= 4)
+    if len(long):
+        spelt = process.cpdist(
+            [texts.words[word] for word in low[long]],
+            [texts.words[word] for word in high[long]],
+            scorer=OSA.normalized_similarity,
+            score_cutoff=_SAME_WORD,
+            dtype=np.float32,
+        ).astype(np.float64)
+        likeness[long] = np.maximum(likeness[long], spelt)
+        alike[long] = (spelt >= _SAME_WORD) | (texts.stems[low[long]] == texts.stems[high[long]])
+    return np.clip(likeness, 0, 0.99).round(4)[back], alike[back]
+
+
+def _of_characters(texts: Texts, left: Ints, right: Ints) -> dict[str, Floats]:
+    from rapidfuzz import fuzz, process
+    from rapidfuzz.distance import LCSseq
+
+    def of(words: list[str], scorer: Any) -> Floats:
+        if not len(left):
+            return np.zeros(0)
+        pairs = [words[row] for row in left], [words[row] for row in right]
+        return np.asarray(process.cpdist(*pairs, scorer=scorer, dtype=np.float32), np.float64)
+
+    runs_a, pair_a = texts.trigrams.take(left)
+    runs_b, pair_b = texts.trigrams.take(right)
+    span = int(texts.trigrams.flat.max(initial=0)) + 1
+    both = _among(pair_a * span + runs_a, pair_b * span + runs_b)
+    common = _total(pair_a, both.astype(np.float64), len(left))
+    either = texts.trigrams.sizes[left] + texts.trigrams.sizes[right] - common
+    return {
+        "trigrams": common / np.maximum(either, 1),
+        "characters": of(texts.contents, fuzz.ratio) / 100,
+        "sorted_words": of(texts.contents, fuzz.token_sort_ratio) / 100,
+        "contained": of(texts.contents, fuzz.partial_ratio) / 100,
+        "order": of(texts.in_order, LCSseq.normalized_similarity),
+    }
+
+
+def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.generic]]:
+    traits = texts.traits
+    pairs = list(zip(left.tolist(), right.tolist(), strict=True))
+    more_a = _flags(bool(traits.values[a] - traits.values[b]) for a, b in pairs)
+    more_b = _flags(bool(traits.values[b] - traits.values[a]) for a, b in pairs)
+    asks_one = traits.question[left] != traits.question[right]
+    denies_one = traits.negated[left] != traits.negated[right]
+    opposed = traits.opposed(left, right)
+    persons_a, persons_b = traits.persons[left], traits.persons[right]
+    words = np.array([len(one.words) for one in texts.utterances])
+    content = np.array([one.content_words for one in texts.utterances])
+    return {
+        "filler_ratio": np.abs(np.log((words[left] + 1) / (words[right] + 1))),
+        "asks_one": asks_one,
+        "asks_both": traits.question[left] & traits.question[right],
+        "marks_one": traits.marked[left] != traits.marked[right],
+        "seeks_both": traits.seeks[left] & traits.seeks[right],
+        "denies_one": denies_one,
+        "values_differ": more_a & more_b,
+        "values_added": more_a ^ more_b,
+        "values_shared": _flags(bool(traits.values[a] & traits.values[b]) for a, b in pairs),
+        "opposites": opposed,
+        "persons": (persons_a != persons_b).sum(axis=1),
+        "persons_crossed": (persons_a[:, 0] & ~persons_a[:, 1] & persons_b[:, 1] & ~persons_b[:, 0])
+        | (persons_a[:, 1] & ~persons_a[:, 0] & persons_b[:, 0] & ~persons_b[:, 1]),
+        "thanks_one": traits.thanks[left] != traits.thanks[right],
+        "greets_one": traits.greets[left] != traits.greets[right],
+        "same_content": _flags(texts.contents[a] == texts.contents[b] for a, b in pairs),
+        "contradictions": asks_one.astype(np.int64) + denies_one + (more_a & more_b) + opposed,
+        "short": np.minimum(content[left], content[right]).clip(max=4),
+    }
+
+
+def _values(words: Sequence[str]) -> frozenset[str]:
+    return frozenset(word for word in words if has_value(word)) | {
+        lexicon.NUMBER_WORDS.get(word, word)
+        for word in words
+        if word in lexicon.NUMBER_WORDS or word in lexicon.VALUE_WORDS
+    }
+
+
+def _runs(content: str) -> set[str]:
+    return {content[start : start + 3] for start in range(len(content) - 2)} or {content}
+
+
+def _flags(values: object) -> Flags:
+    return np.fromiter(values, np.bool_)  # type: ignore[call-overload,no-any-return]
+
+
+def _among(items: Ints, others: Ints) -> Flags:
+    """Which of ``items`` are among ``others``; both ascend."""
+    if not len(others):
+        return np.zeros(len(items), np.bool_)
+    place = np.searchsorted(others, items).clip(max=len(others) - 1)
+    return np.asarray(others[place] == items, np.bool_)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    length: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    return np.asarray(vectors / np.where(length == 0, np.float32(1), length), np.float32)
+
+
+def _dot(vectors: NDArray[np.float32], left: Ints, right: Ints) -> Floats:
+    out = np.empty(len(left))
+    for start in range(0, len(left), 65_536):
+        part = slice(start, start + 65_536)
+        out[part] = np.einsum("ij,ij->i", vectors[left[part]], vectors[right[part]], dtype=np.float32)
+    return out.round(4)
+
+
+def _total(owner: Ints, values: Floats, count: int) -> Floats:
+    return np.asarray(np.bincount(owner, weights=values, minlength=count), np.float64)
+
+
+def _most(owner: Ints, values: Floats, count: int) -> Floats:
+    out = np.zeros(count)
+    np.maximum.at(out, owner, values)
+    return out
+
+
+def _share(covered: Floats, total: Floats, of_other: Floats) -> Floats:
+    """How much of a text's weight is covered; a text that tells nothing is covered by another such."""
+    return np.where(total > 0, covered / np.where(total > 0, total, 1), (of_other == 0).astype(np.float64))

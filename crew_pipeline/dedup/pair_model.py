@@ -1,0 +1,124 @@
+"""The fitted judgement of a pair: features in, a calibrated probability of being a duplicate out.
+
+The file ``judge/pairs.json`` is written by ``training/fit.py`` and never changed at serving time. It holds a judge for
+each stage (how much is known of a pair), each the mean log-odds of a logistic model, which is steady where there was
+little to learn from, and of boosted trees, which know that features mean different things together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from crew_pipeline.dedup import features
+
+FILE = Path(__file__).parent / "judge" / "pairs.json"
+DECIMALS = 4
+
+Stage = Literal["words", "meaning", "reading"]
+"""What is known of a pair: its words alone; the model's similarity as well; the reader's verdict as well."""
+Point = Literal["strict", "balanced", "loose"]
+"""Operating points, by their precision on labelled pairs."""
+POINTS: tuple[Point, ...] = ("strict", "balanced", "loose")
+
+Floats = NDArray[np.float64]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "words": features.LEXICAL,
+    "meaning": (*features.LEXICAL, features.MEANING),
+    "reading": features.NAMES,
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The judge of one stage.
+
+    Attributes:
+        mean, scale, weights: float64 (k,), the logistic model over standardised features; ``bias`` its intercept.
+        feature, threshold, child, value: the trees as arrays of one row a tree and one column a node (int64, float64,
+            int64 (trees, nodes, 2), float64); a leaf's children are itself. ``start`` is added to their sum.
+        slope, offset: turn mean log-odds into calibrated log-odds.
+    """
+
+    columns: tuple[str, ...]
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    bias: float
+    feature: NDArray[np.int64]
+    threshold: Floats
+    child: NDArray[np.int64]
+    value: Floats
+    start: float
+    depth: int
+    slope: float
+    offset: float
+
+    @classmethod
+    def read(cls, columns: Sequence[str], stored: dict[str, Any]) -> Judge:
+        """From the JSON of the file."""
+        made: dict[str, Any] = {
+            **{name: np.array(stored[name], np.float64) for name in ("mean", "scale", "weights", "threshold", "value")},
+            **{name: np.array(stored[name], np.int64) for name in ("feature", "child")},
+            **{name: stored[name] for name in ("bias", "start", "depth", "slope", "offset")},
+        }
+        return cls(columns=tuple(columns), **made)
+
+    def log_odds(self, rows: Floats) -> Floats:
+        """Calibrated log-odds of pairs with features ``rows``, float64 (n, k): float64 (n,)."""
+        linear = ((rows - self.mean) / self.scale * self.weights).sum(axis=1) + self.bias
+        return np.asarray(self.slope * (linear + self._trees(rows)) / 2 + self.offset, np.float64)
+
+    def probability(self, rows: Floats) -> Floats:
+        """Probability of being a duplicate: float64 (n,), rounded to ``DECIMALS``."""
+        return (1 / (1 + np.exp(-self.log_odds(rows)))).round(DECIMALS)
+
+    def _trees(self, rows: Floats) -> Floats:
+        total = np.full(len(rows), self.start)
+        everyone = np.arange(len(rows))
+        for feature, threshold, child, value in zip(self.feature, self.threshold, self.child, self.value, strict=True):
+            node = np.zeros(len(rows), np.int64)
+            for _ in range(self.depth):
+                beyond = rows[everyone, feature[node]] > threshold[node]
+                node = child[node, beyond.astype(np.int64)]
+            total += value[node]
+        return total
+
+
+@dataclass(frozen=True)
+class PairModel:
+    """All stages and operating points of one file."""
+
+    stored: dict[str, Any]
+    fingerprint: str
+
+    @cached_property
+    def judges(self) -> dict[str, Judge]:
+        """The judge of each stage."""
+        return {stage: Judge.read(COLUMNS[stage], self.stored["stages"][stage]) for stage in COLUMNS}
+
+    def threshold(self, point: Point, stage: Stage = "reading") -> float:
+        """Lowest probability at which a stage folds a pair."""
+        return float(self.stored["stages"][stage]["points"][point])
+
+    @property
+    def doubt(self) -> tuple[float, float]:
+        """Between which probabilities of the stage before a pair is worth reading."""
+        low, high = self.stored["doubt"]
+        return float(low), float(high)
+
+
+@lru_cache(maxsize=1)
+def pair_model() -> PairModel:
+    """The model that is shipped."""
+    content = FILE.read_bytes()
+    return PairModel(orjson.loads(content), hashlib.sha256(content).hexdigest()[:12])

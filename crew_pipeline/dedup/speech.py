@@ -1,0 +1,153 @@
+"""What a line says once the habits of conversation are left aside: who it is addressed to, fillers, restarts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from crew_pipeline.dedup import lexicon
+from crew_pipeline.dedup.text import has_value, normalise
+
+_HEAD = re.compile(
+    r"""\s*(?:
+        @(?P<at>\S{1,40}?)(?:[,:;]?\s+)            # @name
+      | <\s?[@+~%&]?(?P<quoted>[^\s<>]{1,40})>\s*   # <name> of a pasted line
+      | (?P<plain>[^\s:,;]{1,40})(?:\s?[:,;]\s*|\s-+\s+|\s?\.\.+\s*)
+    )""",
+    re.VERBOSE,
+)
+_TAIL = re.compile(r"\s*,\s*@?(?P<name>[^\s,:;?!.]{2,40})(?P<end>\s*[?!.:;)(dpoxb\]]{0,4})\s*$")
+_SEVERAL = re.compile(r"\s*(?P<names>(?:[^\s:,]{1,40},?\s+){1,4}[^\s:,]{1,40})\s?:\s+")
+_NICKNAME = re.compile(r"[^\W\d_][^\s/.]*[\d_|\[\]`^{}\\-][^\s/.]*")
+_TOKEN = re.compile(r"[^\s,;()\[\]{}\"“”«»<>!?]+")
+_PIECE = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_EDGES = ".:'`*_-…~|=+"
+_AT_MOST = 4
+
+
+def speaker_names(speakers: Iterable[str]) -> frozenset[str]:
+    """The names by which the day's speakers are addressed: whole, and the parts of a name of two or three words."""
+    names: set[str] = set()
+    for speaker in speakers:
+        name = normalise(speaker)
+        parts = name.split()
+        names.add(name)
+        if 2 <= len(parts) <= 3:
+            names.update(part for part in parts if len(part) >= 3 and part not in lexicon.FUNCTION_WORDS)
+    return frozenset(names - {""})
+
+
+def without_addressees(normalised: str, names: Collection[str]) -> str:
+    """A normalised text without the people it is addressed to.
+
+    ``kjele: …``, ``@kjele …``, ``…, kjele``, ``kjele where …``, ``ann, bob: …`` for the names of the day's speakers;
+    for anyone else only the forms that nothing but an address has. A text that is nothing but names is left alone.
+    """
+    rest = normalised
+    for _ in range(_AT_MOST):
+        shorter = _without_head(rest, names)
+        if shorter is None:
+            break
+        rest = shorter
+    tail = _TAIL.search(rest)
+    if tail and tail["name"] in names and rest[: tail.start()].strip():
+        rest = rest[: tail.start()] + tail["end"].rstrip()
+    return rest.strip() or normalised
+
+
+def _without_head(text: str, names: Collection[str]) -> str | None:
+    several = _SEVERAL.match(text)
+    if several and (several["names"] in names or all(name.strip(",") in names for name in several["names"].split())):
+        return text[several.end() :] or None
+    found = _HEAD.match(text)
+    if found is None:
+        return _without_bare_name(text, names)
+    rest = text[found.end() :]
+    if not any(character.isalnum() for character in rest):
+        return None
+    plain = found["plain"]
+    if plain is None or _is_address(plain, text[found.end("plain") : found.end()], names):
+        return rest
+    return _without_bare_name(text, names)
+
+
+def _is_address(word: str, separator: str, names: Collection[str]) -> bool:
+    """Whether the first word of a line, and what stands behind it, address somebody."""
+    colon = separator.strip() == ":"
+    if word in names:
+        return colon or word not in lexicon.FUNCTION_WORDS
+    return colon and separator[-1].isspace() and _NICKNAME.fullmatch(word) is not None
+
+
+def _without_bare_name(text: str, names: Collection[str]) -> str | None:
+    first, _, rest = text.partition(" ")
+    addressed = first in names and first not in lexicon.FUNCTION_WORDS
+    return rest if addressed and rest.partition(" ")[0] in lexicon.AFTER_A_NAME else None
+
+
+def addressees(normalised: str, names: Collection[str]) -> frozenset[str]:
+    """Which speakers of the day a text names at its head or end."""
+    words = normalised.split()
+    return frozenset(word.strip("@:,;<>.!?") for word in (*words[:3], *words[-1:])) & frozenset(names)
+
+
+def tokens(normalised: str) -> list[str]:
+    """The words of a text, values (numbers, versions, paths, addresses, names of code) whole, restarts collapsed.
+
+    A word or a pair of words that is at once said again ("the the", "I think I think") counts once.
+    """
+    found: list[str] = []
+    for raw in _TOKEN.findall(normalised.replace("’", "'")):
+        token = raw.strip(_EDGES)
+        if not token:
+            if not raw.isascii():
+                found.append(raw)
+        elif has_value(token):
+            found.append(token)
+        else:
+            found.extend(_PIECE.findall(token) or ([] if token.isascii() else [token]))
+    return _without_restarts(found)
+
+
+def _without_restarts(words: list[str]) -> list[str]:
+    kept: list[str] = []
+    for word in words:
+        if kept and kept[-1] == word:
+            continue
+        kept.append(word)
+        if len(kept) >= 4 and kept[-2:] == kept[-4:-2]:
+            del kept[-2:]
+    return kept
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A text as it is compared.
+
+    Attributes:
+        core: normalised text without addressees; texts of one core repeat each other word for word.
+        words: its words, restarts collapsed.
+        content: the words that are no fillers; all words where nothing else is said.
+    """
+
+    core: str
+    words: tuple[str, ...]
+    content: tuple[str, ...]
+
+    @classmethod
+    def of(cls, core: str) -> Utterance:
+        """The parts of a core."""
+        words = tokens(core)
+        content = [word for word in words if word not in lexicon.FILLERS]
+        return cls(core, tuple(words), tuple(content or words))
+
+    @property
+    def content_words(self) -> int:
+        """How many different words it has that are no function words and no fillers."""
+        return len({word for word in self.words if word not in lexicon.FUNCTION_WORDS})
+
+    @property
+    def disfluencies(self) -> int:
+        """How many words a reader could do without: fillers, and a cut-off ending."""
+        return len(self.words) - len(self.content) + self.core.endswith(("-", "…", "..", ","))

@@ -1,0 +1,165 @@
+"""Another folding of a day that is ready, from its judged pairs: milliseconds, no model, no Dagster run.
+
+Used when people have said something about two lines, and when a client is given another operating point.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, Engine
+
+from crew_pipeline.dedup import document, frames
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.dedup.engine import cores, distinct_texts, fold_lines
+from crew_pipeline.dedup.pair_model import Point
+from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import claims, clients, clusters, days, documents, feedback, invariants, pairs
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import Discovered
+
+AT_ONCE = 50
+"""Days that are folded again while whoever asked waits; the others follow in the background."""
+_CLAIM_S = 30
+
+
+class UnknownLineError(ValueError):
+    """A line that was named does not stand in the day; the message says which."""
+
+
+class SameLineError(ValueError):
+    """A line was compared with itself."""
+
+
+@dataclass(frozen=True)
+class Refolded:
+    """What came of it: days that are served anew, and days that follow in the background."""
+
+    at_once: list[date]
+    later: list[date]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A person's verdict as it was stored."""
+
+    id: int
+    verdict: feedback.Verdict
+    days: Refolded
+
+
+def say(
+    engine: Engine, settings: Settings, unit: Unit, verdict: feedback.Verdict, line_ids: tuple[str, str]
+) -> Verdict:
+    """Store what a reader says about two lines of a day, and fold the days that hold both texts again.
+
+    Raises:
+        UnknownLineError: one of the lines does not stand in the client's day.
+        SameLineError: both are one line, or they repeat each other word for word and are said to be the same.
+    """
+    if line_ids[0] == line_ids[1]:
+        raise SameLineError("Name two different lines: a line is always the same as itself.")
+    with engine.begin() as connection:
+        one, other = _sides(days.discovered_of(connection, unit), unit, line_ids)
+        made = feedback.say(connection, unit.client, unit.day, verdict, one, other)
+    return Verdict(made, verdict, refold_days_with(engine, settings, unit.client, (one.text_hash, other.text_hash)))
+
+
+def undo(engine: Engine, settings: Settings, client: str, feedback_id: int) -> Refolded | None:
+    """Take a verdict back and fold its days again; None where no such verdict is in force."""
+    with engine.begin() as connection:
+        texts = feedback.undo(connection, client, feedback_id)
+    return None if texts is None else refold_days_with(engine, settings, client, texts)
+
+
+def set_folding(engine: Engine, settings: Settings, client: str, folding: Point | None) -> Refolded:
+    """Give a client an operating point of its own (None: the system's) and fold its days again, newest first."""
+    with engine.begin() as connection:
+        clients.set_folding(connection, client, folding)
+        found = pairs.days_with(connection, client, [])
+    return _refold_all(engine, settings, client, found)
+
+
+def refold_days_with(engine: Engine, settings: Settings, client: str, texts: tuple[bytes, bytes]) -> Refolded:
+    """Fold again every day of a client on which both texts were compared."""
+    with engine.connect() as connection:
+        found = pairs.days_with(connection, client, sorted(set(texts)))
+    return _refold_all(engine, settings, client, found)
+
+
+def _refold_all(engine: Engine, settings: Settings, client: str, found: list[date]) -> Refolded:
+    done, later = [], []
+    for number, day in enumerate(found):
+        unit = Unit(client, day)
+        if number < AT_ONCE and refold(engine, settings, unit):
+            done.append(day)
+            continue
+        later.append(day)
+        with engine.begin() as connection:
+            documents.outdate(connection, unit)
+            days.request(connection, unit, outdated=True)
+    return Refolded(done, later)
+
+
+def refold(engine: Engine, settings: Settings, unit: Unit) -> bool:
+    """Fold one day again from its judged pairs, in one transaction.
+
+    Returns:
+        False where that cannot be done now: somebody is at work on it, it has lines that were not compared yet, or its
+        pairs were judged by another engine.
+    """
+    config, model = EngineConfig.of(settings), model_id(settings.model)
+    token = f"refold-{uuid.uuid4()}"
+    with engine.connect() as connection, connection.begin() as transaction:
+        done = claims.acquire(connection, unit, token, _CLAIM_S) == "new" and _fold(
+            connection, unit, config, model, token
+        )
+        if not done:
+            transaction.rollback()
+    return done
+
+
+def _fold(connection: Connection, unit: Unit, config: EngineConfig, model: str, token: str) -> bool:
+    status = days.status_of(connection, unit)
+    found = days.discovered_of(connection, unit)
+    comparison = pairs.load(connection, unit, config.judgement(model))
+    if status is None or status.status != "completed" or comparison is None:
+        return False
+    lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
+    if list(distinct_texts(lines, config)) != list(comparison.texts):
+        return False
+    own = config.at(clients.folding_of(connection, unit.client))
+    said = feedback.in_force(connection, unit.client)
+    members = fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said).members
+    clusters.replace(connection, unit, members)
+    invariants.hold_clusters(connection, unit)
+    built = document.build(
+        unit.client,
+        days.conversations_of(connection, unit),
+        [document.Line(*row[:5]) for row in found],
+        clusters.folds_of(connection, unit),
+        own.fingerprint(model),
+    )
+    documents.publish(connection, unit, built, own.fingerprint(model), token)
+    return True
+
+
+def _sides(found: list[Discovered], unit: Unit, line_ids: tuple[str, str]) -> tuple[feedback.Side, feedback.Side]:
+    lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
+    by_id = {
+        document.line_id(row.conversation_id, row.position): (row, core)
+        for row, core in zip(found, cores(lines), strict=True)
+    }
+    sides = []
+    for wanted in line_ids:
+        if wanted not in by_id:
+            raise UnknownLineError(
+                f"There is no line {wanted!r} on {unit.day}; 'line_id' in the day's answer names them."
+            )
+        row, core = by_id[wanted]
+        sides.append(feedback.Side(text_hash(core), row.text, row.speaker))
+    return sides[0], sides[1]

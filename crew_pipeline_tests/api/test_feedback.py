@@ -1,0 +1,69 @@
+"""Readers say over HTTP what lines are; bad input is refused in a sentence and stores nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from crew_pipeline.storage import days
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline_tests.conftest import bring, lines_at
+
+PATH = "/api/days/2025-01-15/feedback"
+
+
+@pytest.fixture
+def line_ids(engine: Engine) -> list[str]:
+    said = lines_at("2025-01-15", "a", ("Ann", "the invoice export times out"), ("Bo", "nobody answers the phone"))
+    bring(engine, said, client="default")
+    with engine.connect() as connection:
+        found = days.lines_of(connection, Unit("default", date(2025, 1, 15)))
+    return [f"{line.conversation_id}-{line.position}" for line in found]
+
+
+def test_a_verdict_is_stored_listed_exported_and_taken_back(api: TestClient, line_ids: list[str]) -> None:
+    said = {"verdict": "same", "line_id": line_ids[0], "other_line_id": line_ids[1]}
+    answer = api.post(PATH, json=said)
+    assert answer.status_code == 201
+    number = answer.json()["id"]
+    assert api.post(PATH, json=said).json()["id"] == number
+    (listed,) = api.get("/api/feedback").json()["feedback"]
+    assert (listed["id"], listed["verdict"], listed["undone_at"]) == (number, "same", None)
+    assert json.loads(api.get("/api/feedback/pairs.jsonl").text)["duplicate"] is True
+    assert api.delete(f"/api/feedback/{number}").status_code == 200
+    assert api.delete(f"/api/feedback/{number}").status_code == 404
+    assert api.get("/api/feedback").json()["feedback"] == []
+    assert len(api.get("/api/feedback?undone=true").json()["feedback"]) == 1
+
+
+def test_another_client_sees_and_changes_nothing(api: TestClient, line_ids: list[str]) -> None:
+    said = {"verdict": "different", "line_id": line_ids[0], "other_line_id": line_ids[1]}
+    assert api.post(f"{PATH}?client=rival", json=said).status_code == 404
+    number = api.post(PATH, json=said).json()["id"]
+    assert api.get("/api/feedback?client=rival").json()["feedback"] == []
+    assert api.delete(f"/api/feedback/{number}?client=rival").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"verdict": "same", "line_id": "x-1", "other_line_id": "x-2"}, 404),
+        ({"verdict": "same", "line_id": "x-1", "other_line_id": "x-1"}, 422),
+        ({"verdict": "maybe", "line_id": "x-1", "other_line_id": "x-2"}, 422),
+        ({"verdict": "same", "line_id": "\x00", "other_line_id": "'; DROP TABLE lines"}, 404),
+        ({"verdict": "same", "line_id": "x-1"}, 422),
+        ([], 422),
+    ],
+)
+def test_bad_verdicts_are_refused_in_a_sentence(
+    api: TestClient, line_ids: list[str], said: object, status: int
+) -> None:
+    answer = api.post(PATH, json=said)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+    assert api.get("/api/feedback").json()["feedback"] == []
