@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def engine(texts: list[str], vectors: dict[str, NDArray[np.float32]]) -> Groups:
-    """The engine: candidates, judgement, stars."""
+    """The engine: candidates, judgement by words and similarity (nobody reads), stars."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
     # The time of a line follows from its text, so that shuffling changes the order alone.
     lines = frames.frame(
@@ -77,7 +77,7 @@ def engine(texts: list[str], vectors: dict[str, NDArray[np.float32]]) -> Groups:
         frames.LINES,
     )
     keyed = {key: vectors[one] for key, one in distinct_texts(lines, EngineConfig()).items()}
-    members = cluster_lines(CLIENT, "2025-01-01", lines, keyed, EngineConfig(similarity_threshold=THRESHOLD)).members
+    members = cluster_lines(CLIENT, "2025-01-01", lines, keyed, EngineConfig()).members
     text_at = {hash_of(one): one for one in texts}
     return {frozenset(text_at[position] for position in rows["position"]) for _, rows in members.groupby("cluster_id")}
 

@@ -79,7 +79,10 @@ def print_day(day: date, client: str, answer: dict[str, Any], *, only_folds: boo
                 console.styled(
                     f"      [dim]└ {hidden['spoken_at'][11:16]} {shown(hidden['speaker'])}: {shown(hidden['text'])}[/]"
                 )
-                console.styled(f"        [green]{shown(hidden['reason'])}[/]")
+                console.styled(
+                    f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
+                    f"{hidden['probability']:.0%} sure)[/]"
+                )
     lines = sum(one["line_count"] for one in answer["data"])
     hidden_count = sum(one["hidden_count"] for one in answer["data"])
     console.say(

@@ -4,8 +4,8 @@
     python -m training.fit --judge     # the judge alone, with the reader that is there
 
 The reader learns from our pairs of four fifths of their days and from three fifths of the invented ones. It has never
-seen a pair of the shared folder, nor the rest of ours: on those its verdicts are as good as on new text, and on those the
-last stage of the judge is fitted. The same machine writes the same bytes; nothing of this runs when days are
+seen a pair of the shared folder, nor the rest of ours: on those its verdicts are as good as on new text, and on those
+the last stage of the judge is fitted. The same machine writes the same bytes; nothing of this runs when days are
 processed.
 """
 

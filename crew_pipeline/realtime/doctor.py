@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
+from crew_pipeline.dedup.reader import reader_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import migrate, workers
 from crew_pipeline.storage.access import Databases
@@ -41,6 +42,7 @@ def examine(settings: Settings, databases: Databases) -> Iterator[Finding]:
         ("database", _database),
         ("migrations", _migrations),
         ("model", _model),
+        ("reader", _reader),
         ("dagster", _dagster),
         ("worker", _worker),
         ("disk", _disk),
@@ -86,15 +88,29 @@ def _migrations(_settings: Settings, databases: Databases) -> Finding:
 
 
 def _model(settings: Settings, _databases: Databases) -> Finding:
-    encoder = SentenceTransformerEncoder(settings.model, batch=settings.embed_batch, threads=settings.threads)
+    encoder = SentenceTransformerEncoder(
+        settings.model, batch=settings.embed_batch, threads=settings.threads, precision=settings.precision
+    )
     try:
         vectors = encoder.encode(["a line to try the model on"])
     except ModelNotFoundError as error:
         return Finding("model", ok=False, found=str(error), remedy="set CREW_MODEL=bundled")
     import torch
 
-    backend = f"torch {torch.__version__.split('+')[0]}, {torch.get_num_threads()} threads"
+    numbers = "bfloat16" if encoder.in_bfloat16 else "float32"
+    backend = f"torch {torch.__version__.split('+')[0]}, {numbers}, {torch.get_num_threads()} threads"
     return Finding("model", ok=True, found=f"{encoder.model_id}, {vectors.shape[1]} dimensions, {backend}")
+
+
+def _reader(settings: Settings, _databases: Databases) -> Finding:
+    reader = reader_of(settings.reader, SentenceTransformerEncoder(precision=settings.precision))
+    if reader is None:
+        return Finding("reader", ok=True, found="off: pairs in doubt are judged by their words and similarity alone")
+    try:
+        reader.logits([("a line to try", "a line to try it on")])
+    except ModelNotFoundError as error:
+        return Finding("reader", ok=False, found=str(error), remedy="set CREW_READER=bundled")
+    return Finding("reader", ok=True, found=f"{settings.reader}; folding {settings.folding}")
 
 
 def _dagster(settings: Settings, databases: Databases) -> Finding:
