@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -87,6 +88,56 @@ def test_a_day_from_import_to_reading(home: Path, sample: Path) -> None:
     shown = crew(home, "day", "2025-01-13")
     assert "same words" in shown.stdout
     assert "folded away" in shown.stdout
+
+
+def test_what_a_reader_says_changes_the_day_and_can_be_taken_back(home: Path, sample: Path, tmp_path: Path) -> None:
+    def folded() -> dict[str, str]:
+        lines = [line for one in told(home, "day", "2025-01-13")["data"] for line in one["display_conversation"]]
+        return {hidden["line_id"]: line["line_id"] for line in lines for hidden in line["hidden_variations"]}
+
+    before = folded()
+    hidden, shown = sorted(before.items())[0]
+    said = told(home, "feedback", "different", "2025-01-13", shown, hidden)
+    assert "2025-01-13" in said["refolded"]
+    assert hidden not in folded()
+    assert [one["id"] for one in told(home, "feedback", "list")["feedback"]] == [said["id"]]
+    assert crew(home, "feedback", "export", str(tmp_path / "pairs.jsonl")).returncode == 0
+    assert told(home, "evaluate", str(tmp_path / "pairs.jsonl"))["pairs"] == 1
+    assert crew(home, "feedback", "undo", str(said["id"])).returncode == 0
+    assert folded() == before
+    refused = crew(home, "feedback", "undo", str(said["id"]))
+    assert (refused.returncode, "no verdict" in refused.stderr) == (1, True)
+    refused = crew(home, "feedback", "same", "2025-01-13", "x-1", "x-2")
+    assert (refused.returncode, "There is no line 'x-1'" in refused.stderr) == (1, True)
+
+
+def test_a_client_can_fold_at_another_point(home: Path, sample: Path) -> None:
+    done = told(home, "clients", "set", "default", "--folding", "strict")
+    assert (len(done["refolded"]), done["later"]) == (3, [])
+    (client,) = told(home, "clients", "list")["clients"]
+    assert client["folding"] == "strict"
+    assert told(home, "process", "--pending")["runs"] == 0
+    told(home, "clients", "set", "default", "--folding", "default")
+
+
+def test_labelling_asks_with_one_key_a_pair(home: Path, sample: Path) -> None:
+    ours, theirs = pty.openpty()
+    asked = subprocess.Popen(
+        [sys.executable, "-m", "crew_pipeline.cli", "label", "2025-01-13"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "CREW_HOME": str(home)},
+    )
+    os.write(ours, b"xduq")
+    out, _ = asked.communicate(timeout=120)
+    os.close(ours)
+    os.close(theirs)
+    assert asked.returncode == 0, out
+    assert "1 of" in out
+    assert "0 pairs judged" in out
+    assert told(home, "feedback", "list")["feedback"] == []
 
 
 def test_a_history_table_is_discovered(home: Path, sample: Path) -> None:

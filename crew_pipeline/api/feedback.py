@@ -46,7 +46,7 @@ async def say(request: Request, day: Day, client: Client, said: NewFeedback) -> 
         made = await asyncio.to_thread(work)
     except refolding.UnknownLineError as error:
         raise HTTPException(404, str(error)) from None
-    except refolding.SameLineError as error:
+    except (refolding.SameLineError, refolding.TooShortError) as error:
         raise HTTPException(422, str(error)) from None
     content = {"id": made.id, "verdict": made.verdict, "refolded": made.days.at_once, "later": made.days.later}
     return Response(orjson.dumps(content), 201, media_type=JSON)

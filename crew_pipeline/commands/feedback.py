@@ -61,7 +61,7 @@ def _say(
         wanted = day_named(day, settings, databases, client)
         try:
             said = refolding.say(databases.engine, settings, Unit(client, wanted), verdict, lines)
-        except (refolding.UnknownLineError, refolding.SameLineError) as error:
+        except (refolding.UnknownLineError, refolding.SameLineError, refolding.TooShortError) as error:
             raise CommandError(str(error)) from None
     if as_json:
         console.print_json({"id": said.id, "verdict": verdict, "refolded": said.days.at_once, "later": said.days.later})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,8 @@ def label(
     from crew_pipeline.realtime import labelling, refolding
     from crew_pipeline.storage.claims import Unit
 
+    if not sys.stdin.isatty():
+        raise CommandError("'crew label' asks at a terminal; elsewhere use 'crew feedback same' and 'different'.")
     with open_store(data_dir) as (settings, databases):
         unit = Unit(client, day_named(day, settings, databases, client))
         questions = labelling.questions(databases.engine, settings, unit, most)
@@ -41,22 +44,24 @@ def label(
                 f"There is nothing to ask about {unit.day}: it has no judged pairs left; 'crew process {unit.day}' "
                 "judges a day that was not processed yet."
             )
-        said: list[int] = []
+        said: list[tuple[int, int]] = []
         number = 0
         while number < len(questions):
             key = _ask(questions[number], number + 1, len(questions))
             if key in {"q", "\x03", "\x04", "\x1b"}:
                 break
             if key == "u" and said:
-                refolding.undo(databases.engine, settings, client, said.pop())
-                number = max(0, number - 1)
+                number, last = said.pop()
+                refolding.undo(databases.engine, settings, client, last)
                 continue
             if key in _KEYS:
                 one = questions[number]
-                verdict = refolding.say(
-                    databases.engine, settings, unit, _KEYS[key], (one.left.line_id, one.right.line_id)
-                )
-                said.append(verdict.id)
+                lines = (one.left.line_id, one.right.line_id)
+                try:
+                    verdict = refolding.say(databases.engine, settings, unit, _KEYS[key], lines)
+                    said.append((number, verdict.id))
+                except refolding.UnknownLineError:
+                    console.note("The day has changed meanwhile; this pair is passed over.")
             elif key != " ":
                 continue
             number += 1

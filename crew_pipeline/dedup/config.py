@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol
 
-from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.dedup.embedding import Precision, model_id
 from crew_pipeline.dedup.pair_model import Point, pair_model
 from crew_pipeline.dedup.reader import adapter_fingerprint
 
@@ -24,6 +24,10 @@ class EngineOptions(Protocol):
     @property
     def model(self) -> str:
         """The embedding model."""
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of the model."""
 
     @property
     def folding(self) -> Point:
@@ -62,6 +66,7 @@ class EngineConfig:
         min_words: shorter lines stay visible.
         max_words: longer lines are folded only where they repeat exactly.
         min_cluster_size: smallest cluster, in lines.
+        precision: the arithmetic that was asked for; what ``auto`` comes to may differ from machine to machine.
     """
 
     folding: Point = "balanced"
@@ -70,6 +75,7 @@ class EngineConfig:
     min_words: int = 3
     max_words: int = 100
     min_cluster_size: int = 2
+    precision: Precision = "auto"
 
     @classmethod
     def of(cls, options: EngineOptions) -> EngineConfig:
@@ -81,6 +87,7 @@ class EngineConfig:
             options.min_words,
             options.max_words,
             options.min_cluster_size,
+            options.precision,
         )
 
     def at(self, folding: Point | None) -> EngineConfig:

@@ -80,6 +80,12 @@ def model_id(model: str) -> str:
     return f"{name}@{digest.hexdigest()[:12]}"
 
 
+def vectors_id(model: str, precision: Precision) -> str:
+    """Name and fingerprint of a model together with its arithmetic on this machine: equal ids give equal vectors."""
+    fast = model == BUNDLED_MODEL and arithmetic(precision) == "bfloat16"
+    return model_id(model) + ("+bfloat16" if fast else "")
+
+
 class SentenceTransformerEncoder:
     """An encoder over a sentence-transformers model that is loaded on first use and kept."""
 
@@ -95,7 +101,7 @@ class SentenceTransformerEncoder:
     @property
     def model_id(self) -> str:
         """Name and fingerprint of the weights, and the arithmetic if it is not float32."""
-        return model_id(self._model) + ("+bfloat16" if self.in_bfloat16 else "")
+        return vectors_id(self._model, self._precision)
 
     @property
     def in_bfloat16(self) -> bool:
@@ -163,16 +169,20 @@ def arithmetic(precision: Precision) -> Literal["float32", "bfloat16"]:
 
 
 def multiply_in_bfloat16(module: Any) -> None:
-    """Have a linear module multiply in 16 bits and hand on 32."""
+    """Have a linear module, and copies of it, multiply in 16 bits and hand on 32."""
+    module.__class__ = _linear_in_bfloat16()
+
+
+@lru_cache(maxsize=1)
+def _linear_in_bfloat16() -> Any:
     import torch
 
-    plain = module.forward
+    class LinearInBfloat16(torch.nn.Linear):
+        def forward(self, inputs: Any) -> Any:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return super().forward(inputs).float()
 
-    def forward(inputs: Any) -> Any:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return plain(inputs).float()
-
-    module.forward = forward
+    return LinearInBfloat16
 
 
 def padded_length(tokens: int, limit: int) -> int:

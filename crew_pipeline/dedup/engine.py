@@ -107,7 +107,7 @@ def compare_lines(
         vectors: unit vectors of at least the texts that ``distinct_texts`` names, by text hash.
         reader: reads pairs in doubt; None leaves them to the stage before.
         known: an earlier comparison of this day by the same engine. Only texts that are new to it are compared, with
-            each other and with the rest; the result is the same as without it.
+            each other and with the rest; the result is the same as without it; ``known`` itself where nothing is new.
 
     Raises:
         MissingVectorsError: texts that are compared have no vector.
@@ -166,6 +166,8 @@ class _Bench:
         old = known.pairs.at(place)
         # A text that another speaker has said since may make a pair worth reading.
         again = ~old.settled & self._foldable(old.left, old.right)
+        if not fresh.any() and not again.any():
+            return known
         doubtful = neighbours.Near(old.left[again], old.right[again], old.similarity[again], whole=True)
         pairs = judging.joined([old.where(~again), self._judged(doubtful), self._judged(near)])
         return self._comparison(pairs, known.candidates + len(near.left), whole=True)
@@ -275,7 +277,6 @@ class _Folding:
     @cached_property
     def nodes(self) -> list[_Node]:
         """In order of hash and first line, so that nothing depends on the order of arrival."""
-        lone = {one for one, other in self.feedback.different if one == other}
         rows_of: dict[tuple[bytes, str], list[int]] = {}
         utterances: dict[bytes, Utterance] = {}
         speakers = [text.normalise(speaker) for speaker in self.ordered["speaker"]]
@@ -286,7 +287,7 @@ class _Folding:
             if key not in utterances:
                 utterances[key] = Utterance.of(core)
             apart = ""
-            if key in lone:
+            if key in self.lone:
                 apart = str(row)
             elif utterances[key].content_words < SHORT and self.config.short_repeats == "own":
                 apart = speakers[row]
@@ -295,6 +296,11 @@ class _Folding:
             _Node(key, utterances[key], rows, speakers[rows[0]], frozenset(speakers[row] for row in rows))
             for (key, _), rows in sorted(rows_of.items(), key=lambda item: (item[0][0], item[1][0]))
         ]
+
+    @cached_property
+    def lone(self) -> set[bytes]:
+        """Texts whose repeats were said to be different."""
+        return {one for one, other in self.feedback.different if one == other}
 
     @cached_property
     def nodes_of(self) -> dict[bytes, list[int]]:
@@ -376,7 +382,10 @@ class _Folding:
                 continue
             merged = set().union(*(group_of[number] for number in together))
             keys = sorted({self.nodes[number].key for number in merged})
-            if any((one, other) in apart for one in keys for other in keys):
+            repeated = len(merged) > len(keys) and any(
+                sum(self.nodes[number].key == key for number in merged) > 1 for key in self.lone
+            )
+            if repeated or any((one, other) in apart for one in keys for other in keys):
                 continue
             for number in merged:
                 group_of[number] = merged
@@ -398,7 +407,9 @@ class _Folding:
         return not one.short or one.speakers == {other.speaker}
 
     def _clash(self, one: int, other: int) -> bool:
-        """Whether two texts contradict each other."""
+        """Whether two texts contradict each other, or are one whose repeats must stay apart."""
+        if self.nodes[one].key == self.nodes[other].key and self.nodes[one].key in self.lone:
+            return True
         traits = self.traits
         mine, theirs = traits.values[one], traits.values[other]
         if mine - theirs and theirs - mine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.judging import PairReader
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.speech import Utterance, speaker_names, without_addressees
+from crew_pipeline.dedup.static import vocabulary
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+_HEAD = re.compile(r"@?(?P<name>[^\W\d_][^\s:,;/.]{1,30})[:,]\s")
 _BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 
 
@@ -157,11 +160,22 @@ def _cores(pairs: Sequence[LabelledPair]) -> tuple[list[str], list[str]]:
     speakers: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         speakers[pair.day].update((pair.left_speaker, pair.right_speaker))
-    names = {day: speaker_names(found) for day, found in speakers.items()}
+    addressed = frozenset(_addressed([text.normalise(one) for pair in pairs for one in (pair.left, pair.right)]))
+    names = {day: speaker_names(found) | addressed for day, found in speakers.items()}
     return (
         [without_addressees(text.normalise(pair.left), names[pair.day]) for pair in pairs],
         [without_addressees(text.normalise(pair.right), names[pair.day]) for pair in pairs],
     )
+
+
+def _addressed(texts: Sequence[str]) -> set[str]:
+    """Names that pairs do not give: a file of pairs holds few of its days' speakers, but whom they address.
+
+    Whatever stands before a colon or comma at the head of a line and is no word of the bundled model's vocabulary.
+    """
+    heads = {found["name"] for one in texts if (found := _HEAD.match(one))}
+    pieces = vocabulary().encode_batch(sorted(heads), add_special_tokens=False)
+    return {head for head, encoded in zip(sorted(heads), pieces, strict=True) if len(encoded.ids) > 1}
 
 
 def _reliability(probability: Floats, actual: Flags, weight: Floats) -> tuple[Bin, ...]:

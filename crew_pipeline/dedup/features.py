@@ -111,7 +111,9 @@ class Texts:
     @cached_property
     def in_order(self) -> list[str]:
         """The content words of each text as a string of one character a word."""
-        return ["".join(chr(0x10000 + self._index[word]) for word in one.content) for one in self.utterances]
+        return [
+            "".join(chr(0x10000 + self._index[word] % 1_000_000) for word in one.content) for one in self.utterances
+        ]
 
     @cached_property
     def topics(self) -> NDArray[np.float32]:

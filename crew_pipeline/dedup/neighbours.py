@@ -57,9 +57,11 @@ def near_pairs(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None =
     if len(vectors) < 2:
         return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
     for bound in (floor, *(one for one in FLOORS_ABOVE if one > floor)):
-        found = _search(vectors, bound, fresh, MOST_PAIRS - known)
+        found = _search(vectors, bound, fresh)
         if found is not None:
-            return Near(*_scored(vectors, *found, bound), whole=bound == floor)
+            left, right, similarity = _scored(vectors, *found, bound)
+            if known + len(left) <= MOST_PAIRS:
+                return Near(left, right, similarity, whole=bound == floor)
         if fresh is not None:
             return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=False)
     near = nearest_pairs(vectors, FLOORS_ABOVE[-1], MOST_NEIGHBOURS)
@@ -84,8 +86,8 @@ def nearest_pairs(vectors: Vectors, floor: float, neighbours: int) -> Near:
     return Near(*_scored(vectors, pairs // count, pairs % count, floor), whole=False)
 
 
-def _search(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None, most: int) -> tuple[Ints, Ints] | None:
-    """Pairs at or a little below ``floor``, or None where there are more than ``most``."""
+def _search(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None) -> tuple[Ints, Ints] | None:
+    """Pairs at or a little below ``floor``, or None where there are far more than ``MOST_PAIRS``."""
     import faiss
 
     count = len(vectors)
@@ -105,7 +107,7 @@ def _search(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None, mos
         left, right = left[once], right[once]
         keys.append(np.minimum(left, right) * count + np.maximum(left, right))
         total += len(left)
-        if total > most:
+        if total > 2 * MOST_PAIRS:
             return None
     pairs = np.sort(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
     return pairs // count, pairs % count

@@ -19,8 +19,8 @@ _HEAD = re.compile(
 )
 _TAIL = re.compile(r"\s*,\s*@?(?P<name>[^\s,:;?!.]{2,40})(?P<end>\s*[?!.:;)(dpoxb\]]{0,4})\s*$")
 _SEVERAL = re.compile(r"\s*(?P<names>(?:[^\s:,]{1,40},?\s+){1,4}[^\s:,]{1,40})\s?:\s+")
-_NICKNAME = re.compile(r"[^\W\d_][^\s/.]*[\d_|\[\]`^{}\\-][^\s/.]*")
-_TOKEN = re.compile(r"[^\s,;()\[\]{}\"“”«»<>!?]+")
+_TOKEN = re.compile(r"(?<!\S)(?:[=!<>]=|[-+]{1,2}(?=\w)[^\s,;()\[\]{}\"“”«»<>!?]+)|[^\s,;()\[\]{}\"“”«»<>!?]+")
+_SIGNED = re.compile(r"[=!<>]=|[-+]{1,2}\w.*|.*\w(?:\+\+|#)")
 _PIECE = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _EDGES = ".:'`*_-…~|=+"
 _AT_MOST = 4
@@ -32,7 +32,8 @@ def speaker_names(speakers: Iterable[str]) -> frozenset[str]:
     for speaker in speakers:
         name = normalise(speaker)
         parts = name.split()
-        names.add(name)
+        if len(name) > 1:
+            names.add(name)
         if 2 <= len(parts) <= 3:
             names.update(part for part in parts if len(part) >= 3 and part not in lexicon.FUNCTION_WORDS)
     return frozenset(names - {""})
@@ -41,8 +42,8 @@ def speaker_names(speakers: Iterable[str]) -> frozenset[str]:
 def without_addressees(normalised: str, names: Collection[str]) -> str:
     """A normalised text without the people it is addressed to.
 
-    ``kjele: …``, ``@kjele …``, ``…, kjele``, ``kjele where …``, ``ann, bob: …`` for the names of the day's speakers;
-    for anyone else only the forms that nothing but an address has. A text that is nothing but names is left alone.
+    ``kjele: …``, ``@kjele …``, ``<kjele> …``, ``…, kjele``, ``kjele where …``, ``ann, bob: …``, for ``names`` alone: in
+    ``web01: disk is full`` the first word is what the line is about. A text that is nothing but names is left alone.
     """
     rest = normalised
     for _ in range(_AT_MOST):
@@ -51,7 +52,8 @@ def without_addressees(normalised: str, names: Collection[str]) -> str:
             break
         rest = shorter
     tail = _TAIL.search(rest)
-    if tail and tail["name"] in names and rest[: tail.start()].strip():
+    listed = rest[: tail.start()].rpartition(" ")[2] in names if tail else False
+    if tail and tail["name"] in names and not listed and rest[: tail.start()].strip():
         rest = rest[: tail.start()] + tail["end"].rstrip()
     return rest.strip() or normalised
 
@@ -66,18 +68,11 @@ def _without_head(text: str, names: Collection[str]) -> str | None:
     rest = text[found.end() :]
     if not any(character.isalnum() for character in rest):
         return None
-    plain = found["plain"]
-    if plain is None or _is_address(plain, text[found.end("plain") : found.end()], names):
+    name = found["at"] or found["quoted"] or found["plain"]
+    unmistakable = found["plain"] is None or ":" in text[found.end("plain") : found.end()]
+    if name in names and (unmistakable or name not in lexicon.FUNCTION_WORDS):
         return rest
     return _without_bare_name(text, names)
-
-
-def _is_address(word: str, separator: str, names: Collection[str]) -> bool:
-    """Whether the first word of a line, and what stands behind it, address somebody."""
-    colon = separator.strip() == ":"
-    if word in names:
-        return colon or word not in lexicon.FUNCTION_WORDS
-    return colon and separator[-1].isspace() and _NICKNAME.fullmatch(word) is not None
 
 
 def _without_bare_name(text: str, names: Collection[str]) -> str | None:
@@ -99,7 +94,7 @@ def tokens(normalised: str) -> list[str]:
     """
     found: list[str] = []
     for raw in _TOKEN.findall(normalised.replace("’", "'")):
-        token = raw.strip(_EDGES)
+        token = raw.rstrip(".:'`*_-…~|") if _SIGNED.fullmatch(raw) else raw.strip(_EDGES)
         if not token:
             if not raw.isascii():
                 found.append(raw)
@@ -113,12 +108,17 @@ def tokens(normalised: str) -> list[str]:
 def _without_restarts(words: list[str]) -> list[str]:
     kept: list[str] = []
     for word in words:
-        if kept and kept[-1] == word:
+        if kept and kept[-1] == word and not _counts(word):
             continue
         kept.append(word)
-        if len(kept) >= 4 and kept[-2:] == kept[-4:-2]:
+        if len(kept) >= 4 and kept[-2:] == kept[-4:-2] and not any(map(_counts, kept[-2:])):
             del kept[-2:]
     return kept
+
+
+def _counts(word: str) -> bool:
+    """Whether a word says more when it is said twice: a digit of a number that is read out."""
+    return has_value(word) or word in lexicon.NUMBER_WORDS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ HASH_BYTES = 16
 _INVISIBLE = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u00ad\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 # A token that carries a value: it has a digit, or the punctuation of a path, an address, a name of code.
-_VALUE = re.compile(r"\d|[^\s.]/|/[^\s.]|\w[_@=]\w|\w\.\w{2,}|^--\w")
+_VALUE = re.compile(r"\d|[^\s.]/|/[^\s.]|\w[_@=]\w|\w\.\w{2,}|^[-+]{1,2}\w|^[=!<>]=$|\w(?:\+\+|#)$")
 
 
 def normalise(text: str) -> str:

@@ -184,8 +184,9 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             for unit in units:
                 with isolated(database.engine, unit, context.run.run_id, context.log):
                     own = frames.of_client(lines, unit.client)
-                    comparison, known = _compared(database, embedding_model, engine_config, unit, own, vectors)
-                    result = _folded(database, engine_config, unit, own, comparison)
+                    token = context.run.run_id
+                    comparison, known = _compared(database, embedding_model, engine_config, unit, token, own, vectors)
+                    result = _folded(database, engine_config, unit, token, own, comparison)
                     parts.append(result.members)
                     compared += result.compared - known
                     candidates += result.candidates
@@ -259,26 +260,29 @@ def _compared(
     model: EmbeddingModel,
     config: EngineConfig,
     unit: Unit,
+    token: str,
     lines: pd.DataFrame,
     vectors: Mapping[bytes, Any],
 ) -> tuple[Comparison, int]:
     """The judged pairs of a client's day, kept for the next time; and how many texts had been compared before."""
-    judgement = config.judgement(model.model_id)
+    judgement = config.judgement(model.encoder.model_id)
     with database.engine.connect() as connection:
         known = pairs.load(connection, unit, judgement)
     comparison = compare_lines(lines, vectors, config, reader_of(config.reader, model.encoder), known)
-    if known is not None and list(known.texts) == list(comparison.texts):
+    if known is not None and comparison is known:
         return comparison, len(known.texts)
     with database.engine.begin() as connection:
-        pairs.store(connection, unit, judgement, comparison)
+        if unit in claims.held(connection, token, [unit.day], lock=True):
+            pairs.store(connection, unit, judgement, comparison)
     return comparison, len(known.texts) if known is not None else 0
 
 
 def _folded(
-    database: Database, config: EngineConfig, unit: Unit, lines: pd.DataFrame, comparison: Comparison
+    database: Database, config: EngineConfig, unit: Unit, token: str, lines: pd.DataFrame, comparison: Comparison
 ) -> Clusters:
     """The client's clusters, at its own operating point and by what its readers have said."""
-    with database.engine.connect() as connection:
+    with database.engine.begin() as connection:
+        feedback.remember(connection, unit, token)
         said = feedback.in_force(connection, unit.client)
     own = _config_of(database, config, unit.client)
     return fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said)

@@ -130,7 +130,7 @@ class TableIOManager(ConfigurableIOManager):
             with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
                 own = scope.config.at(clients.folding_of(connection, unit.client))
                 documents.publish(connection, unit, row.document, own.fingerprint(scope.model), scope.token)
-                if feedback.changed_since_claim(connection, unit.client, day, scope.token):
+                if feedback.changed_since(connection, unit, scope.token):
                     documents.outdate(connection, unit)
                     days.request(connection, unit, outdated=True)
             _snapshots.drop(unit)

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.dedup.embedding import vectors_id
 from crew_pipeline.dedup.engine import cores
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.text import text_hash
@@ -41,7 +41,7 @@ def questions(engine: Engine, settings: Settings, unit: Unit, most: int) -> list
     """The pairs nearest to the client's operating point that nobody has judged, the least sure first."""
     config = EngineConfig.of(settings)
     with engine.connect() as connection:
-        comparison = pairs.load(connection, unit, config.judgement(model_id(settings.model)))
+        comparison = pairs.load(connection, unit, config.judgement(vectors_id(settings.model, settings.precision)))
         if comparison is None:
             return []
         own = config.at(clients.folding_of(connection, unit.client))

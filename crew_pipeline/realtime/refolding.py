@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine
 
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.dedup.embedding import model_id, vectors_id
 from crew_pipeline.dedup.engine import cores, distinct_texts, fold_lines
 from crew_pipeline.dedup.pair_model import Point
-from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.dedup.text import count_words, text_hash
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, clients, clusters, days, documents, feedback, invariants, pairs
 from crew_pipeline.storage.claims import Unit
@@ -33,6 +33,10 @@ class UnknownLineError(ValueError):
 
 class SameLineError(ValueError):
     """A line was compared with itself."""
+
+
+class TooShortError(ValueError):
+    """Lines were said to be the same of which one is too short to be folded at all."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +63,24 @@ def say(
 
     Raises:
         UnknownLineError: one of the lines does not stand in the client's day.
-        SameLineError: both are one line, or they repeat each other word for word and are said to be the same.
+        SameLineError: both are one line.
+        TooShortError: they are said to be the same, but one has too few words to be folded.
     """
     if line_ids[0] == line_ids[1]:
         raise SameLineError("Name two different lines: a line is always the same as itself.")
+    with engine.connect() as connection:
+        found = days.discovered_of(connection, unit)
+    one, other = _sides(found, unit, line_ids, settings.min_words if verdict == "same" else 0)
     with engine.begin() as connection:
-        one, other = _sides(days.discovered_of(connection, unit), unit, line_ids)
         made = feedback.say(connection, unit.client, unit.day, verdict, one, other)
-    return Verdict(made, verdict, refold_days_with(engine, settings, unit.client, (one.text_hash, other.text_hash)))
+    return Verdict(made, verdict, refold_days_with(engine, settings, unit, (one.text_hash, other.text_hash)))
 
 
 def undo(engine: Engine, settings: Settings, client: str, feedback_id: int) -> Refolded | None:
     """Take a verdict back and fold its days again; None where no such verdict is in force."""
     with engine.begin() as connection:
-        texts = feedback.undo(connection, client, feedback_id)
-    return None if texts is None else refold_days_with(engine, settings, client, texts)
+        undone = feedback.undo(connection, client, feedback_id)
+    return None if undone is None else refold_days_with(engine, settings, Unit(client, undone[0]), undone[1])
 
 
 def set_folding(engine: Engine, settings: Settings, client: str, folding: Point | None) -> Refolded:
@@ -84,11 +91,11 @@ def set_folding(engine: Engine, settings: Settings, client: str, folding: Point 
     return _refold_all(engine, settings, client, found)
 
 
-def refold_days_with(engine: Engine, settings: Settings, client: str, texts: tuple[bytes, bytes]) -> Refolded:
-    """Fold again every day of a client on which both texts were compared."""
+def refold_days_with(engine: Engine, settings: Settings, unit: Unit, texts: tuple[bytes, bytes]) -> Refolded:
+    """Fold again a client's day, and every other one on which both texts were compared."""
     with engine.connect() as connection:
-        found = pairs.days_with(connection, client, sorted(set(texts)))
-    return _refold_all(engine, settings, client, found)
+        found = pairs.days_with(connection, unit.client, sorted(set(texts)))
+    return _refold_all(engine, settings, unit.client, [unit.day, *(day for day in found if day != unit.day)])
 
 
 def _refold_all(engine: Engine, settings: Settings, client: str, found: list[date]) -> Refolded:
@@ -116,17 +123,17 @@ def refold(engine: Engine, settings: Settings, unit: Unit) -> bool:
     token = f"refold-{uuid.uuid4()}"
     with engine.connect() as connection, connection.begin() as transaction:
         done = claims.acquire(connection, unit, token, _CLAIM_S) == "new" and _fold(
-            connection, unit, config, model, token
+            connection, unit, config, model, vectors_id(settings.model, settings.precision), token
         )
         if not done:
             transaction.rollback()
     return done
 
 
-def _fold(connection: Connection, unit: Unit, config: EngineConfig, model: str, token: str) -> bool:
+def _fold(connection: Connection, unit: Unit, config: EngineConfig, model: str, vectors: str, token: str) -> bool:
     status = days.status_of(connection, unit)
     found = days.discovered_of(connection, unit)
-    comparison = pairs.load(connection, unit, config.judgement(model))
+    comparison = pairs.load(connection, unit, config.judgement(vectors))
     if status is None or status.status != "completed" or comparison is None:
         return False
     lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
@@ -148,7 +155,9 @@ def _fold(connection: Connection, unit: Unit, config: EngineConfig, model: str, 
     return True
 
 
-def _sides(found: list[Discovered], unit: Unit, line_ids: tuple[str, str]) -> tuple[feedback.Side, feedback.Side]:
+def _sides(
+    found: list[Discovered], unit: Unit, line_ids: tuple[str, str], least_words: int
+) -> tuple[feedback.Side, feedback.Side]:
     lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
     by_id = {
         document.line_id(row.conversation_id, row.position): (row, core)
@@ -161,5 +170,7 @@ def _sides(found: list[Discovered], unit: Unit, line_ids: tuple[str, str]) -> tu
                 f"There is no line {wanted!r} on {unit.day}; 'line_id' in the day's answer names them."
             )
         row, core = by_id[wanted]
+        if count_words(core) < least_words:
+            raise TooShortError(f"Lines of fewer than {least_words} words (CREW_MIN_WORDS) are never folded.")
         sides.append(feedback.Side(text_hash(core), row.text, row.speaker))
     return sides[0], sides[1]

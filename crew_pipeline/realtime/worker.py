@@ -20,9 +20,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.neighbours import near_pairs
+from crew_pipeline.dedup.pair_model import pair_model
+from crew_pipeline.dedup.reader import reader_of
+from crew_pipeline.dedup.static import word_vectors
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-from crew_pipeline.orchestration.resources import EmbeddingModel
+from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, days, workers
@@ -149,7 +152,7 @@ def run_worker(settings: Settings, databases: Databases) -> int:
     """Load the model, then serve until SIGTERM or SIGINT; returns the exit status."""
     os.environ.update(databases.environment())
     _wait_for_database(databases.engine)
-    _warm_up(EmbeddingModel(model=settings.model, batch=settings.embed_batch, threads=settings.threads))
+    _warm_up(settings)
     with dagster_instance(prepare_home(settings)) as instance:
         runner = DayRunner(build_defs(settings), instance)
         worker = Worker(settings, databases.engine, runner, fingerprint_of(settings), libpq_url(databases.application))
@@ -169,8 +172,14 @@ def _serve_beside(worker: Worker) -> int:
         return runs.submit(worker.serve).result()
 
 
-def _warm_up(embedding_model: EmbeddingModel) -> None:
+def _warm_up(settings: Settings) -> None:
     """Load what the first run would otherwise wait for."""
+    embedding_model: EmbeddingModel = build_resources(settings)["embedding_model"]
+    encoder = embedding_model.encoder
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
-    vectors = embedding_model.encoder.encode(["a first line", "and a second one"])
-    near_pairs(vectors, 0.5)
+    lines = ["a first line", "and a second one"]
+    near_pairs(encoder.encode(lines), 0.5)
+    word_vectors(lines)
+    pair_model()
+    if (reader := reader_of(settings.reader, encoder)) is not None:
+        reader.logits([(lines[0], lines[1])])

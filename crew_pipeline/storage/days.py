@@ -56,7 +56,10 @@ WITH unfinished AS (
       AND (NOT :urgent OR semantic_status IN ('queued', 'processing'))
     UNION
     SELECT client, day FROM day_documents
-    WHERE is_current AND (engine = '' OR engine <> engine_for_client(client, :engine) AND NOT :urgent)
+    WHERE is_current AND ((:with_failed AND NOT :urgent) OR NOT EXISTS (
+              SELECT 1 FROM data_items AS item
+              WHERE item.client = day_documents.client AND item.days_date = day AND semantic_status = 'failed'))
+      AND (engine = '' OR engine <> engine_for_client(client, :engine) AND NOT :urgent)
     UNION
     SELECT client, days_date FROM data_items WHERE :force AND days_date = ANY(:days)
 ), wanted AS (

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.feedback import Feedback
+from crew_pipeline.storage.claims import Unit
 
 Verdict = Literal["same", "different"]
 
@@ -86,16 +87,16 @@ def say(connection: Connection, client: str, day: date, verdict: Verdict, one: S
     return made
 
 
-def undo(connection: Connection, client: str, feedback_id: int) -> tuple[bytes, bytes] | None:
-    """Take a verdict back; the hashes of its texts, or None where no such verdict is in force."""
+def undo(connection: Connection, client: str, feedback_id: int) -> tuple[date, tuple[bytes, bytes]] | None:
+    """Take a verdict back; its day and the hashes of its texts, or None where no such verdict is in force."""
     row = connection.execute(
         text(
             "UPDATE pair_feedback SET undone_at = now() WHERE client = :client AND id = :id AND undone_at IS NULL "
-            "RETURNING left_hash, right_hash"
+            "RETURNING day, left_hash, right_hash"
         ),
         {"client": client, "id": feedback_id},
     ).one_or_none()
-    return None if row is None else (row.left_hash, row.right_hash)
+    return None if row is None else (row.day, (row.left_hash, row.right_hash))
 
 
 def in_force(connection: Connection, client: str) -> Feedback:
@@ -114,16 +115,33 @@ def in_force(connection: Connection, client: str) -> Feedback:
     )
 
 
-def changed_since_claim(connection: Connection, client: str, day: date, token: str) -> bool:
-    """Whether readers have said or undone anything since ``token`` claimed the client's day."""
+# What a client's readers and settings ask for: changes with every verdict, undoing and operating point.
+_WISHES = """
+SELECT (SELECT coalesce(max(id), 0) || ' ' || count(undone_at) FROM pair_feedback WHERE client = :client) || ' '
+    || coalesce((SELECT folding FROM client_settings WHERE client = :client), '')
+"""
+
+
+def remember(connection: Connection, unit: Unit, token: str) -> None:
+    """Note with the claim what is in force while the day is folded; to be called before it is read."""
+    connection.execute(
+        text(
+            f"UPDATE day_claims SET wishes = ({_WISHES}) "  # noqa: S608  a constant
+            "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
+        ),
+        {"client": unit.client, "day": unit.day, "token": token},
+    )
+
+
+def changed_since(connection: Connection, unit: Unit, token: str) -> bool:
+    """Whether readers or settings ask for something else than when ``token`` folded the day."""
     return bool(
         connection.scalar(
             text(
-                "SELECT EXISTS (SELECT 1 FROM pair_feedback AS said JOIN day_claims AS claim USING (client) "
-                "WHERE said.client = :client AND claim.day = :day AND claim.token = :token "
-                "AND (said.created_at >= claim.claimed_at OR said.undone_at >= claim.claimed_at))"
+                f"SELECT wishes IS DISTINCT FROM ({_WISHES}) FROM day_claims "  # noqa: S608  a constant
+                "WHERE client = :client AND day = :day AND token = :token"
             ),
-            {"client": client, "day": day, "token": token},
+            {"client": unit.client, "day": unit.day, "token": token},
         )
     )
 

@@ -78,6 +78,8 @@ def load(connection: Connection, unit: Unit, judgement: str) -> Comparison | Non
     ).all()
     texts = [bytes(one) for one in head.texts]
     index = {one: row for row, one in enumerate(texts)}
+    if any(row.left_hash not in index or row.right_hash not in index for row in rows):
+        return None  # replaced between the two statements
     pairs = Pairs(
         np.array([index[row.left_hash] for row in rows], np.int64),
         np.array([index[row.right_hash] for row in rows], np.int64),

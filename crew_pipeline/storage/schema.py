@@ -275,6 +275,7 @@ class DayClaim(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(comment="completed, failed, retried, released or overtaken")
     line_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    wishes: Mapped[str | None] = mapped_column(comment="what readers and settings asked for when it was folded")
     content_stamp: Mapped[bytes | None] = mapped_column(comment="hash of the content that is computed from")
 
 

@@ -107,8 +107,13 @@ def test_verdicts_are_exported_as_labelled_pairs(
 
 
 def test_a_line_that_is_not_there_is_named(engine: Engine, settings: Settings, ready: Run) -> None:
+    before = line_ids(engine)
     with pytest.raises(refolding.UnknownLineError, match="no line 'x-1'"):
         refolding.say(engine, settings, UNIT, "same", (line_ids(engine)[0], "x-1"))
+    bring(engine, lines_at(DAY, "short", ("Mara", "ok"), ("Tom", "fine")))
+    first, second = (one for one in line_ids(engine) if one not in before)
+    with pytest.raises(refolding.TooShortError):
+        refolding.say(engine, settings, UNIT, "same", (first, second))
     with pytest.raises(refolding.SameLineError):
         refolding.say(engine, settings, UNIT, "same", ("x-1", "x-1"))
     with engine.connect() as connection:
@@ -119,10 +124,12 @@ def test_a_verdict_during_a_run_is_not_lost(engine: Engine, settings: Settings, 
     first, second, *_ = line_ids(engine)
     with engine.begin() as connection:
         assert claims.acquire(connection, UNIT, "a run at work", 60)
+        feedback.remember(connection, UNIT, "a run at work")
+        assert not feedback.changed_since(connection, UNIT, "a run at work")
     said = refolding.say(engine, settings, UNIT, "different", (first, second))
     assert said.days == refolding.Refolded([], [UNIT.day])
     with engine.begin() as connection:
-        assert feedback.changed_since_claim(connection, "acme", UNIT.day, "a run at work")
+        assert feedback.changed_since(connection, UNIT, "a run at work")
         claims.finish(connection, UNIT, "a run at work", "released")
         waiting = days.work(connection, fingerprint_of(settings), urgent=True)
     assert [work.unit for work in waiting] == [UNIT]

@@ -74,6 +74,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("pair_feedback_client", "pair_feedback", ["client", "id"])
+    op.add_column(
+        "day_claims",
+        sa.Column("wishes", sa.Text(), nullable=True, comment="what readers and settings asked for when it was folded"),
+    )
     op.alter_column("line_cluster_mapping", "score", new_column_name="probability")
     op.execute(ENGINE_FOR_CLIENT)
 
@@ -81,5 +85,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP FUNCTION engine_for_client(text, text)")
     op.alter_column("line_cluster_mapping", "probability", new_column_name="score")
+    op.drop_column("day_claims", "wishes")
     for table in ("pair_feedback", "line_pairs", "day_comparisons", "client_settings"):
         op.drop_table(table)
