@@ -24,6 +24,7 @@ TOP = Path(__file__).resolve().parents[1]
 def crew(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "crew_pipeline.cli", *arguments],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         env={**os.environ, "CREW_HOME": str(home), **environment},
@@ -116,7 +117,7 @@ def test_a_client_can_fold_at_another_point(home: Path, sample: Path) -> None:
     assert (len(done["refolded"]), done["later"]) == (3, [])
     (client,) = told(home, "clients", "list")["clients"]
     assert client["folding"] == "strict"
-    assert told(home, "process", "--pending")["runs"] == 0
+    assert told(home, "process", "2025-01-13")["runs"] == 0
     told(home, "clients", "set", "default", "--folding", "default")
 
 
@@ -128,16 +129,23 @@ def test_labelling_asks_with_one_key_a_pair(home: Path, sample: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "CREW_HOME": str(home)},
+        env={**os.environ, "CREW_HOME": str(home), "PYTHONUNBUFFERED": "1"},
     )
-    os.write(ours, b"xduq")
-    out, _ = asked.communicate(timeout=120)
+    assert asked.stdout is not None
+    keys, said = [b"x", b"d", b"u", b"q"], []
+    for line in asked.stdout:
+        said.append(line)
+        if "q end" in line and keys:
+            time.sleep(0.5)  # until it reads single keys; what was typed before is thrown away
+            os.write(ours, keys.pop(0))
+    assert asked.wait(60) == 0, said
     os.close(ours)
     os.close(theirs)
-    assert asked.returncode == 0, out
-    assert "1 of" in out
-    assert "0 pairs judged" in out
+    assert any("1 of" in line for line in said)
+    assert "0 pairs judged" in said[-1]
     assert told(home, "feedback", "list")["feedback"] == []
+    refused = crew(home, "label", "2025-01-13")
+    assert (refused.returncode, "at a terminal" in refused.stderr) == (1, True)
 
 
 def test_a_history_table_is_discovered(home: Path, sample: Path) -> None:
@@ -192,9 +200,9 @@ def test_errors_are_one_sentence_with_the_right_status(
 
 
 def test_a_wrong_setting_stops_every_command(home: Path) -> None:
-    done = crew(home, "status", CREW_SIMILARITY_THRESHOLD="2")
+    done = crew(home, "status", CREW_FOLDING="tight")
     assert done.returncode == 1
-    assert done.stderr.startswith("CREW_SIMILARITY_THRESHOLD='2' cannot be used")
+    assert done.stderr.startswith("CREW_FOLDING='tight' cannot be used")
 
 
 def test_a_database_that_does_not_answer_is_a_sentence(home: Path) -> None:
@@ -225,7 +233,7 @@ def test_the_doctor_examines_everything(home: Path) -> None:
     found = told(home, "doctor")
     assert found["ok"] is True
     assert [one["name"] for one in found["checks"]] == [
-        "database", "migrations", "model", "dagster", "worker", "disk", "clock",
+        "database", "migrations", "model", "reader", "dagster", "worker", "disk", "clock",
     ]  # fmt: skip
     ill = crew(home, "doctor", CREW_MODEL="/nowhere")
     assert ill.returncode == 1

@@ -10,7 +10,7 @@ from crew_pipeline.settings import Settings, SettingsError, describe_settings, l
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("CREW_SIMILARITY_THRESHOLD", "1.5", "less than or equal to 1"),
+        ("CREW_FOLDING", "tight", "'strict', 'balanced' or 'loose'"),
         ("CREW_TIMEZONE", "Mars/Olympus", "an IANA time zone"),
         ("CREW_MIN_WORDS", "few", "a valid integer"),
         ("CREW_FIRST_DAY", "2000-13-01", "date"),

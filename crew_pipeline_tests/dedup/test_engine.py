@@ -170,7 +170,8 @@ def test_adding_lines_ends_where_a_full_comparison_does(
     before: list[str], added: list[str], data: st.DataObject
 ) -> None:
     lines = said(*before, *added)
-    known = compare_lines(lines.head(len(before)), vectors_for(lines), CONFIG, EveryOther())
+    first = lines.head(len(before))
+    known = compare_lines(first, vectors_for(first), CONFIG, EveryOther())
     again = compare_lines(lines, vectors_for(lines), CONFIG, EveryOther(), known)
     whole = compare_lines(lines, vectors_for(lines), CONFIG, EveryOther())
     assert list(again.texts) == list(whole.texts)
