@@ -146,7 +146,7 @@ def embedded(lines: pd.DataFrame, encoder: SentenceTransformerEncoder) -> Vector
 def measured(name: str, clusterer: Clusterer, days: list[Day], vectors: list[Vectors]) -> dict[str, Any]:
     """A clusterer's quality on whole days, its time, and whether shuffled lines give the same pairs."""
     progress(name)
-    clusterer(days[0].lines.head(60), vectors[0])
+    clusterer(days[0].lines, vectors[0])
     seconds, same, together, truth, weight, bcubed = 0.0, True, [], [], [], []
     for day, known in zip(days, vectors, strict=True):
         started = time.perf_counter()
@@ -229,6 +229,7 @@ def community_detection(lines: pd.DataFrame, vectors: Vectors) -> list[int]:
 def semhash(lines: pd.DataFrame, vectors: Vectors) -> list[int]:
     """SemHash at its default threshold: each removed record goes to the kept one it matches best."""
     from semhash import SemHash
+    from vicinity import Backend
 
     keys = _present(lines, vectors)
     names = {key.hex(): number for number, key in enumerate(keys)}
@@ -238,13 +239,12 @@ def semhash(lines: pd.DataFrame, vectors: Vectors) -> list[int]:
             return np.stack([vectors[bytes.fromhex(one)] for one in texts])
 
     index = SemHash.from_embeddings(
-        np.stack([vectors[key] for key in keys]), [key.hex() for key in keys], Known(), ann_backend="BASIC"
+        np.stack([vectors[key] for key in keys]), [key.hex() for key in keys], Known(), ann_backend=Backend.BASIC
     )
     label = {key: number for number, key in enumerate(keys)}
     for one in index.self_deduplicate().filtered:
-        if one.duplicates:
-            kept = max(one.duplicates, key=lambda match: (match[1], match[0]))[0]
-            label[bytes.fromhex(str(one.record))] = names[str(kept)]
+        if one.duplicate_of is not None:
+            label[bytes.fromhex(str(one.record))] = names[str(one.duplicate_of)]
     return _lifted(lines, label)
 
 

@@ -266,5 +266,5 @@ def _wording(value: Mapping[str, float]) -> str:
 
 def _telling(texts: Texts, words: set[str]) -> list[str]:
     """The words that tell most, fillers and function words left out."""
-    chosen = [word for word in words if word not in lexicon.FUNCTION_WORDS]
+    chosen = [word for word in words if word not in lexicon.FUNCTION_WORDS and word not in lexicon.NEGATIONS]
     return sorted(chosen, key=lambda word: (-texts.weight_of(word), word))[:_MOST_WORDS]
