@@ -34,7 +34,8 @@ def make_worker(
     settings: Settings, database_url: str, engine: Engine, instance: DagsterInstance
 ) -> Callable[..., Worker]:
     def make(**changes: object) -> Worker:
-        chosen = settings.model_copy(update=changes)
+        # The process of the tests holds the models of all of them, and is not started anew.
+        chosen = settings.model_copy(update={"memory_limit_mb": 8192, **changes})
         runner = DayRunner(build_defs(chosen, {"database": Database(url=database_url)}), instance)
         return Worker(chosen, engine, runner, fingerprint_of(chosen), libpq_url(database_url))
 
