@@ -121,7 +121,7 @@ def out_of_fold(pairs: list[data.Pair], rows: Floats) -> Floats:
     found = np.zeros(len(pairs))
     for fitted, held_out in GroupKFold(FOLDS).split(rows, truth, days):
         judge = pair_model.Judge.read(
-            (), {**_fit(rows[fitted], truth[fitted], weights[fitted]), "slope": 1.0, "offset": 0.0}
+            {**_fit(rows[fitted], truth[fitted], weights[fitted]), "slope": 1.0, "offset": 0.0}
         )
         found[held_out] = judge.log_odds(rows[held_out])
     return found

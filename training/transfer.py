@@ -35,7 +35,7 @@ def main() -> None:
             fitted &= np.array([not fit.is_read(one) for one in pairs])
         learned = [one for one, use in zip(pairs, fitted, strict=True) if use]
         stored = fit.fit_stage(learned, columns[fitted])
-        judge = pair_model.Judge.read((), stored)
+        judge = pair_model.Judge.read(stored)
         probability = judge.probability(columns[measured])
         truth = np.array([one.duplicate for one in pairs])[measured]
         weights = np.array([one.weight for one in pairs])[measured]

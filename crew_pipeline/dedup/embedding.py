@@ -194,16 +194,14 @@ def padded_length(tokens: int, limit: int) -> int:
     return min(limit, -(-tokens // step) * step)
 
 
-def length_batches(
-    lengths: Sequence[int], limit: int, size: int, most_tokens: int = MOST_TOKENS
-) -> Iterator[tuple[int, list[int]]]:
-    """Rows grouped by padded length, shortest first, at most ``size`` rows and ``most_tokens`` tokens a group."""
+def length_batches(lengths: Sequence[int], limit: int, size: int) -> Iterator[tuple[int, list[int]]]:
+    """Rows grouped by padded length, shortest first, at most ``size`` rows and ``MOST_TOKENS`` tokens a group."""
     padded: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
         padded.setdefault(padded_length(length, limit), []).append(row)
     for length in sorted(padded):
         rows = padded[length]
-        at_once = max(1, min(size, most_tokens // length))
+        at_once = max(1, min(size, MOST_TOKENS // length))
         for start in range(0, len(rows), at_once):
             yield length, rows[start : start + at_once]
 

@@ -29,7 +29,7 @@ _COUNTERPART = 0.6
 _LEAST_WEIGHT = 0.2
 _MOST_TOKEN_PAIRS = 4_000_000
 
-TOPIC, MEANING, READING = "topic", "meaning", "reading"
+MEANING, READING = "meaning", "reading"
 LEXICAL = (
     "topic", "plain", "overlap", "coverage_least", "coverage_most", "missing_most", "missing_sum", "missing_least",
     "no_counterpart_most", "no_counterpart_least", "swapped", "swapped_one", "shared", "shared_most",

@@ -109,13 +109,6 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     return _taken(together, np.lexsort((together.right, together.left)))
 
 
-def none() -> Pairs:
-    """No pairs."""
-    return Pairs(
-        np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.bool_), []
-    )
-
-
 def first_stage(texts: Texts, model: PairModel) -> Pairs:
     """Judge pairs by their words alone, without an embedding: a good folding in a fraction of the time."""
     near = neighbours.nearest_pairs(texts.topics, FIRST_FLOOR, FIRST_NEIGHBOURS)

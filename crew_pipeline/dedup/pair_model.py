@@ -8,7 +8,6 @@ little to learn from, and of boosted trees, which know that features mean differ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -49,7 +48,6 @@ class Judge:
         slope, offset: turn mean log-odds into calibrated log-odds.
     """
 
-    columns: tuple[str, ...]
     mean: Floats
     scale: Floats
     weights: Floats
@@ -64,14 +62,14 @@ class Judge:
     offset: float
 
     @classmethod
-    def read(cls, columns: Sequence[str], stored: dict[str, Any]) -> Judge:
+    def read(cls, stored: dict[str, Any]) -> Judge:
         """From the JSON of the file."""
         made: dict[str, Any] = {
             **{name: np.array(stored[name], np.float64) for name in ("mean", "scale", "weights", "threshold", "value")},
             **{name: np.array(stored[name], np.int64) for name in ("feature", "child")},
             **{name: stored[name] for name in ("bias", "start", "depth", "slope", "offset")},
         }
-        return cls(columns=tuple(columns), **made)
+        return cls(**made)
 
     def log_odds(self, rows: Floats) -> Floats:
         """Calibrated log-odds of pairs with features ``rows``, float64 (n, k): float64 (n,)."""
@@ -104,7 +102,7 @@ class PairModel:
     @cached_property
     def judges(self) -> dict[str, Judge]:
         """The judge of each stage."""
-        return {stage: Judge.read(COLUMNS[stage], self.stored["stages"][stage]) for stage in COLUMNS}
+        return {stage: Judge.read(self.stored["stages"][stage]) for stage in COLUMNS}
 
     def threshold(self, point: Point, stage: Stage = "reading") -> float:
         """Lowest probability at which a stage folds a pair."""

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from crew_pipeline.dedup.embedding import (
     BUNDLED_MODEL,
-    MOST_TOKENS,
     ModelNotFoundError,
     SentenceTransformerEncoder,
     length_batches,
@@ -92,9 +91,7 @@ class Reader:
         encoded = tokenizer(first, second, truncation=True, max_length=LONGEST)
         scores = np.zeros(len(first), np.float64)
         with torch.inference_mode():
-            for length, rows in length_batches(
-                [len(ids) for ids in encoded["input_ids"]], LONGEST, _AT_ONCE, MOST_TOKENS
-            ):
+            for length, rows in length_batches([len(ids) for ids in encoded["input_ids"]], LONGEST, _AT_ONCE):
                 features = tokenizer.pad(
                     {
                         name: [encoded[name][row] for row in rows]

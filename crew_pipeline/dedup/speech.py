@@ -81,12 +81,6 @@ def _without_bare_name(text: str, names: Collection[str]) -> str | None:
     return rest if addressed and rest.partition(" ")[0] in lexicon.AFTER_A_NAME else None
 
 
-def addressees(normalised: str, names: Collection[str]) -> frozenset[str]:
-    """Which speakers of the day a text names at its head or end."""
-    words = normalised.split()
-    return frozenset(word.strip("@:,;<>.!?") for word in (*words[:3], *words[-1:])) & frozenset(names)
-
-
 def tokens(normalised: str) -> list[str]:
     """The words of a text, values (numbers, versions, paths, addresses, names of code) whole, restarts collapsed.
 

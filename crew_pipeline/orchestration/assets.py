@@ -269,12 +269,11 @@ def _compared(
     with database.engine.connect() as connection:
         known = pairs.load(connection, unit, judgement)
     comparison = compare_lines(lines, vectors, config, reader_of(config.reader, model.encoder), known)
-    if known is not None and comparison is known:
-        return comparison, len(known.texts)
-    with database.engine.begin() as connection:
-        if unit in claims.held(connection, token, [unit.day], lock=True):
-            pairs.store(connection, unit, judgement, comparison)
-    return comparison, len(known.texts) if known is not None else 0
+    if comparison is not known:
+        with database.engine.begin() as connection:
+            if unit in claims.held(connection, token, [unit.day], lock=True):
+                pairs.store(connection, unit, judgement, comparison)
+    return comparison, 0 if known is None else len(known.texts)
 
 
 def _folded(

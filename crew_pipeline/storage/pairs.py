@@ -17,7 +17,7 @@ from crew_pipeline.storage.claims import Unit
 def store(connection: Connection, unit: Unit, judgement: str, comparison: Comparison) -> None:
     """Put a comparison in the place of the one that is there, by COPY.
 
-    It follows from the texts and the engine alone; whoever writes last writes the same of the same.
+    To be called under the claim of the day: two that write at once would stand in each other's way.
     """
     key: dict[str, Any] = {"client": unit.client, "day": unit.day}
     connection.execute(text("DELETE FROM day_comparisons WHERE client = :client AND day = :day"), key)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_pipeline.dedup.speech import Utterance, addressees, speaker_names, tokens, without_addressees
+from crew_pipeline.dedup.speech import Utterance, speaker_names, tokens, without_addressees
 from crew_pipeline.dedup.text import normalise
 
 NAMES = speaker_names(["kjele", "Josh43", "Ann Lee", "max", "dr_wu", "well"])
@@ -61,10 +61,6 @@ def test_any_text_and_any_names_leave_something_to_compare(said: str, speakers: 
     left = without_addressees(normalised, speaker_names(speakers))
     assert bool(left) == bool(normalised)
     Utterance.of(left)
-
-
-def test_who_is_addressed_is_known() -> None:
-    assert addressees("kjele: ask josh43", NAMES) == {"kjele", "josh43"}
 
 
 def test_words_said_twice_in_a_row_count_once() -> None:
