@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crew_pipeline import console, rendering
-from crew_pipeline.commands import clients, crews, feedback, label, tokens
+from crew_pipeline.commands import clients, crews, discover, feedback, label, tokens
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
@@ -38,6 +38,7 @@ app.add_typer(crews.app, name="crews")
 app.add_typer(clients.app, name="clients")
 app.add_typer(feedback.app, name="feedback")
 app.command("label")(label.label)
+app.command("discover")(discover.discover)
 
 FileFormat = Literal["auto", "jsonl"]
 
@@ -113,23 +114,6 @@ def import_(
             raise CommandError(
                 f"Not one of the {report.rejected} lines of {file.name} could be imported; correct them and try again."
             )
-
-
-@app.command("discover")
-def discover(client: AnyClientOption = None, as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
-    """Read the configured history tables once (see ``crew crews add``)."""
-    from crew_pipeline.discovery.discover import discover as run
-
-    with open_store(data_dir) as (settings, databases):
-        reports = [report.as_dict() for report in run(databases.engine, settings, datetime.now(UTC), client)]
-    if as_json:
-        console.print_json({"crews": reports})
-    elif not reports:
-        console.say("No crew has a history table; add one with 'crew crews add'.")
-    for report in reports if not as_json else []:
-        rendering.print_import_report(report)
-    if any(report["error"] for report in reports):
-        raise CommandError("A history table could not be read; the reasons are above.")
 
 
 @app.command("process")

@@ -134,7 +134,37 @@ def print_overview(found: dict[str, Any]) -> None:
                 for one in found["last_runs"]
             ],
         )
+    if found["discovery"]:
+        console.say("")
+        console.table(
+            "Discovery, over the last day",
+            [
+                "crew",
+                "conversations#",
+                "last run",
+                "seconds#",
+                "rounds#",
+                "scanned#",
+                "new#",
+                "changed#",
+                "errors#",
+                "failing",
+            ],
+            [
+                [
+                    f"{one['client']}/{one['crew']}",
+                    f"{one['conversations']:,}",
+                    f"{one['last_run']:%Y-%m-%d %H:%M}" if one["last_run"] else "never",
+                    one["last_seconds"] if one["last_seconds"] is not None else "",
+                    *(f"{one['last_day'][kind]:,}" for kind in ("rounds", "scanned", "created", "changed", "errors")),
+                    f"{one['consecutive_failures']} times: {one['last_error']}" if one["consecutive_failures"] else "",
+                ]
+                for one in found["discovery"]
+            ],
+        )
     console.say(f"\n{found['workers']} warm workers alive.")
+    for alert in found["alerts"]:
+        console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
 
 
 def print_evaluation(name: str, folding: str, result: Evaluation) -> None:

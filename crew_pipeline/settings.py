@@ -66,6 +66,22 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("CREW_ENABLE_BACKGROUND_JOBS", "ENABLE_BACKGROUND_JOBS"),
         description="whether schedules and sensors start switched on",
     )
+    use_optimized_discovery: bool = Field(
+        True,
+        validation_alias=AliasChoices("CREW_USE_OPTIMIZED_DISCOVERY", "USE_OPTIMIZED_DISCOVERY"),
+        description="whether discovery reads what is new; false: every history table from its beginning, every time",
+    )
+    discovery_batch: int = Field(50, ge=1, le=10_000, description="sessions of a history table that one batch takes in")
+    discovery_timeout_s: float = Field(
+        30, gt=0, description="time that one round gives one crew (s); the rest next time"
+    )
+    deleted_sessions: Literal["keep", "withdraw"] = Field(
+        "keep", description="sessions that their source deletes: kept, or withdrawn from their day and kept aside"
+    )
+    crews_file: Path | None = Field(None, description="YAML file with clients and crews, applied before each discovery")
+    alert_webhook_url: str | None = Field(
+        None, description="where alerts are posted as JSON when they are raised and resolved (https://…)"
+    )
     sweep_interval_h: int = Field(2, ge=1, le=24, description="hours between two sweeps over the queue")
     sweep_batch: int = Field(75, ge=1, description="conversations that one sweep run takes")
     sweep_concurrency: int = Field(3, ge=1, description="sweep runs requested by one tick")
@@ -96,6 +112,13 @@ class Settings(BaseSettings):
         if not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
             raise ValueError("a postgresql:// address")
         return value
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _http_only(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("an http:// or https:// address")
+        return value or None
 
     @property
     def zone(self) -> ZoneInfo:

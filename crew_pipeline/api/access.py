@@ -79,6 +79,19 @@ class Doorkeeper:
             raise HTTPException(403, "The token is another client's; leave ?client= out.")
         return client
 
+    async def operator_or_client(self, request: HTTPConnection) -> str | None:
+        """None for a program of this machine, who may see figures of all clients; else the client of the token.
+
+        Raises:
+            HTTPException: as of ``client_of``.
+        """
+        peer = request.client.host if request.client else ""
+        # What a proxy of this machine passes on comes from elsewhere.
+        if is_loopback(peer) and not {"forwarded", "x-forwarded-for"} & set(request.headers):
+            _refuse_foreign_sites(request)
+            return None
+        return await self.client_of(request, None)
+
     async def _refresh(self) -> None:
         if time.monotonic() - self._read_at < _FRESH_S:
             return

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline import __version__
-from crew_pipeline.api import days, feedback, problems
+from crew_pipeline.api import conversations, days, feedback, metrics, problems
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.models import Health, Readiness
 from crew_pipeline.realtime.listener import Listener
@@ -66,9 +66,12 @@ def create_app(settings: Settings, database_url: str, fingerprint: str, host: st
     app.state.settings = settings
     app.state.engine = engine
     app.state.fingerprint = fingerprint
+    app.state.metrics = metrics.Metrics(engine)
     app.state.doorkeeper = Doorkeeper(engine, host)
     app.include_router(days.router, tags=["days"])
+    app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
+    app.include_router(metrics.router, tags=["operation"])
     app.include_router(operations, tags=["operation"])
     app.include_router(page.router, include_in_schema=False)
     problems.install(app)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class HiddenVariation(BaseModel):
@@ -51,6 +51,7 @@ class ShownConversation(BaseModel):
     ended_at: datetime
     line_count: int
     hidden_count: int
+    times_inferred: bool = False
     display_conversation: list[ShownLine]
 
 
@@ -186,3 +187,44 @@ class FeedbackList(BaseModel):
     """Verdicts, oldest first."""
 
     feedback: list[Feedback]
+
+
+class ListedConversation(BaseModel):
+    """A conversation in the index. ``times_inferred``: its source tells no time, these are when it was first seen."""
+
+    id: str
+    session_id: str
+    client: str
+    crew: str
+    title: str | None
+    days_date: date
+    started_at: datetime
+    ended_at: datetime
+    line_count: int
+    semantic_status: Literal["pending", "queued", "processing", "completed", "failed"]
+    times_inferred: bool
+    source_deleted_at: datetime | None
+
+
+class ConversationIndex(BaseModel):
+    """A page of the index; ``next_cursor`` is null on the last."""
+
+    success: bool
+    data: list[ListedConversation]
+    next_cursor: str | None
+
+
+class ConversationComplete(BaseModel, extra="forbid"):
+    """Which conversation is complete."""
+
+    session_id: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]+$")]
+    crew_code: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]+$")]
+
+
+class IndexedConversation(BaseModel):
+    """The conversation as it is indexed now, and whether that is new."""
+
+    success: bool
+    conversation: ListedConversation
+    new: bool
+    changed: bool

@@ -26,22 +26,45 @@ def clients_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> No
         return
     console.table(
         "",
-        ["client", "conversations#", "days#", "folding"],
-        [[one.client, one.conversations, one.days, one.folding or f"{settings.folding} (default)"] for one in found],
+        ["client", "conversations#", "days#", "folding", "discovered"],
+        [
+            [
+                one.client,
+                one.conversations,
+                one.days,
+                one.folding or f"{settings.folding} (default)",
+                "yes" if one.active else "no",
+            ]
+            for one in found
+        ],
     )
 
 
 @app.command("set")
 def clients_set(
     client: Annotated[str, typer.Argument(help="The client.")],
-    folding: Annotated[Folding, typer.Option(help="How sure the judge must be; 'default' follows CREW_FOLDING.")],
+    folding: Annotated[
+        Folding | None, typer.Option(help="How sure the judge must be; 'default' follows CREW_FOLDING.")
+    ] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="Whether discovery reads the client's crews.")
+    ] = None,
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
-    """Give a client an operating point of its own; its days are folded again from their judged pairs."""
+    """Give a client an operating point of its own, its days being folded again; have it discovered or not."""
     from crew_pipeline.realtime.refolding import set_folding
+    from crew_pipeline.storage import clients
 
+    if folding is None and active is None:
+        raise typer.BadParameter("give --folding, --active or --inactive")
     with open_store(data_dir) as (settings, databases):
+        if active is not None:
+            with databases.engine.begin() as connection:
+                clients.set_active(connection, client, active=active)
+            console.note(f"{client} is {'discovered' if active else 'not discovered any more; what it has stays'}.")
+        if folding is None:
+            return
         done = set_folding(databases.engine, settings, client, None if folding == "default" else folding)
     if as_json:
         console.print_json({"client": client, "folding": folding, "refolded": done.at_once, "later": done.later})

@@ -3,33 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crew_pipeline import console
-from crew_pipeline.commands.common import DEFAULT_CLIENT, ClientOption, CommandError, HomeOption, JsonOption, open_store
+from crew_pipeline.commands.common import (
+    DEFAULT_CLIENT,
+    AnyClientOption,
+    ClientOption,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    open_store,
+)
 from crew_pipeline.storage import crews
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from crew_pipeline.settings import Settings
+    from crew_pipeline.storage.crews import HistorySource
+
 app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
+
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=COLUMN", help="A column that is not to be guessed; may be repeated."),
+]
+
+
+def mapping_of(columns: list[str] | None) -> dict[str, str]:
+    """``FIELD=NAME`` options as a mapping."""
+    pairs = [one.partition("=") for one in columns or []]
+    if any(not separator or not field or not name for field, separator, name in pairs):
+        raise typer.BadParameter("write --column FIELD=NAME, such as --column text=body")
+    return {field.strip(): name.strip() for field, _, name in pairs}
 
 
 @app.command("add")
 def crews_add(
     code: Annotated[str, typer.Argument(help="The crew's name.")],
-    table: Annotated[str, typer.Option(help="The history table: id, session_id, message, created_at.")],
+    table: Annotated[str, typer.Option(help="The history table.")],
     client: ClientOption = DEFAULT_CLIENT,
     source_env: Annotated[
         str | None,
         typer.Option(help="Environment variable with the address of its database; unset: the application's own."),
     ] = None,
+    column: ColumnOption = None,
     data_dir: HomeOption = None,
 ) -> None:
-    """Let discovery read a history table."""
+    """Let discovery read a history table: id, session_id, message and what else it has; others are mapped."""
     with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
-        crews.set_history(connection, client, code, source_env, table)
+        crews.set_history(connection, client, code, source_env, table, mapping_of(column))
     place = f"{table} in ${source_env}" if source_env else table
-    console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now.")
+    console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now, 'crew crews check' looks at it.")
 
 
 @app.command("remove")
@@ -51,12 +81,108 @@ def crews_remove(
 def crews_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
     """List the crews that have a history table."""
     with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
-        found = crews.history_sources(connection)
+        found = sorted(crews.history_sources(connection), key=lambda one: (one.client, one.code))
     if as_json:
         console.print_json({"crews": [asdict(one) for one in found]})
         return
     console.table(
         "",
-        ["client", "crew", "table", "source"],
-        [[one.client, one.code, one.history_table, one.source_env or "own database"] for one in found],
+        ["client", "crew", "table", "source", "columns"],
+        [
+            [
+                one.client,
+                one.code,
+                one.history_table,
+                one.source_env or "own database",
+                ", ".join(f"{field}={name}" for field, name in sorted(one.columns.items())),
+            ]
+            for one in found
+        ],
     )
+
+
+@app.command("check")
+def crews_check(
+    code: Annotated[str | None, typer.Argument(help="Only this crew.")] = None,
+    client: AnyClientOption = None,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Open each source, look at its table, and say how it is read and what could be better. Changes nothing."""
+    with open_store(data_dir) as (settings, databases):
+        with databases.engine.connect() as connection:
+            sources = crews.history_sources(connection, client, code)
+        checks = [_checked(databases.engine, settings, source) for source in sources]
+    if as_json:
+        console.print_json({"crews": checks})
+    elif not checks:
+        console.say("No crew has a history table; add one with 'crew crews add'.")
+    for check in checks if not as_json else []:
+        _print_check(check)
+    if any(check["error"] for check in checks):
+        raise CommandError("A history table cannot be read; the reasons are above.")
+
+
+@app.command("apply")
+def crews_apply(
+    file: Annotated[Path, typer.Argument(help="YAML: clients: NAME: crews: NAME: {table, source_env, columns}.")],
+    prune: Annotated[bool, typer.Option(help="Crews that the file does not list are read no more.")] = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Set up the clients and crews that a YAML file lists. Applying it twice changes nothing."""
+    from crew_pipeline.discovery.registry import apply_registry, read_registry
+
+    registry = read_registry(file)
+    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+        applied = apply_registry(connection, registry, prune=prune)
+    console.say(f"{len(applied.read)} crews are read: {', '.join(applied.read) or 'none'}.")
+    if applied.stopped:
+        console.say(f"{len(applied.stopped)} are not read: {', '.join(applied.stopped)}.")
+
+
+def _checked(engine: Engine, settings: Settings, source: HistorySource) -> dict[str, Any]:
+    """How a crew's table is read, with a first row that could be taken in, or why it cannot be."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from crew_pipeline.discovery.discover import limits_of
+    from crew_pipeline.discovery.scan import read_batch
+    from crew_pipeline.discovery.sources import SourceError, opened
+    from crew_pipeline.discovery.table import examine
+    from crew_pipeline.storage.discovery import refused_of
+
+    check: dict[str, Any] = {"client": source.client, "crew": source.code, "table": source.history_table}
+    check |= {"columns": {}, "key": None, "warnings": [], "refused": [], "error": None}
+    try:
+        with opened(source, engine, settings.discovery_timeout_s) as reader:
+            with reader.begin():
+                table = examine(reader, source.history_table, source.columns)
+            check |= {"columns": table.columns, "key": table.kind, "warnings": table.warnings}
+            limits = limits_of(settings, datetime.now(UTC))
+            batch = read_batch(reader, table, None, limits, most_sessions=10, most_rows=20)
+            refused = [f"row {key}: {reason}" for key, _, reason in batch.refused]
+            check["first_rows"] = {"read": len(batch.rows), "refused": refused}
+    except SourceError as error:
+        check["error"] = str(error)
+    except SQLAlchemyError as error:
+        check["error"] = f"the source of {source.code} cannot be read ({type(error).__name__}); check that it runs."
+    with engine.connect() as connection:
+        check["refused"] = [
+            {"row": row, "reason": reason} for row, reason in refused_of(connection, source.crew_id, 10)
+        ]
+    return check
+
+
+def _print_check(check: dict[str, Any]) -> None:
+    mark = "[red]FAIL[/]" if check["error"] else "[yellow]note[/]" if check["warnings"] else "[green]ok[/]  "
+    name = f"{check['client']}/{check['crew']}"
+    if check["error"]:
+        console.styled(f"{mark}  {console.shown(name)}  {console.shown(check['error'])}")
+        return
+    read = ", ".join(f"{field} from {column}" for field, column in check["columns"].items())
+    console.styled(f"{mark}  {console.shown(name)}  {console.shown(check['table'])}: {console.shown(read)}")
+    for warning in check["warnings"]:
+        console.say(f"        {warning}")
+    for one in check["first_rows"]["refused"]:
+        console.say(f"        {one}")
+    for one in check["refused"]:
+        console.say(f"        refused in the past: row {one['row']}: {one['reason']}")

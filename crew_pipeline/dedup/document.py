@@ -19,7 +19,7 @@ class DocumentError(ValueError):
 
 
 class Conversation(NamedTuple):
-    """One conversation of the day."""
+    """One conversation of the day; with ``times_inferred`` times are when its lines were first seen."""
 
     id: str
     session_id: str
@@ -27,6 +27,7 @@ class Conversation(NamedTuple):
     title: str | None
     started_at: datetime
     ended_at: datetime
+    times_inferred: bool = False
 
 
 class Line(NamedTuple):
@@ -203,6 +204,7 @@ def _conversation_entry(
         "ended_at": stamp(conversation.ended_at),
         "line_count": counts[0],
         "hidden_count": counts[1],
+        **({"times_inferred": True} if conversation.times_inferred else {}),
         "display_conversation": shown,
     }
 

@@ -3,68 +3,30 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from crew_pipeline.discovery.exports import Reading, read_lines, recognise
-from crew_pipeline.discovery.history import SourceError, opened, read_history
+from crew_pipeline.discovery.exports import read_lines, recognise
+from crew_pipeline.discovery.incremental import CrewRound
 from crew_pipeline.discovery.records import Limits
+from crew_pipeline.discovery.registry import apply_registry, read_registry
+from crew_pipeline.discovery.report import CrewReport
+from crew_pipeline.discovery.sources import SourceError, opened
+from crew_pipeline.discovery.table import examine
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
 from crew_pipeline.storage.crews import HistorySource
-from crew_pipeline.storage.ingest import IngestReport, ingest
+from crew_pipeline.storage.discovery import record_round
+from crew_pipeline.storage.ingest import ingest
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class CrewReport:
-    """What one crew's source brought: counts, refused lines with reasons, or the error that ended it."""
-
-    client: str
-    crew: str
-    reading: Reading = field(default_factory=Reading)
-    ingested: IngestReport = field(default_factory=IngestReport)
-    error: str | None = None
-
-    @property
-    def rejected(self) -> int:
-        """Lines that were not imported."""
-        return self.reading.rejected + len(self.ingested.conflicts)
-
-    @property
-    def rejections(self) -> list[tuple[int, str]]:
-        """Line number (or message id) and reason of what was not imported, in order."""
-        return sorted([*self.reading.rejections, *self.ingested.conflicts])
-
-    def as_dict(self) -> dict[str, object]:
-        """The report as ``--json`` prints it."""
-        done = self.ingested
-        return {
-            "client": self.client,
-            "crew": self.crew,
-            "conversations": {
-                "read": done.conversations,
-                "new": done.conversations_new,
-                "changed": done.conversations_changed,
-                "skipped": done.conversations_unchanged,
-            },
-            "lines": {
-                "read": self.reading.lines_read,
-                "new": done.lines_new,
-                "changed": done.lines_changed,
-                "skipped": done.lines_unchanged,
-                "rejected": self.rejected,
-            },
-            "rejections": [{"line": number, "reason": reason} for number, reason in self.rejections],
-            "days": [day.isoformat() for day in done.days],
-            "error": self.error,
-        }
 
 
 def limits_of(settings: Settings, now: datetime) -> Limits:
@@ -103,42 +65,123 @@ def import_file(
     return report
 
 
-def discover(engine: Engine, settings: Settings, now: datetime, client: str | None = None) -> list[CrewReport]:
-    """Read the history tables of all active crews; a crew that fails is reported and the others go on."""
+Step = Callable[[CrewRound], None]
+
+
+def discover(
+    engine: Engine,
+    settings: Settings,
+    now: datetime,
+    client: str | None = None,
+    *,
+    trigger: str = "command",
+    due: bool = False,
+    patrol: bool = True,
+    full: bool | None = None,
+    round_s: float | None = None,
+    budget_s: float | None = None,
+    on_batch: Callable[[CrewReport], None] | None = None,
+) -> list[CrewReport]:
+    """One round over the history tables of all active crews; one that fails is reported and the others go on.
+
+    Args:
+        trigger: who asked, for the record: ``command``, ``schedule``, ``sensor`` or ``webhook``.
+        due: leave crews alone that have failed lately.
+        patrol: also look after what was read before.
+        full: read every table from its beginning; None follows ``CREW_USE_OPTIMIZED_DISCOVERY``.
+        round_s: time for each crew (s); None follows ``CREW_DISCOVERY_TIMEOUT_S``.
+        budget_s: time for all crews together (s); those that it does not reach come first the next time.
+        on_batch: called with the crew's report as it grows.
+    """
+    whole = not settings.use_optimized_discovery if full is None else full
+    step: Step = CrewRound.read_all if whole else partial(CrewRound.run, patrol=patrol)
     with engine.connect() as connection:
-        sources = crews.history_sources(connection, client)
-    return [_discover_crew(engine, source, settings, now) for source in sources]
+        sources = crews.history_sources(connection, client, due=due)
+    each = settings.discovery_timeout_s if round_s is None else round_s
+    end = time.monotonic() + (math.inf if budget_s is None else budget_s)
+    reports = []
+    for source in sources:
+        left = min(each, end - time.monotonic())
+        if left <= 0:
+            break
+        reports.append(discover_crew(engine, source, settings, now, step, trigger, left, on_batch))
+    return reports
 
 
-def _discover_crew(engine: Engine, source: HistorySource, settings: Settings, now: datetime) -> CrewReport:
+def apply_crews_file(engine: Engine, settings: Settings) -> None:
+    """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one.
+
+    Raises:
+        CrewError: the file cannot be used.
+    """
+    if settings.crews_file is not None:
+        registry = read_registry(settings.crews_file)
+        with engine.begin() as connection:
+            apply_registry(connection, registry)
+
+
+def discover_session(
+    engine: Engine, settings: Settings, now: datetime, source: HistorySource, session: str
+) -> CrewReport:
+    """Take in one session of a crew now; where the table has no index to find it by, all that is new in the table."""
+
+    def step(one: CrewRound) -> None:
+        if one.table.session_indexed:
+            one.read_session(session)
+        else:
+            one.run(patrol=False)
+
+    return discover_crew(engine, source, settings, now, step, "webhook", settings.discovery_timeout_s)
+
+
+def discover_crew(
+    engine: Engine,
+    source: HistorySource,
+    settings: Settings,
+    now: datetime,
+    step: Step,
+    trigger: str,
+    seconds: float,
+    on_batch: Callable[[CrewReport], None] | None = None,
+) -> CrewReport:
+    """One step over one crew, recorded with how it ended; a failure of the source is told in the report.
+
+    A look of the sensor that found nothing is not worth a record: there is one every half minute.
+    """
     report = CrewReport(source.client, source.code)
+    started = time.monotonic()
     try:
-        with opened(source, engine) as reader, engine.begin() as connection:
-            report.ingested = ingest(
-                connection,
-                client=source.client,
-                crew=source.code,
-                crew_id=source.crew_id,
-                lines=read_history(reader, source, limits_of(settings, now), report.reading),
-                zone=settings.timezone,
-                today=now.astimezone(settings.zone).date(),
-            )
+        with opened(source, engine, settings.discovery_timeout_s) as reader:
+            with reader.begin():
+                found = examine(reader, source.history_table, source.columns)
+            report.warnings = found.warnings
+            limits = limits_of(settings, now)
+            deadline = started + seconds
+            step(CrewRound(engine, reader, source, found, settings, limits, report, deadline, on_batch))
     except SourceError as error:
         report.error = str(error)
     except SQLAlchemyError as error:
-        # The driver's own text may hold the address; its class and the table tell enough.
-        report.error = (
-            f"the history table {source.history_table} of {source.code} cannot be read ({type(error).__name__}); "
-            "check that it exists and has id, session_id, message and created_at"
-        )
+        report.error = _failure(error, source)
         logger.warning("discovery of %s failed: %s", source.code, type(error).__name__, exc_info=True)
+    report.seconds = time.monotonic() - started
+    report.settle()
+    if trigger == "sensor" and not report.error and not report.reading.lines_read:
+        return report
     with engine.begin() as connection:
-        crews.record_discovery(connection, source, report.ingested.conversations, report.error)
-    logger.info(
-        "%s: %d new, %d skipped, %d errors",
-        source.code,
-        report.ingested.conversations_new,
-        report.ingested.conversations_unchanged,
-        report.rejected,
-    )
+        record_round(connection, source.crew_id, source.history_table, report.as_round(trigger, now))
+    logger.info("%s/%s: %s", source.client, source.code, report.summary)
     return report
+
+
+def _failure(error: SQLAlchemyError, source: HistorySource) -> str:
+    """A sentence for an error of the source; the driver's own text may hold the address and is left out."""
+    if isinstance(error, OperationalError | InterfaceError):
+        place = source.source_env or "the application's own database"
+        return (
+            f"the source of {source.code} does not answer, or took too long ({type(error).__name__}); check that it "
+            f"runs and that {place} is right."
+        )
+    return (
+        f"the history table {source.history_table} of {source.code} cannot be read ({type(error).__name__}); "
+        "'crew crews check' says what it lacks."
+    )

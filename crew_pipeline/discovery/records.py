@@ -20,6 +20,10 @@ class RejectedLineError(ValueError):
     """A line of a source is not imported; the message says why."""
 
 
+class NotYetError(RejectedLineError):
+    """The time of a line lies ahead; it may be imported when it has come."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What bounds a line.
@@ -72,7 +76,7 @@ def parse_moment(value: object, limits: Limits, name: str = "created_at") -> dat
             "set CREW_FIRST_DAY to an earlier one if it is right"
         )
     if moment >= limits.latest:
-        raise RejectedLineError(
+        raise NotYetError(
             f"{name} {_short(moment.isoformat())} lies in the future; correct the clock or the date, or import it then"
         )
     return moment

@@ -298,7 +298,13 @@ def _build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fing
         unit.client,
         {
             document.Conversation(
-                row.conversation_id, row.session_id, row.crew, row.title, row.started_at, row.ended_at
+                row.conversation_id,
+                row.session_id,
+                row.crew,
+                row.title,
+                row.started_at,
+                row.ended_at,
+                row.times_inferred,
             )
             for row in own
         },

@@ -15,12 +15,13 @@ from dagster import (
     SkipReason,
     schedule,
 )
-from dagster._utils.schedules import is_valid_cron_schedule
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, Scope
+from crew_pipeline.orchestration.discovery import DISCOVERY_JOB
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
-from crew_pipeline.orchestration.jobs import DAY_JOB, discovery_job
+from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch, batches
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, Settings
@@ -29,6 +30,7 @@ from crew_pipeline.storage import days
 logger = logging.getLogger(__name__)
 
 TRIGGER_TAG = "crew/trigger"
+_DISCOVERY_WITHIN_S = 900
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -108,12 +110,31 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
         requests = sweep_requests(waiting, settings, tick)
         return requests or SkipReason("every day is ready")
 
-    discovery = ScheduleDefinition(
+    cron = discovery_cron(settings)
+
+    @schedule(
         name="discovery",
-        job=discovery_job,
-        cron_schedule=discovery_cron(settings),
+        job_name=DISCOVERY_JOB,
+        cron_schedule=cron,
         execution_timezone=settings.timezone,
         default_status=status,
-        description="Looks for new conversations in the history tables.",
+        description="Looks for new conversations in the history tables; skips while an earlier look is still at work.",
     )
+    def discovery(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+        tick = context.scheduled_execution_time
+        context.log.info(f"the next discovery runs at {next_run(cron, settings, tick).isoformat()}")
+        unfinished = context.instance.get_run_records(RunsFilter(statuses=UNFINISHED, job_name=DISCOVERY_JOB), limit=1)
+        if unfinished:
+            return SkipReason(f"an earlier discovery is still at work (run {unfinished[0].dagster_run.run_id})")
+        return RunRequest(
+            run_key=f"discovery:{tick.isoformat()}",
+            tags={TRIGGER_TAG: "schedule", "dagster/max_runtime": str(_DISCOVERY_WITHIN_S)},
+        )
+
     return [sweep, discovery]
+
+
+def next_run(cron: str, settings: Settings, after: datetime) -> datetime:
+    """When a cron expression comes next, in the configured time zone."""
+    moments = cron_string_iterator(after.timestamp() + 1, cron, settings.timezone)
+    return next(moments)

@@ -1,7 +1,8 @@
-"""The sensors: recent days are made ready as they change, and finished runs give back what they still hold."""
+"""The sensors: days are made ready as sessions arrive, and finished runs give back what they still hold."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from dagster import (
     DagsterRunStatus,
@@ -10,14 +11,16 @@ from dagster import (
     RunStatusSensorContext,
     SensorDefinition,
     SensorEvaluationContext,
+    SensorResult,
     SkipReason,
     run_status_sensor,
     sensor,
 )
 
+from crew_pipeline.discovery.discover import apply_crews_file, discover
 from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.orchestration.planning import batches, run_key
+from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.schedules import TRIGGER_TAG, background_config, range_tags
 from crew_pipeline.settings import Settings
@@ -25,48 +28,80 @@ from crew_pipeline.storage import claims, days
 
 QUIET = timedelta(seconds=60)
 """A conversation that grew less than this ago is still going on; its day waits."""
+TICK_S = 20.0
+"""Time that one tick gives all history tables together (s); Dagster ends a tick after 60."""
+MOST_OLDER_DAYS = MAX_DAYS_PER_RUN
+"""More older days than this are a backlog, which is the sweep's."""
 
 
-def recent_day_requests(changes: Sequence[days.Change], settings: Settings, now: datetime) -> list[RunRequest]:
-    """What the sensor asks for: days of priority 3 whose conversations have been quiet for a while."""
-    quiet = [change for change in changes if now - change.updated_at >= QUIET]
+class Decision(NamedTuple):
+    """What a tick asks for, and the cursor after it: the moment up to which changes have been seen to."""
+
+    requests: list[RunRequest]
+    cursor: str
+
+
+def decide(changes: Sequence[days.Change], cursor: str | None, settings: Settings, now: datetime) -> Decision:
+    """Which days to ask for: those whose conversations have changed since the cursor and gone quiet.
+
+    Today and yesterday always; older days while they are few. The run key contains what has changed, so a tick that
+    is repeated asks for nothing twice.
+    """
+    since = datetime.fromisoformat(cursor) if cursor else datetime.min.replace(tzinfo=UTC)
+    until = now - QUIET
+    quiet = [change for change in changes if since < change.updated_at <= until]
+    recent = now.astimezone(settings.zone).date() - timedelta(days=1)
+    older = [change for change in quiet if change.work.day < recent]
+    wanted = [change for change in quiet if change.work.day >= recent or len(older) <= MOST_OLDER_DAYS]
     planned = batches(
-        [change.work for change in quiet], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
+        [change.work for change in wanted], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
     )
-    return [
-        RunRequest(
-            run_key=run_key(
-                batch,
-                [
-                    f"{change.work.client} {change.work.day} {change.updated_at.isoformat()}"
-                    for change in quiet
-                    if batch.first <= change.work.day <= batch.last
-                ],
-            ),
-            job_name=DAY_JOB,
-            run_config=background_config(),
-            tags={**range_tags(batch), TRIGGER_TAG: "sensor", "dagster/priority": str(batch.priority)},
-        )
-        for batch in planned
-    ]
+    return Decision([_request(batch, wanted) for batch in planned], max(until, since).isoformat())
+
+
+def _request(batch: Batch, changes: Sequence[days.Change]) -> RunRequest:
+    key = run_key(
+        batch,
+        [
+            f"{change.work.client} {change.work.day} {change.updated_at.isoformat()}"
+            for change in changes
+            if batch.first <= change.work.day <= batch.last
+        ],
+    )
+    return RunRequest(
+        run_key=key,
+        job_name=DAY_JOB,
+        run_config=background_config(),
+        tags={**range_tags(batch), TRIGGER_TAG: "sensor", "dagster/priority": str(batch.priority)},
+    )
 
 
 def build_sensors(settings: Settings) -> list[SensorDefinition]:
-    """Both sensors; the first is switched on from the start unless background jobs are turned off."""
+    """All sensors; the first is switched on from the start unless background jobs are turned off."""
     status = DefaultSensorStatus.RUNNING if settings.enable_background_jobs else DefaultSensorStatus.STOPPED
 
     @sensor(
-        name="recent_days",
+        name="new_sessions",
         job_name=DAY_JOB,
         minimum_interval_seconds=30,
         default_status=status,
-        description="Makes today and yesterday ready as soon as their conversations have gone quiet.",
+        description="Notices new sessions in history tables and makes the days they touch ready once they are quiet.",
     )
-    def recent_days(context: SensorEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
-        now = datetime.now(settings.zone)
+    def new_sessions(context: SensorEvaluationContext, database: Database) -> SensorResult | SkipReason:
+        now = datetime.now(UTC)
+        apply_crews_file(database.engine, settings)
+        for report in discover(
+            database.engine, settings, now, trigger="sensor", due=True, patrol=False, budget_s=TICK_S
+        ):
+            if report.error or report.sessions:
+                context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.engine.connect() as connection:
-            changes = days.recent_changes(connection, now.date() - timedelta(days=1))
-        return recent_day_requests(changes, settings, now) or SkipReason("today and yesterday are ready")
+            changes = days.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
+        decision = decide(changes, context.cursor, settings, now)
+        if not decision.requests:
+            context.update_cursor(decision.cursor)
+            return SkipReason("no day has changed and gone quiet")
+        return SensorResult(run_requests=decision.requests, cursor=decision.cursor)
 
     def settle(context: RunStatusSensorContext, database: Database) -> None:
         run = context.dagster_run
@@ -86,4 +121,4 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
         )(settle)
         for ended in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
     ]
-    return [recent_days, *finished]
+    return [new_sessions, *finished]

@@ -9,14 +9,15 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, workers
+from crew_pipeline.storage import alerts, claims, days, workers
+from crew_pipeline.storage.discovery import Health, health
 
 _QUEUE_SHOWN = 10
 _RUNS_SHOWN = 10
 
 
 def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
-    """Days by status, the head of the queue, the last runs and the workers that live."""
+    """Days by status, the head of the queue, the last runs, the workers that live, discovery and what is wrong."""
     with engine.connect() as connection:
         by_status = days.counts_by_status(connection)
         queue = days.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
@@ -37,7 +38,32 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
             ],
             "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
             "workers": workers.alive(connection),
+            "discovery": [_crew(one) for one in health(connection)],
+            "alerts": [one._asdict() for one in alerts.in_force(connection)],
         }
+
+
+def _crew(one: Health) -> dict[str, Any]:
+    return {
+        "client": one.client,
+        "crew": one.crew,
+        "conversations": one.conversations,
+        "last_run": one.last_round_at,
+        "last_success": one.last_discovered_at,
+        "last_seconds": None if one.last_seconds is None else round(one.last_seconds, 3),
+        "consecutive_failures": one.consecutive_failures,
+        "last_error": one.last_error,
+        "next_attempt_at": one.next_attempt_at,
+        "last_day": {
+            "rounds": one.rounds,
+            "scanned": one.sessions_scanned,
+            "created": one.sessions_created,
+            "changed": one.sessions_changed,
+            "skipped": one.sessions_skipped,
+            "errors": one.rows_refused,
+            "error_rate": round(one.error_rate, 4),
+        },
+    }
 
 
 def day_overview(engine: Engine, day: date) -> dict[str, Any]:

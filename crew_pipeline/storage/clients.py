@@ -1,4 +1,4 @@
-"""What a client has set otherwise than the system."""
+"""Clients, and what each has set otherwise than the system."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from sqlalchemy import Connection, text
 from crew_pipeline.dedup.pair_model import Point
 
 
+def ensure_client(connection: Connection, client: str) -> None:
+    """Make a client on first use."""
+    connection.execute(
+        text("INSERT INTO clients (client) VALUES (:client) ON CONFLICT (client) DO NOTHING"), {"client": client}
+    )
+
+
 def folding_of(connection: Connection, client: str) -> Point | None:
     """The client's own operating point, if it has one."""
     found: Point | None = connection.scalar(
-        text("SELECT folding FROM client_settings WHERE client = :client"), {"client": client}
+        text("SELECT folding FROM clients WHERE client = :client"), {"client": client}
     )
     return found
 
 
 def set_folding(connection: Connection, client: str, folding: Point | None) -> None:
     """Give a client an operating point of its own; None goes back to the system's."""
-    if folding is None:
-        connection.execute(text("DELETE FROM client_settings WHERE client = :client"), {"client": client})
-        return
+    ensure_client(connection, client)
     connection.execute(
-        text(
-            "INSERT INTO client_settings (client, folding) VALUES (:client, :folding) "
-            "ON CONFLICT (client) DO UPDATE SET folding = excluded.folding"
-        ),
-        {"client": client, "folding": folding},
+        text("UPDATE clients SET folding = :folding WHERE client = :client"), {"client": client, "folding": folding}
+    )
+
+
+def set_active(connection: Connection, client: str, *, active: bool) -> None:
+    """Whether discovery reads the client's crews."""
+    ensure_client(connection, client)
+    connection.execute(
+        text("UPDATE clients SET active = :active WHERE client = :client"), {"client": client, "active": active}
     )
 
 
@@ -38,16 +47,17 @@ class ClientInfo(NamedTuple):
     conversations: int
     days: int
     folding: Point | None
+    active: bool
 
 
 def list_all(connection: Connection) -> list[ClientInfo]:
-    """Every client that has conversations or a setting, by name."""
+    """Every client, by name."""
     rows = connection.execute(
         text("""
-            SELECT client, coalesce(conversations, 0), coalesce(days, 0), folding
+            SELECT client, coalesce(conversations, 0), coalesce(days, 0), folding, coalesce(active, true)
             FROM (SELECT client, count(*) AS conversations, count(DISTINCT days_date) AS days
                   FROM data_items GROUP BY client) AS having_some
-            FULL JOIN client_settings USING (client) ORDER BY client
+            FULL JOIN clients USING (client) ORDER BY client
         """)
     )
     return [ClientInfo(*row) for row in rows]

@@ -183,7 +183,7 @@ def conversations_of(connection: Connection, unit: Unit) -> list[Conversation]:
     """The conversations of a client's day."""
     rows = connection.execute(
         text(
-            "SELECT item.id, session_id, code, title, started_at, ended_at FROM data_items AS item "
+            "SELECT item.id, session_id, code, title, started_at, ended_at, times_inferred FROM data_items AS item "
             "JOIN crews ON crews.id = crew_id WHERE item.client = :client AND days_date = :day "
             "ORDER BY started_at, item.id"
         ),
@@ -205,6 +205,7 @@ class Discovered(NamedTuple):
     title: str | None
     started_at: datetime
     ended_at: datetime
+    times_inferred: bool
     content_hash: bytes
 
 
@@ -213,7 +214,7 @@ def discovered_of(connection: Connection, unit: Unit) -> list[Discovered]:
     rows = connection.execute(
         text(
             "SELECT conversation_id, position, speaker, spoken_at, text, session_id, code, title, started_at, "
-            "ended_at, content_hash FROM lines JOIN data_items AS item ON item.id = conversation_id "
+            "ended_at, times_inferred, content_hash FROM lines JOIN data_items AS item ON item.id = conversation_id "
             "JOIN crews ON crews.id = crew_id "
             "WHERE item.client = :client AND days_date = :day ORDER BY conversation_id, position"
         ),
@@ -277,19 +278,22 @@ class Change(NamedTuple):
     updated_at: datetime
 
 
-def recent_changes(connection: Connection, since: date) -> list[Change]:
-    """Days from ``since`` on with pending conversations that nobody works at."""
+def changes_of_discovery(connection: Connection, since: date, most: int = 500) -> list[Change]:
+    """Days with pending conversations that nobody works at: from ``since`` on, and older ones of history tables.
+
+    At most ``most``, newest days first.
+    """
     rows = connection.execute(
         text("""
-            SELECT client, days_date AS day, max(processing_priority) AS priority, count(*) AS conversations,
+            SELECT item.client, days_date AS day, max(processing_priority) AS priority, count(*) AS conversations,
                    sum(line_count) AS lines, max(updated_at) AS updated_at
-            FROM data_items AS item
-            WHERE semantic_status = 'pending' AND days_date >= :since AND NOT EXISTS (
+            FROM data_items AS item JOIN crews ON crews.id = crew_id
+            WHERE semantic_status = 'pending' AND (days_date >= :since OR history_table IS NOT NULL) AND NOT EXISTS (
                 SELECT 1 FROM day_claims AS claim WHERE claim.client = item.client AND claim.day = item.days_date
                 AND claim.ended_at IS NULL AND claim.expires_at >= now())
-            GROUP BY client, days_date ORDER BY days_date, client
+            GROUP BY item.client, days_date ORDER BY days_date DESC, item.client LIMIT :most
         """),
-        {"since": since},
+        {"since": since, "most": most},
     )
     return [Change(Work(*row[:5]), row.updated_at) for row in rows]
 

@@ -118,7 +118,7 @@ def in_force(connection: Connection, client: str) -> Feedback:
 # What a client's readers and settings ask for: changes with every verdict, undoing and operating point.
 _WISHES = """
 SELECT (SELECT coalesce(max(id), 0) || ' ' || count(undone_at) FROM pair_feedback WHERE client = :client) || ' '
-    || coalesce((SELECT folding FROM client_settings WHERE client = :client), '')
+    || coalesce((SELECT folding FROM clients WHERE client = :client), '')
 """
 
 

@@ -6,7 +6,7 @@ a source may interleave its sessions and be larger than memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ class SourceLine(NamedTuple):
         position: the source's own line number or message id; orders the lines of a conversation.
         spoken_at: with a time zone.
         source_line: where it stands in the source (a file's line number), for reports.
+        time_inferred: the source tells no time; a line that is there already keeps the time it was first seen.
     """
 
     session_id: str
@@ -30,20 +31,44 @@ class SourceLine(NamedTuple):
     speaker: str
     text: str
     source_line: int
+    time_inferred: bool = False
 
 
 @dataclass
 class IngestReport:
     """What an import did. Lines and conversations are counted once each, as they are after the whole import."""
 
-    conversations_new: int = 0
-    conversations_changed: int = 0
+    new_sessions: set[str] = field(default_factory=set)
+    changed_sessions: set[str] = field(default_factory=set)
     conversations_unchanged: int = 0
     lines_new: int = 0
     lines_changed: int = 0
     lines_unchanged: int = 0
+    lines_withdrawn: int = 0
     conflicts: list[tuple[int, str]] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
+
+    def add(self, other: IngestReport) -> None:
+        """Count what another import of the same source did as well."""
+        self.new_sessions |= other.new_sessions
+        self.changed_sessions |= other.changed_sessions - self.new_sessions
+        self.conversations_unchanged += other.conversations_unchanged
+        self.lines_new += other.lines_new
+        self.lines_changed += other.lines_changed
+        self.lines_unchanged += other.lines_unchanged
+        self.lines_withdrawn += other.lines_withdrawn
+        self.conflicts += other.conflicts
+        self.days = sorted({*self.days, *other.days})
+
+    @property
+    def conversations_new(self) -> int:
+        """Conversations that were not there before."""
+        return len(self.new_sessions)
+
+    @property
+    def conversations_changed(self) -> int:
+        """Conversations that were there and hold something else now."""
+        return len(self.changed_sessions)
 
     @property
     def conversations(self) -> int:
@@ -54,7 +79,7 @@ class IngestReport:
 _STAGE = """
 CREATE TEMP TABLE staged_lines (
     session_id text NOT NULL, position bigint NOT NULL, spoken_at timestamptz NOT NULL, speaker text NOT NULL,
-    text text NOT NULL, source_line bigint NOT NULL
+    text text NOT NULL, source_line bigint NOT NULL, time_inferred boolean NOT NULL
 ) ON COMMIT DROP
 """
 
@@ -86,16 +111,52 @@ CREATE TEMP TABLE staged_sessions ON COMMIT DROP AS
 SELECT session_id,
        substr(encode(sha256(convert_to(:client || E'\\x1f' || :crew || E'\\x1f' || session_id, 'UTF8')), 'hex'), 1, 20)
            AS conversation_id,
-       min(spoken_at) AS started_at, max(spoken_at) AS ended_at
+       min(spoken_at) AS started_at, max(spoken_at) AS ended_at, bool_or(time_inferred) AS times_inferred
 FROM staged_lines GROUP BY session_id
 """
 
 _ADD_CONVERSATIONS = """
-INSERT INTO data_items (id, client, crew_id, session_id, days_date, started_at, ended_at, line_count, content_hash)
+INSERT INTO data_items
+    (id, client, crew_id, session_id, days_date, started_at, ended_at, times_inferred, line_count, content_hash)
 SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at,
-       0, ''
+       times_inferred, 0, ''
 FROM staged_sessions ORDER BY conversation_id
 ON CONFLICT (id) DO NOTHING
+"""
+
+# What was first seen at some moment was not seen first later.
+_KEEP_FIRST_SEEN = """
+UPDATE staged_lines SET spoken_at = lines.spoken_at
+FROM staged_sessions, lines
+WHERE staged_lines.time_inferred AND staged_sessions.session_id = staged_lines.session_id
+  AND lines.conversation_id = staged_sessions.conversation_id AND lines.position = staged_lines.position
+"""
+
+_MARK_INFERRED = """
+UPDATE data_items SET times_inferred = true FROM staged_sessions
+WHERE id = conversation_id AND staged_sessions.times_inferred AND NOT data_items.times_inferred
+"""
+
+_SET_TITLES = """
+UPDATE data_items SET title = titles.title
+FROM unnest(CAST(:sessions AS text[]), CAST(:titles AS text[])) AS titles (session_id, title)
+WHERE crew_id = :crew_id AND data_items.session_id = titles.session_id
+  AND data_items.title IS DISTINCT FROM titles.title
+RETURNING id
+"""
+
+_SUPERSEDE_LINES = """
+WITH gone AS (
+    DELETE FROM lines USING staged_sessions
+    WHERE lines.conversation_id = staged_sessions.conversation_id AND NOT EXISTS (
+        SELECT 1 FROM staged_lines
+        WHERE staged_lines.session_id = staged_sessions.session_id AND staged_lines.position = lines.position)
+    RETURNING lines.*, session_id
+), kept_aside AS (
+    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
+    SELECT :crew_id, session_id, position, speaker, spoken_at, text, 'no longer in the export' FROM gone
+)
+SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 """
 
 _MERGE_LINES = """
@@ -116,11 +177,13 @@ FROM merged GROUP BY conversation_id
 _SETTLE = """
 UPDATE data_items AS item
 SET started_at = whole.started_at, ended_at = whole.ended_at, line_count = whole.line_count,
+    first_position = whole.first_position, source_deleted_at = NULL,
     days_date = (whole.started_at AT TIME ZONE :zone)::date,
     content_hash = whole.content_hash, semantic_status = 'pending', semantic_error = NULL, updated_at = now(),
     processing_priority = priority_of_day((whole.started_at AT TIME ZONE :zone)::date, :today)
 FROM (
     SELECT conversation_id, min(spoken_at) AS started_at, max(spoken_at) AS ended_at, count(*) AS line_count,
+           min(position) AS first_position,
            sha256(string_agg(
                sha256(convert_to(concat_ws(E'\\x1f', position, extract(epoch FROM spoken_at), speaker, text), 'UTF8')),
                ''::bytea ORDER BY position
@@ -129,7 +192,7 @@ FROM (
     GROUP BY conversation_id
 ) AS whole, data_items AS before
 WHERE item.id = whole.conversation_id AND before.id = item.id
-RETURNING item.days_date, before.days_date AS day_before, before.line_count = 0 AS is_new
+RETURNING item.session_id, item.days_date, before.days_date AS day_before, before.line_count = 0 AS is_new
 """
 
 # The document of a day that a conversation has left no longer tells the truth.
@@ -147,6 +210,8 @@ def ingest(
     lines: Iterable[SourceLine],
     zone: str,
     today: date,
+    titles: Mapping[str, str] | None = None,
+    whole_sessions: bool = False,
 ) -> IngestReport:
     """Merge ``lines`` into the conversations of a crew.
 
@@ -157,6 +222,8 @@ def ingest(
         connection: in a transaction that the caller commits.
         zone: IANA time zone in which days begin.
         today: for the priority of what arrives.
+        titles: of conversations by session; looked at once the lines have been read.
+        whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
     """
     connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"ingest\x1f{client}\x1f{crew}"}
@@ -172,15 +239,30 @@ def ingest(
     connection.execute(text("ANALYZE staged_lines"))
     connection.execute(text(_STAGED_SESSIONS), {"client": client, "crew": crew})
     staged = connection.execute(
-        text("SELECT (SELECT count(*) FROM staged_lines) AS lines, (SELECT count(*) FROM staged_sessions) AS sessions")
+        text(
+            "SELECT (SELECT count(*) FROM staged_lines) AS lines, (SELECT count(*) FROM staged_sessions) AS sessions, "
+            "EXISTS (SELECT 1 FROM staged_sessions WHERE times_inferred) AS inferred"
+        )
     ).one()
     connection.execute(text(_ADD_CONVERSATIONS), {"client": client, "crew_id": crew_id, "zone": zone})
+    if staged.inferred:
+        connection.execute(text(_KEEP_FIRST_SEEN))
+        connection.execute(text(_MARK_INFERRED))
     merged = connection.execute(text(_MERGE_LINES)).all()
     report.lines_new = sum(row.added for row in merged)
     report.lines_changed = sum(row.changed for row in merged)
     report.lines_unchanged += staged.lines - report.lines_new - report.lines_changed
-    _settle(connection, report, [row.conversation_id for row in merged], client, zone, today)
+    touched = {row.conversation_id for row in merged}
+    if whole_sessions:
+        for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew_id}):
+            report.lines_withdrawn += row.lines
+            touched.add(row.conversation_id)
+    if titles:
+        named = {"crew_id": crew_id, "sessions": list(titles), "titles": list(titles.values())}
+        touched.update(connection.scalars(text(_SET_TITLES), named))
+    _settle(connection, report, sorted(touched), client, zone, today)
     report.conversations_unchanged = staged.sessions - report.conversations_new - report.conversations_changed
+    connection.execute(text("DROP TABLE staged_lines, staged_sessions"))
     return report
 
 
@@ -194,8 +276,7 @@ def _settle(
     days: set[date] = set()
     left: set[date] = set()
     for row in connection.execute(text(_SETTLE), {"touched": touched, "zone": zone, "today": today}):
-        report.conversations_new += row.is_new
-        report.conversations_changed += not row.is_new
+        (report.new_sessions if row.is_new else report.changed_sessions).add(row.session_id)
         days.add(row.days_date)
         if row.day_before != row.days_date:
             left.add(row.day_before)
@@ -210,6 +291,52 @@ def _copy(connection: Connection, lines: Iterable[SourceLine]) -> None:
         driver.cursor() as cursor,
         cursor.copy("COPY staged_lines FROM STDIN (FORMAT BINARY)") as copy,
     ):
-        copy.set_types(["text", "int8", "timestamptz", "text", "text", "int8"])
+        copy.set_types(["text", "int8", "timestamptz", "text", "text", "int8", "bool"])
         for line in lines:
             copy.write_row(line)
+
+
+_WITHDRAW = """
+WITH gone AS (
+    DELETE FROM lines WHERE conversation_id = :id AND (CAST(:before AS bigint) IS NULL OR position < :before)
+    RETURNING *
+), kept_aside AS (
+    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
+    SELECT :crew_id, :session_id, position, speaker, spoken_at, text, 'deleted in the source' FROM gone
+)
+SELECT count(*) FROM gone
+"""
+
+
+def withdraw(
+    connection: Connection,
+    *,
+    client: str,
+    crew_id: int,
+    session_id: str,
+    before: int | None,
+    zone: str,
+    today: date,
+) -> list[date]:
+    """Take a session, or its lines before a position, out of its day; the lines are kept in ``withdrawn_lines``.
+
+    Returns:
+        The days that this changes.
+    """
+    item = connection.execute(
+        text("SELECT id, days_date FROM data_items WHERE crew_id = :crew_id AND session_id = :session_id FOR UPDATE"),
+        {"crew_id": crew_id, "session_id": session_id},
+    ).one_or_none()
+    if item is None:
+        return []
+    values = {"id": item.id, "crew_id": crew_id, "session_id": session_id, "before": before}
+    gone = connection.scalar(text(_WITHDRAW), values)
+    left = connection.scalar(text("SELECT count(*) FROM lines WHERE conversation_id = :id"), {"id": item.id})
+    if not left:
+        connection.execute(text("DELETE FROM data_items WHERE id = :id"), {"id": item.id})
+        connection.execute(text(_INVALIDATE_DAYS), {"client": client, "days": [item.days_date]})
+        return [item.days_date]
+    report = IngestReport()
+    if gone:
+        _settle(connection, report, [item.id], client, zone, today)
+    return report.days

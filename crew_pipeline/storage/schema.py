@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -44,6 +46,19 @@ class Base(DeclarativeBase):
     }
 
 
+class Client(Base):
+    """Whose conversations are kept apart, and what it has set otherwise than the system."""
+
+    __tablename__ = "clients"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    folding: Mapped[str | None] = mapped_column(
+        comment="operating point: strict, balanced or loose; unset: the system's"
+    )
+    active: Mapped[bool] = mapped_column(server_default=text("true"), comment="whether its crews are discovered")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Crew(Base):
     """A source of conversations: a history table, or whatever an export file was imported as."""
 
@@ -51,27 +66,104 @@ class Crew(Base):
     __table_args__ = (UniqueConstraint("client", "code"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    client: Mapped[str]
+    client: Mapped[str] = mapped_column(ForeignKey("clients.client"))
     code: Mapped[str]
     source_env: Mapped[str | None] = mapped_column(comment="environment variable that holds the source's address")
     history_table: Mapped[str | None]
+    columns: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'"), comment="column by field, where it is not to be guessed"
+    )
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class CrewDiscoveryState(Base):
-    """What the last discovery of a crew saw."""
+    """How far discovery has read a crew's history table, and how the last rounds went."""
 
     __tablename__ = "crew_discovery_state"
 
     crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"), primary_key=True)
     histories_table_name: Mapped[str | None]
-    last_discovered_at: Mapped[datetime | None]
+    watermark: Mapped[dict[str, Any] | None] = mapped_column(comment="see discovery/watermark.py")
+    last_discovered_at: Mapped[datetime | None] = mapped_column(comment="end of the last round that succeeded")
+    last_round_at: Mapped[datetime | None]
     last_session_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     consecutive_failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     last_error: Mapped[str | None]
+    total_seconds: Mapped[float] = mapped_column(server_default=text("0"))
+    total_rounds: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total_failures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total_scanned: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total_created: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total_changed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total_skipped: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total_refused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    next_attempt_at: Mapped[datetime | None] = mapped_column(comment="until then background rounds leave it alone")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CrewDiscoveryBlock(Base):
+    """What discovery has read of a stretch of a history table, to be held against the table now and then."""
+
+    __tablename__ = "crew_discovery_blocks"
+
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"), primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    keys_sum: Mapped[Decimal] = mapped_column(Numeric, comment="sum of the rows' keys")
+
+
+class CrewDiscoveryRound(Base):
+    """One round of discovery over one crew, for figures and alerts."""
+
+    __tablename__ = "crew_discovery_rounds"
+    __table_args__ = (Index("crew_discovery_rounds_crew", "crew_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"))
+    trigger: Mapped[str]
+    started_at: Mapped[datetime]
+    seconds: Mapped[float]
+    rows_read: Mapped[int] = mapped_column(Integer)
+    sessions_scanned: Mapped[int] = mapped_column(Integer)
+    sessions_created: Mapped[int] = mapped_column(Integer)
+    sessions_changed: Mapped[int] = mapped_column(Integer)
+    sessions_skipped: Mapped[int] = mapped_column(Integer)
+    sessions_failed: Mapped[int] = mapped_column(Integer, comment="with a row that was refused")
+    rows_refused: Mapped[int] = mapped_column(Integer)
+    finished: Mapped[bool] = mapped_column(comment="false where time ran out; the next round goes on")
+    error: Mapped[str | None]
+
+
+class RefusedRow(Base):
+    """A row of a history table that could not be taken in, and why."""
+
+    __tablename__ = "refused_rows"
+
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"), primary_key=True)
+    row: Mapped[str] = mapped_column(primary_key=True, comment="the source's id or time of the row")
+    reason: Mapped[str]
+    refused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Alert(Base):
+    """Something an operator should know. At most one of a kind and subject is open."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        Index("alerts_open", "kind", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str]
+    subject: Mapped[str]
+    message: Mapped[str]
+    raised_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+    told_raised: Mapped[bool] = mapped_column(server_default=text("false"), comment="the webhook has been told")
+    told_resolved: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class DataItem(Base):
@@ -90,7 +182,9 @@ class DataItem(Base):
         ),
         Index("data_items_status_by_day", "semantic_status", "days_date"),
         Index("data_items_recently_processed", text("semantic_processed_at DESC")),
-        Index("data_items_day", "client", "days_date"),
+        Index("data_items_day", "client", "days_date", "started_at", "id"),
+        Index("data_items_crew", "crew_id", "days_date", "started_at", "id"),
+        Index("data_items_first_position", "crew_id", "first_position"),
         Index("data_items_unfinished", "client", "days_date", postgresql_where=text("semantic_status <> 'completed'")),
     )
 
@@ -103,6 +197,11 @@ class DataItem(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime]
     line_count: Mapped[int] = mapped_column(Integer)
+    first_position: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), comment="least of its lines")
+    times_inferred: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="the source tells no time: it is when lines were first seen"
+    )
+    source_deleted_at: Mapped[datetime | None] = mapped_column(comment="when its source was found to have lost it")
     content_hash: Mapped[bytes]
     semantic_status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     semantic_processed_at: Mapped[datetime | None]
@@ -124,6 +223,23 @@ class LineRow(Base):
     speaker: Mapped[str]
     spoken_at: Mapped[datetime]
     text: Mapped[str]
+
+
+class WithdrawnLine(Base):
+    """A line that its source took back, kept aside."""
+
+    __tablename__ = "withdrawn_lines"
+    __table_args__ = (Index("withdrawn_lines_session", "crew_id", "session_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"))
+    session_id: Mapped[str]
+    position: Mapped[int] = mapped_column(BigInteger)
+    speaker: Mapped[str]
+    spoken_at: Mapped[datetime]
+    text: Mapped[str]
+    reason: Mapped[str]
+    withdrawn_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class LineEmbedding(Base):
@@ -172,15 +288,6 @@ class LineClusterMapping(Base):
     similarity: Mapped[float]
     probability: Mapped[float]
     reason: Mapped[str]
-
-
-class ClientSettings(Base):
-    """What a client has set otherwise than the system."""
-
-    __tablename__ = "client_settings"
-
-    client: Mapped[str] = mapped_column(primary_key=True)
-    folding: Mapped[str] = mapped_column(comment="operating point: strict, balanced or loose")
 
 
 class DayComparison(Base):

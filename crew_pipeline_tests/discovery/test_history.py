@@ -108,7 +108,7 @@ def test_a_crew_that_fails_is_recorded_and_the_others_go_on(
     add_crew(engine, "b-unset", "SOURCE_UNSET")
     add_crew(engine, "c-unreachable", "SOURCE_SECRET")
     add_crew(engine, "d-wrong", "SOURCE_WRONG")
-    monkeypatch.setenv("SOURCE_DRIVERLESS", "mysql://user:hunter2@db/x")
+    monkeypatch.setenv("SOURCE_DRIVERLESS", "mssql+pymssql://user:hunter2@db/x")
     add_crew(engine, "d-without-driver", "SOURCE_DRIVERLESS")
     add_crew(engine, "e-good", "SOURCE_GOOD")
     reports = {report.crew: report for report in discover(engine, settings, NOW)}

@@ -1,0 +1,141 @@
+"""The index of conversations, and the webhook by which a source tells that one is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from pydantic import BeforeValidator
+from sqlalchemy import Engine
+
+from crew_pipeline.api.access import Client
+from crew_pipeline.api.models import ConversationComplete, ConversationIndex, IndexedConversation
+from crew_pipeline.api.problems import PROBLEMS, Problem
+from crew_pipeline.dedup.document import stamp
+from crew_pipeline.discovery.discover import discover_session
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import conversations, crews
+from crew_pipeline.storage.conversations import Listed, Place
+
+router = APIRouter()
+
+JSON = "application/json"
+
+
+def _blank_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+Cursor = Annotated[str | None, BeforeValidator(_blank_is_none), Query(description="`next_cursor` of the page before")]
+Limit = Annotated[
+    int | None, BeforeValidator(_blank_is_none), Query(ge=1, le=500, description="conversations a page (50)")
+]
+Bound = Annotated[date | None, BeforeValidator(_blank_is_none)]
+CrewName = Annotated[str | None, BeforeValidator(_blank_is_none), Query(max_length=512, description="only this crew's")]
+
+
+@router.get(
+    "/api/conversations",
+    summary="The index of conversations, newest first",
+    response_model=ConversationIndex,
+    responses=PROBLEMS,
+)
+async def index(
+    request: Request,
+    client: Client,
+    cursor: Cursor = None,
+    limit: Limit = None,
+    first: Annotated[Bound, Query(alias="from", description="first day, YYYY-MM-DD")] = None,
+    last: Annotated[Bound, Query(alias="to", description="last day, YYYY-MM-DD")] = None,
+    crew: CrewName = None,
+) -> Response:
+    """What has been discovered, from the store; never looks at a source. A page costs the same wherever it lies."""
+    engine: Engine = request.app.state.engine
+    after = None if cursor is None else _place(cursor)
+    most = limit or 50
+
+    def read() -> list[Listed]:
+        with engine.connect() as connection:
+            return conversations.page(connection, client, after=after, first=first, last=last, crew=crew, most=most + 1)
+
+    found = await asyncio.to_thread(read)
+    following = _cursor(found[most - 1].place) if len(found) > most else None
+    content = {"success": True, "data": [_entry(client, one) for one in found[:most]], "next_cursor": following}
+    return Response(orjson.dumps(content), media_type=JSON)
+
+
+def _entry(client: str, one: Listed) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "session_id": one.session_id,
+        "client": client,
+        "crew": one.crew,
+        "title": one.title,
+        "days_date": one.day.isoformat(),
+        "started_at": stamp(one.started_at),
+        "ended_at": stamp(one.ended_at),
+        "line_count": one.line_count,
+        "semantic_status": one.semantic_status,
+        "times_inferred": one.times_inferred,
+        "source_deleted_at": stamp(one.source_deleted_at) if one.source_deleted_at else None,
+    }
+
+
+def _cursor(place: Place) -> str:
+    content = orjson.dumps([place.day.isoformat(), place.started_at.astimezone(UTC).isoformat(), place.id])
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def _place(cursor: str) -> Place:
+    try:
+        day, started_at, identifier = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        moment = datetime.fromisoformat(started_at)
+        if moment.tzinfo is None or not isinstance(identifier, str) or "\x00" in identifier:
+            raise ValueError
+        return Place(date.fromisoformat(day), moment, identifier)
+    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
+        raise HTTPException(422, "The cursor is none of this index; take next_cursor of the page before.") from None
+
+
+@router.post(
+    "/api/webhooks/conversation-complete",
+    summary="A conversation is complete",
+    response_model=IndexedConversation,
+    responses={
+        **PROBLEMS,
+        404: {"model": Problem, "description": "no such crew, or the source has no such session"},
+        502: {"model": Problem, "description": "the source of the crew cannot be read"},
+    },
+)
+async def conversation_complete(request: Request, client: Client, told: ConversationComplete) -> Response:
+    """Index that one conversation now, by the same way as discovery; telling it again changes nothing."""
+    engine: Engine = request.app.state.engine
+    settings: Settings = request.app.state.settings
+    content = await asyncio.to_thread(_take_in, engine, settings, client, told)
+    return Response(orjson.dumps(content), media_type=JSON)
+
+
+def _take_in(engine: Engine, settings: Settings, client: str, told: ConversationComplete) -> dict[str, Any]:
+    with engine.connect() as connection:
+        sources = crews.history_sources(connection, client, told.crew_code)
+    if not sources:
+        raise HTTPException(404, f"There is no crew {told.crew_code} of {client} with a history table.")
+    report = discover_session(engine, settings, datetime.now(UTC), sources[0], told.session_id)
+    if report.error:
+        # What the driver says may name hosts and tables; the operator finds it in `crew status`.
+        raise HTTPException(502, f"The source of {told.crew_code} cannot be read now; 'crew status' says why.")
+    with engine.connect() as connection:
+        found = conversations.of_session(connection, client, told.crew_code, told.session_id)
+    if found is None:
+        raise HTTPException(404, f"The source of {told.crew_code} has no session {told.session_id}.")
+    return {
+        "success": True,
+        "conversation": _entry(client, found),
+        "new": told.session_id in report.ingested.new_sessions,
+        "changed": told.session_id in report.ingested.changed_sessions,
+    }

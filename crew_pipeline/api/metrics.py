@@ -1,0 +1,102 @@
+"""``/metrics``: what Prometheus reads, from the tables, so that every process tells the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from cachetools import TTLCache
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+
+from crew_pipeline.storage import alerts, conversations, discovery, workers
+
+router = APIRouter()
+
+_FRESH_S = 5.0
+_LABELS = ("client", "crew")
+_TOTALS = (
+    ("rounds", "Rounds of discovery."),
+    ("failures", "Rounds of discovery that failed."),
+    ("seconds", "Seconds spent on discovery."),
+    ("scanned", "Sessions that rows were read of, once a round."),
+    ("created", "Conversations that were new."),
+    ("changed", "Conversations that had changed."),
+    ("skipped", "Sessions that were read and had not changed."),
+    ("refused", "Rows that could not be taken in."),
+)
+
+
+class TableCollector(Collector):
+    """The figures as the tables have them; with a client only of its own crews."""
+
+    def __init__(self, engine: Engine, client: str | None) -> None:
+        self._engine = engine
+        self._client = client
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: registering must not read the tables."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure, read in one go."""
+        with self._engine.connect() as connection:
+            crews = [one for one in discovery.totals(connection) if self._client in {None, one.client}]
+            waiting = conversations.unfinished(connection, self._client)
+            open_alerts = alerts.in_force(connection) if self._client is None else []
+            alive = workers.alive(connection)
+        for name, meaning in _TOTALS:
+            counter = CounterMetricFamily(f"crew_discovery_{name}", meaning, labels=_LABELS)
+            for crew in crews:
+                counter.add_metric([crew.client, crew.crew], float(getattr(crew, name)))
+            yield counter
+        failing = GaugeMetricFamily("crew_discovery_consecutive_failures", "Failures in a row.", labels=_LABELS)
+        last = GaugeMetricFamily(
+            "crew_discovery_last_round_timestamp_seconds", "End of the last round.", labels=_LABELS
+        )
+        for crew in crews:
+            failing.add_metric([crew.client, crew.crew], crew.consecutive_failures)
+            if crew.last_round_at is not None:
+                last.add_metric([crew.client, crew.crew], crew.last_round_at.timestamp())
+        yield from (failing, last)
+        left = GaugeMetricFamily("crew_conversations_unfinished", "Conversations not completed.", labels=["status"])
+        for status, count in waiting.items():
+            left.add_metric([status], count)
+        yield left
+        raised = GaugeMetricFamily("crew_alerts_open", "Alerts that last.", labels=["kind"])
+        for kind in sorted({alert.kind for alert in open_alerts}):
+            raised.add_metric([kind], sum(alert.kind == kind for alert in open_alerts))
+        yield raised
+        yield GaugeMetricFamily("crew_workers_alive", "Warm workers that are alive.", value=alive)
+
+
+class Metrics:
+    """The pages that Prometheus reads; read anew from the tables every few seconds at most."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pages: TTLCache[str | None, bytes] = TTLCache(maxsize=64, ttl=_FRESH_S)
+        self._reading = asyncio.Lock()
+
+    async def page(self, client: str | None) -> bytes:
+        """The text of the page: of one client, or of all with what concerns the whole system."""
+        async with self._reading:
+            if client not in self._pages:
+                self._pages[client] = await asyncio.to_thread(self._read, client)
+            return self._pages[client]
+
+    def _read(self, client: str | None) -> bytes:
+        registry = CollectorRegistry()
+        registry.register(TableCollector(self._engine, client))
+        return generate_latest(registry)
+
+
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Discovery by crew, what waits, alerts and workers: all of it for this machine, a client's own with its token."""
+    viewer = await request.app.state.doorkeeper.operator_or_client(request)
+    page: Metrics = request.app.state.metrics
+    return Response(await page.page(viewer), media_type=CONTENT_TYPE_LATEST)

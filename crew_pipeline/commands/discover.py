@@ -1,0 +1,120 @@
+"""``crew discover``: one discovery over the history tables, or both ways of it held against each other."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crew_pipeline import console, rendering
+from crew_pipeline.commands.common import AnyClientOption, CommandError, HomeOption, JsonOption, open_store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from crew_pipeline.discovery.report import CrewReport
+    from crew_pipeline.settings import Settings
+
+_SAID_EVERY_S = 5.0
+
+
+def discover(
+    client: AnyClientOption = None,
+    full: Annotated[bool, typer.Option(help="Read every table from its beginning.")] = False,
+    compare: Annotated[
+        bool, typer.Option(help="Afterwards read the whole tables as well and tell what the store lacks.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option(help="Stop after CREW_DISCOVERY_TIMEOUT_S a crew; the next discovery goes on.")
+    ] = False,
+    as_json: JsonOption = False,
+    data_dir: HomeOption = None,
+) -> None:
+    """Read what is new in the configured history tables (see ``crew crews add``)."""
+    from crew_pipeline.discovery.discover import apply_crews_file
+    from crew_pipeline.discovery.discover import discover as run
+    from crew_pipeline.discovery.watch import watch
+
+    with open_store(data_dir) as (settings, databases):
+        engine = databases.engine
+        apply_crews_file(engine, settings)
+        now = datetime.now(UTC)
+        reports = run(
+            engine,
+            settings,
+            now,
+            client,
+            full=full or None,
+            round_s=None if once else math.inf,
+            on_batch=None if as_json else _saying(),
+        )
+        watch(engine, settings, datetime.now(UTC))
+        comparisons = _compared(engine, settings, client) if compare else None
+    _print(reports, comparisons, as_json=as_json)
+    if any(report.error for report in reports):
+        raise CommandError("A history table could not be read; the reasons are above.")
+    if comparisons and any(one.get("error") or not one["agrees"] for one in comparisons):
+        raise CommandError("The store lacks messages of a source; 'crew discover --full' brings them in.")
+
+
+def _saying() -> Callable[[CrewReport], None]:
+    """Says now and then how far a long discovery is."""
+    said = time.monotonic()
+
+    def say(report: CrewReport) -> None:
+        nonlocal said
+        if time.monotonic() - said > _SAID_EVERY_S:
+            said = time.monotonic()
+            console.note(
+                f"{report.client}/{report.crew}: {report.reading.lines_read:,} rows of "
+                f"{len(report.sessions):,} sessions read"
+            )
+
+    return say
+
+
+def _compared(engine: Engine, settings: Settings, client: str | None) -> list[dict[str, Any]]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from crew_pipeline.discovery.compare import compare
+    from crew_pipeline.discovery.sources import SourceError
+    from crew_pipeline.storage.crews import history_sources
+
+    with engine.connect() as connection:
+        sources = history_sources(connection, client)
+    found = []
+    for source in sources:
+        try:
+            found.append(compare(engine, source, settings, datetime.now(UTC)).as_dict())
+        except (SourceError, SQLAlchemyError) as error:
+            sentence = str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
+            found.append({"client": source.client, "crew": source.code, "error": sentence, "agrees": False})
+    return found
+
+
+def _print(reports: list[CrewReport], comparisons: list[dict[str, Any]] | None, *, as_json: bool) -> None:
+    if as_json:
+        content: dict[str, Any] = {"crews": [report.as_dict() for report in reports]}
+        console.print_json(content if comparisons is None else {**content, "comparison": comparisons})
+        return
+    if not reports:
+        console.say("No crew has a history table; add one with 'crew crews add'.")
+    for report in reports:
+        rendering.print_import_report(report.as_dict())
+        for warning in report.warnings:
+            console.note(warning)
+        console.say(f"{report.summary}{'' if report.finished else '; there is more, the next discovery goes on'}")
+    for one in comparisons or []:
+        if one.get("error"):
+            console.note(f"{one['client']}/{one['crew']}: {one['error']}")
+            continue
+        console.say(
+            f"{one['client']}/{one['crew']}: {one['rows']:,} messages in the source, {one['missing_count']:,} of them "
+            f"not in the store, {one['only_stored_count']:,} lines in the store that the source has no more."
+        )
+        for session, row in one["missing"]:
+            console.note(f"missing: row {row} of session {session}")

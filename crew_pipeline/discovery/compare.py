@@ -1,0 +1,119 @@
+"""What incremental discovery has taken in, held against a reading of the whole table: nothing may be missing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from crew_pipeline.discovery import scan
+from crew_pipeline.discovery.records import Limits
+from crew_pipeline.discovery.sources import opened
+from crew_pipeline.discovery.table import HistoryTable, examine
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.crews import HistorySource
+
+_SHOWN = 20
+
+_STAGE = """
+CREATE TEMP TABLE source_messages (
+    session_id text NOT NULL, row bigint NOT NULL, spoken_at timestamptz, digest bytea NOT NULL
+) ON COMMIT DROP
+"""
+
+# A message is known by its session, speaker and words, and its time where the source tells one. One that is there
+# several times is counted, not only looked for.
+_DIFFERENCES = """
+WITH ours AS (
+    SELECT session_id, position AS row, CASE WHEN times_inferred THEN NULL ELSE spoken_at END AS spoken_at,
+           substr(sha256(convert_to(speaker || E'\\x1f' || text, 'UTF8')), 1, 16) AS digest
+    FROM data_items JOIN lines ON conversation_id = id
+    WHERE crew_id = :crew_id
+), numbered AS (
+    SELECT 1 AS theirs, *, row_number() OVER (PARTITION BY session_id, spoken_at, digest ORDER BY row) AS occurrence
+    FROM source_messages
+    UNION ALL
+    SELECT -1, *, row_number() OVER (PARTITION BY session_id, spoken_at, digest ORDER BY row) FROM ours
+)
+SELECT session_id, min(row) AS row, sum(theirs) AS side FROM numbered
+GROUP BY session_id, spoken_at, digest, occurrence HAVING sum(theirs) <> 0
+ORDER BY session_id, row
+"""
+
+
+@dataclass
+class Comparison:
+    """Differences between a history table and the store.
+
+    Attributes:
+        missing: messages of the source that the store lacks: session and id.
+        only_stored: lines that the source has no more (deleted there, or edited), as many as shown.
+    """
+
+    client: str
+    crew: str
+    rows: int = 0
+    missing_count: int = 0
+    only_stored_count: int = 0
+    missing: list[tuple[str, int]] = field(default_factory=list)
+    only_stored: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every message of the source is in the store."""
+        return self.missing_count == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {**asdict(self), "agrees": self.agrees}
+
+
+def compare(engine: Engine, source: HistorySource, settings: Settings, now: datetime) -> Comparison:
+    """Read the whole table and count what the store lacks; nothing is written.
+
+    Raises:
+        SourceError: the source cannot be opened or is no history table.
+    """
+    limits = Limits(settings.zone, settings.first_day, now, settings.max_text_chars)
+    result = Comparison(source.client, source.code)
+    with opened(source, engine, 10 * settings.discovery_timeout_s) as reader, engine.begin() as connection:
+        with reader.begin():
+            table = examine(reader, source.history_table, source.columns)
+        connection.execute(text(_STAGE))
+        _copy(connection, _messages(reader, table, limits, result))
+        for row in connection.execute(text(_DIFFERENCES), {"crew_id": source.crew_id}):
+            if row.side > 0:
+                result.missing_count += 1
+                result.missing += [(row.session_id, row.row)][: _SHOWN - len(result.missing)]
+            else:
+                result.only_stored_count += 1
+                result.only_stored += [(row.session_id, row.row)][: _SHOWN - len(result.only_stored)]
+        connection.rollback()
+    return result
+
+
+def _messages(
+    reader: Connection, table: HistoryTable, limits: Limits, result: Comparison
+) -> Iterator[tuple[str, int, datetime | None, bytes]]:
+    reached: int | None = None
+    more = True
+    while more:
+        batch = scan.read_batch(reader, table, scan.above(table, reached), limits, most_sessions=scan.MOST_ROWS)
+        result.rows += len(batch.rows)
+        for row in batch.rows:
+            line = row.line
+            digest = hashlib.sha256(f"{line.speaker}\x1f{line.text}".encode()).digest()[:16]
+            yield line.session_id, row.key, None if line.time_inferred else line.spoken_at, digest
+        reached, more = batch.reached, batch.more
+
+
+def _copy(connection: Connection, rows: Iterator[tuple[str, int, datetime | None, bytes]]) -> None:
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy("COPY source_messages FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["text", "int8", "timestamptz", "bytea"])
+        for row in rows:
+            copy.write_row(row)

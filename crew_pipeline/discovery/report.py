@@ -1,0 +1,112 @@
+"""What a reading of a source brought, for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from crew_pipeline.discovery.exports import Reading
+from crew_pipeline.storage.discovery import Round
+from crew_pipeline.storage.ingest import IngestReport
+
+
+@dataclass
+class CrewReport:
+    """What one crew's source brought: counts, refused lines with reasons, or the error that ended it.
+
+    Attributes:
+        sessions, sessions_failed: those that rows were read of, and those with a row that was refused.
+        finished: false where time ran out; the next round goes on.
+        begun_anew: the table was replaced, or uses its keys again; it has been read from where that began.
+        deleted: sessions that the source was found to have lost.
+        not_yet: keys of rows whose time lies ahead; they are asked for again.
+        warnings: what makes reading this table slow or its times unsure.
+    """
+
+    client: str
+    crew: str
+    reading: Reading = field(default_factory=Reading)
+    ingested: IngestReport = field(default_factory=IngestReport)
+    error: str | None = None
+    sessions: set[str] = field(default_factory=set)
+    sessions_failed: set[str] = field(default_factory=set)
+    finished: bool = True
+    begun_anew: bool = False
+    deleted: list[str] = field(default_factory=list)
+    not_yet: set[int] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def rejected(self) -> int:
+        """Lines that were not imported."""
+        return self.reading.rejected + len(self.ingested.conflicts)
+
+    @property
+    def rejections(self) -> list[tuple[int, str]]:
+        """Line number (or message id) and reason of what was not imported, in order."""
+        return sorted([*self.reading.rejections, *self.ingested.conflicts])
+
+    def settle(self) -> None:
+        """Count sessions once each, in however many batches they came."""
+        done = self.ingested
+        done.conversations_unchanged = len(self.sessions - done.new_sessions - done.changed_sessions)
+
+    @property
+    def summary(self) -> str:
+        """The report as one line of a log."""
+        done = self.ingested
+        changed = f"{done.conversations_changed} changed, " if done.conversations_changed else ""
+        return (
+            f"{done.conversations_new} new, {changed}{done.conversations_unchanged} skipped, "
+            f"{self.rejected + (self.error is not None)} errors"
+        )
+
+    def as_round(self, trigger: str, started_at: datetime) -> Round:
+        """The report as it is kept for figures and alerts."""
+        done = self.ingested
+        return Round(
+            trigger=trigger,
+            started_at=started_at,
+            seconds=self.seconds,
+            rows_read=self.reading.lines_read,
+            sessions_scanned=len(self.sessions),
+            sessions_created=done.conversations_new,
+            sessions_changed=done.conversations_changed,
+            sessions_skipped=done.conversations_unchanged,
+            sessions_failed=len(self.sessions_failed),
+            rows_refused=self.rejected,
+            finished=self.finished,
+            error=self.error,
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as ``--json`` prints it."""
+        done = self.ingested
+        return {
+            "client": self.client,
+            "crew": self.crew,
+            "conversations": {
+                "read": done.conversations,
+                "new": done.conversations_new,
+                "changed": done.conversations_changed,
+                "skipped": done.conversations_unchanged,
+            },
+            "lines": {
+                "read": self.reading.lines_read,
+                "new": done.lines_new,
+                "changed": done.lines_changed,
+                "skipped": done.lines_unchanged,
+                "rejected": self.rejected,
+                "withdrawn": done.lines_withdrawn,
+            },
+            "rejections": [{"line": number, "reason": reason} for number, reason in self.rejections],
+            "days": [day.isoformat() for day in done.days],
+            "finished": self.finished,
+            "begun_anew": self.begun_anew,
+            "deleted_sessions": self.deleted,
+            "not_yet": len(self.not_yet),
+            "warnings": self.warnings,
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+        }

@@ -1,0 +1,119 @@
+"""Source databases: opened by the name of a variable, read-only, with a limit on every statement."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from crew_pipeline.storage.crews import HistorySource
+
+_CONNECT_WITHIN_S = 5
+
+
+class SourceError(RuntimeError):
+    """The source of a crew cannot be read; the message names table or variable and holds no credentials."""
+
+
+@contextmanager
+def opened(source: HistorySource, own: Engine, statement_timeout_s: float) -> Iterator[Connection]:
+    """A read-only connection to the source of a crew, closed for good afterwards.
+
+    Args:
+        own: engine of the application's database, whose server is read where the crew names no variable.
+        statement_timeout_s: longest time of one statement (Postgres, MySQL).
+
+    Raises:
+        SourceError: the environment variable is unset or holds no address that can be used.
+    """
+    engine = source_engine(source, own, statement_timeout_s)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def source_engine(source: HistorySource, own: Engine, statement_timeout_s: float) -> Engine:
+    """An engine of its own for one crew's source; nothing can be written through it.
+
+    Raises:
+        SourceError: as of ``opened``.
+    """
+    url = own.url if source.source_env is None else _url_in(source)
+    milliseconds = int(statement_timeout_s * 1000)
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url, source)
+        if url.get_backend_name() == "postgresql":
+            return create_engine(url, poolclass=NullPool, connect_args=_postgres_arguments(url, milliseconds))
+        engine = create_engine(url, poolclass=NullPool)
+        if url.get_backend_name() in {"mysql", "mariadb"}:
+            event.listen(engine, "connect", _mysql_read_only)
+        return engine
+    except ImportError as error:
+        raise SourceError(
+            f"{source.source_env} needs the driver {error.name}; install it beside crew-pipeline."
+        ) from None
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise _unusable(source) from None
+
+
+def _url_in(source: HistorySource) -> URL:
+    assert source.source_env is not None
+    address = os.environ.get(source.source_env)
+    if not address:
+        raise SourceError(
+            f"{source.source_env} is not set; put the address of the source database of {source.code} there."
+        )
+    try:
+        url = make_url(address.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
+        raise _unusable(source) from None
+    if url.get_backend_name() == "mysql" and url.drivername == "mysql":
+        url = url.set(drivername="mysql+pymysql")
+    return url
+
+
+def _unusable(source: HistorySource) -> SourceError:
+    return SourceError(
+        f"{source.source_env} holds no address that can be used; write it like postgresql://… or sqlite:///…"
+    )
+
+
+def _postgres_arguments(url: URL, milliseconds: int) -> dict[str, Any]:
+    given = url.query.get("options", "")
+    options = f"{given if isinstance(given, str) else ' '.join(given)} -c default_transaction_read_only=on"
+    return {
+        "options": f"{options} -c statement_timeout={milliseconds} -c timezone=UTC -c jit=off".strip(),
+        "connect_timeout": _CONNECT_WITHIN_S,
+        "application_name": "crew-discovery",
+    }
+
+
+def _mysql_read_only(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION READ ONLY")
+        cursor.execute("SET time_zone = '+00:00'")
+
+
+def _sqlite(url: URL, source: HistorySource) -> Engine:
+    path = Path(url.database or "").expanduser()
+    if not url.database or url.database == ":memory:" or not path.is_file():
+        raise SourceError(f"{source.source_env} names no SQLite file that is there; check its path.")
+    address = f"{path.absolute().as_uri()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(address, uri=True, timeout=_CONNECT_WITHIN_S)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool)

@@ -1,0 +1,250 @@
+"""A history table as it is: which column tells what, by which key its rows can be read on, and what that will cost.
+
+A row is read by its *key*, a whole number that grows as rows are written: the table's integer id or, where there is
+none, the moment of the row in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Integer,
+    String,
+    Text,
+    Uuid,
+    cast,
+    column,
+    inspect,
+    literal_column,
+    table,
+)
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.sql.expression import ColumnElement, TableClause
+from sqlalchemy.types import TypeEngine
+
+from crew_pipeline.discovery.sources import SourceError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAMES: Mapping[str, Sequence[str]] = {
+    "session_id": ("session_id", "sessionid", "session", "conversation_id", "thread_id", "chat_id"),
+    "speaker": ("speaker", "role", "sender", "author", "name", "username"),
+    "text": ("text", "content", "body"),
+    "message": ("message", "payload", "data"),
+    "created_at": ("created_at", "createdat", "timestamp", "ts", "spoken_at", "sent_at", "inserted_at", "time", "date"),
+}
+
+
+@dataclass(frozen=True)
+class HistoryTable:
+    """A history table that can be read.
+
+    Attributes:
+        key: the column by which rows are read on.
+        kind: whether the key is an integer ``id`` or a ``time``.
+        zoned: for a time as key, whether the column has a time zone.
+        message: the column with a message of its own shape; None where ``speaker`` and ``text`` are columns.
+        created_at: None where the table tells no time.
+        session_kind: how a session's name is kept; it is text everywhere else.
+        session_indexed, key_indexed: whether an index begins with that column.
+    """
+
+    name: str
+    dialect: str
+    key: str
+    kind: Literal["id", "time"]
+    zoned: bool
+    session_id: str
+    session_kind: Literal["text", "uuid", "other"]
+    message: str | None
+    speaker: str | None
+    text: str | None
+    created_at: str | None
+    session_indexed: bool
+    key_indexed: bool
+
+    @cached_property
+    def clause(self) -> TableClause:
+        """The table with its columns, as SQLAlchemy quotes them."""
+        others = {name for name in self.columns.values() if name not in {self.key, self.session_id}}
+        session = column(self.session_id, Uuid() if self.session_kind == "uuid" else None)
+        return table(self.name, column(self.key, self._key_type), session, *(column(name) for name in sorted(others)))
+
+    @property
+    def _key_type(self) -> TypeEngine[Any]:
+        return BigInteger() if self.kind == "id" else DateTime(timezone=self.zoned)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that are read, by what they tell."""
+        named = {
+            "key": self.key,
+            "session_id": self.session_id,
+            "message": self.message,
+            "speaker": self.speaker,
+            "text": self.text,
+            "created_at": self.created_at,
+        }
+        return {name: column_name for name, column_name in named.items() if column_name is not None}
+
+    @cached_property
+    def key_column(self) -> ColumnElement[Any]:
+        """The key's column; SQLite's own row id where that is the key."""
+        if self.dialect == "sqlite" and self.key == "rowid":
+            return literal_column("rowid", BigInteger())
+        return self.clause.c[self.key]
+
+    def of_sessions(self, sessions: Sequence[str]) -> ColumnElement[bool]:
+        """The rows of these sessions."""
+        named = self.clause.c[self.session_id]
+        if self.session_kind == "other":
+            return cast(named, Text()).in_(sessions)
+        if self.session_kind == "text":
+            return named.in_(sessions)
+        return named.in_([found for found in map(_as_uuid, sessions) if found is not None])
+
+    def bound(self, key: int) -> int | datetime:
+        """A key as a value to compare the column with."""
+        if self.kind == "id":
+            return key
+        moment = _EPOCH + timedelta(microseconds=key)
+        return moment if self.zoned else moment.replace(tzinfo=None)
+
+    def key_of(self, value: Any) -> int:
+        """The key in a row's value of the column.
+
+        Raises:
+            SourceError: it holds no number or moment.
+        """
+        if self.kind == "id":
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise SourceError(f"column {self.key} of {self.name} holds something else than whole numbers.")
+            return value
+        if not isinstance(value, datetime):
+            raise SourceError(f"column {self.key} of {self.name} holds something else than moments.")
+        return microseconds(value)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes reading this table slow or its times unsure, each with what to do."""
+        found = []
+        if not self.key_indexed:
+            found.append(
+                f"{self.key} has no index, so every round reads the whole table; "
+                f"CREATE INDEX ON {self.name} ({self.key}) makes rounds cost what is new"
+            )
+        if self.created_at is None:
+            found.append("the table tells no time; lines carry the time at which they were first seen")
+        return found
+
+
+def _as_uuid(value: str) -> UUID | None:
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970; a moment without a zone is taken as it is written."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> HistoryTable:
+    """Find out how a history table is to be read.
+
+    Args:
+        mapping: column by field, where it is not to be guessed.
+
+    Raises:
+        SourceError: it is not there, or lacks a column that it needs.
+    """
+    inspector = inspect(connection)
+    try:
+        found = {one["name"]: one for one in inspector.get_columns(name)}
+        primary = inspector.get_pk_constraint(name)["constrained_columns"]
+        indexed: list[list[Any]] = [list(primary), *(index["column_names"] for index in inspector.get_indexes(name))]
+    except NoSuchTableError:
+        raise SourceError(
+            f"the history table {name} is not there; check its name, and that the user may read it."
+        ) from None
+    missing = sorted(set(mapping.values()) - set(found))
+    if missing:
+        raise SourceError(f"{name} has no column {missing[0]}; it has {_listed(found)}.")
+    chosen = {field: mapping.get(field) or _guess(field, found) for field in _NAMES}
+    if "message" in mapping:
+        chosen |= {"speaker": None, "text": None}
+    elif chosen["speaker"] and (chosen["text"] or chosen["message"]):
+        chosen |= {"text": chosen["text"] or chosen["message"], "message": None}
+    if not chosen["session_id"] or not (chosen["message"] or (chosen["speaker"] and chosen["text"])):
+        raise SourceError(
+            f"{name} needs a column session_id, and either message or speaker and text; it has {_listed(found)}. "
+            "Name others with --column FIELD=COLUMN."
+        )
+    key, kind = _key(connection, name, mapping.get("id"), found, primary, chosen["created_at"])
+    leading = {columns[0] for columns in indexed if columns}
+    return HistoryTable(
+        name=name,
+        dialect=connection.dialect.name,
+        key=key,
+        kind=kind,
+        zoned=bool(getattr(found[key]["type"], "timezone", False)) if kind == "time" else False,
+        session_id=chosen["session_id"],
+        session_kind=_session_kind(found[chosen["session_id"]]["type"]),
+        message=None if chosen["speaker"] and chosen["text"] else chosen["message"],
+        speaker=chosen["speaker"] if chosen["text"] else None,
+        text=chosen["text"],
+        created_at=chosen["created_at"],
+        session_indexed=chosen["session_id"] in leading,
+        key_indexed=key in leading or key == "rowid",
+    )
+
+
+def _guess(field: str, found: Mapping[str, ReflectedColumn]) -> str | None:
+    return next((name for name in _NAMES[field] if name in found), None)
+
+
+def _key(
+    connection: Connection,
+    name: str,
+    given: str | None,
+    found: Mapping[str, ReflectedColumn],
+    primary: Sequence[str],
+    created_at: str | None,
+) -> tuple[str, Literal["id", "time"]]:
+    candidates = [given] if given else ["id", *(primary if len(primary) == 1 else [])]
+    for candidate in candidates:
+        if candidate in found and isinstance(found[candidate]["type"], Integer):
+            return candidate, "id"
+    if given:
+        raise SourceError(f"column {given} of {name} is no whole number; rows can be read on by one only.")
+    if connection.dialect.name == "sqlite":
+        return "rowid", "id"
+    if created_at and _is_time(found[created_at]["type"]):
+        return created_at, "time"
+    raise SourceError(
+        f"{name} has neither an integer id nor a column of times to read on by; it has {_listed(found)}. Give it one, "
+        "such as id BIGSERIAL, or name it with --column id=COLUMN."
+    )
+
+
+def _session_kind(kind: TypeEngine[Any]) -> Literal["text", "uuid", "other"]:
+    return "uuid" if isinstance(kind, Uuid) else "text" if isinstance(kind, String) else "other"
+
+
+def _is_time(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, DateTime)
+
+
+def _listed(found: Iterable[str]) -> str:
+    return ", ".join(found)
