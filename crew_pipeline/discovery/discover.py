@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from crew_pipeline.discovery.exports import Reading, read_lines, recognise
+from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.history import SourceError, opened, read_history
+from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
@@ -81,14 +82,19 @@ def import_file(
     settings: Settings,
     now: datetime,
     file_format: str = "auto",
+    columns: Mapping[str, str] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> CrewReport:
-    """Import an export file in one transaction: all that can be used of it, or nothing.
+    """Import an export in one transaction: all that can be used of it, or nothing.
+
+    Args:
+        path: a file, or the folder of an export.
+        columns: column names by field, for tables.
 
     Raises:
-        ExportError: the file cannot be imported at all.
+        ExportError: the export cannot be imported at all.
     """
-    recognise(path, file_format)
+    export = open_export(path, file_format, columns)
     report = CrewReport(client, crew)
     with engine.begin() as connection:
         report.ingested = ingest(
@@ -96,7 +102,7 @@ def import_file(
             client=client,
             crew=crew,
             crew_id=crews.ensure_crew(connection, client, crew),
-            lines=read_lines(path, limits_of(settings, now), report.reading, on_progress),
+            lines=export.lines(limits_of(settings, now), report.reading, on_progress),
             zone=settings.timezone,
             today=now.astimezone(settings.zone).date(),
         )

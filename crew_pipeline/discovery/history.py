@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, column, create_engine, select, table
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from crew_pipeline.discovery.exports import Reading
 from crew_pipeline.discovery.messages import speaker_and_text
+from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError, parse_record
 from crew_pipeline.storage.crews import HistorySource
 from crew_pipeline.storage.ingest import SourceLine
