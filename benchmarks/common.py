@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from crew_pipeline.discovery.discover import import_file
+from crew_pipeline.discovery.importing import import_file
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.access import Databases, open_databases
 

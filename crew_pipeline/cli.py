@@ -40,7 +40,7 @@ app.add_typer(feedback.app, name="feedback")
 app.command("label")(label.label)
 app.command("discover")(discover.discover)
 
-FileFormat = Literal["auto", "jsonl"]
+FileFormat = Literal["auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet"]
 
 
 @app.command("up")
@@ -82,20 +82,25 @@ def up(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="The export file.")],
+    file: Annotated[Path, typer.Argument(help="The export: a file, a ZIP archive or a folder.")],
     client: ClientOption = DEFAULT_CLIENT,
     crew: Annotated[str, typer.Option(help="Under which crew the conversations are kept.")] = "import",
-    file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the file.")] = "auto",
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the export.")] = "auto",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Which column of a table holds what; may be repeated.", metavar="FIELD=NAME"),
+    ] = None,
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
-    """Import an export file. Importing it twice changes nothing."""
-    from crew_pipeline.discovery.discover import import_file
-    from crew_pipeline.discovery.exports import recognise
+    """Import an export. Importing it twice changes nothing."""
+    from crew_pipeline.discovery.exports.export import open_export
+    from crew_pipeline.discovery.importing import import_file
 
-    recognise(file, file_format)
+    columns = _columns(column or [])
+    export = open_export(file, file_format, columns)
     with open_store(data_dir) as (settings, databases):
-        with console.progress(f"importing {file.name}", file.stat().st_size, quiet=as_json) as advance:
+        with console.progress(f"importing {file.name}", export.size, quiet=as_json) as advance:
             report = import_file(
                 databases.engine,
                 file,
@@ -104,12 +109,15 @@ def import_(
                 settings=settings,
                 now=datetime.now(UTC),
                 file_format=file_format,
+                columns=columns,
                 on_progress=advance,
             )
         if as_json:
             console.print_json({"file": str(file), **report.as_dict()})
         else:
             rendering.print_import_report(report.as_dict())
+        if not report.reading.lines_read:
+            raise CommandError(f"{file.name} holds no lines; nothing was imported.")
         if report.reading.lines_read == report.rejected:
             raise CommandError(
                 f"Not one of the {report.rejected} lines of {file.name} could be imported; correct them and try again."
@@ -318,6 +326,16 @@ def api(
         uvicorn.run(application, host=host, port=port, log_level=settings.log_level, access_log=False)
 
 
+def _columns(given: list[str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for one in given:
+        field, equals, name = one.partition("=")
+        if not (field and equals and name):
+            raise typer.BadParameter(f"{one!r} names no column; write it like --column text=Message")
+        columns[field] = name
+    return columns
+
+
 def _span(
     databases: Databases, settings: Settings, day: str | None, first: str | None, last: str | None, client: str | None
 ) -> tuple[date, date]:
@@ -356,7 +374,7 @@ def _known_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is a sentence for the user."""
     from crew_pipeline.api.access import ExposedError
     from crew_pipeline.dedup.embedding import ModelNotFoundError
-    from crew_pipeline.discovery.exports import ExportError
+    from crew_pipeline.discovery.exports.files import ExportError
     from crew_pipeline.realtime.supervisor import StartError
     from crew_pipeline.storage.crews import CrewError
     from crew_pipeline.storage.database import DatabaseUnavailableError

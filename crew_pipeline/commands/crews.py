@@ -144,7 +144,7 @@ def _checked(engine: Engine, settings: Settings, source: HistorySource) -> dict[
     """How a crew's table is read, with a first row that could be taken in, or why it cannot be."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from crew_pipeline.discovery.discover import limits_of
+    from crew_pipeline.discovery.records import limits_of
     from crew_pipeline.discovery.scan import read_batch
     from crew_pipeline.discovery.sources import SourceError, opened
     from crew_pipeline.discovery.table import examine

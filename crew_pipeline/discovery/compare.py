@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from crew_pipeline.discovery import scan
-from crew_pipeline.discovery.records import Limits
+from crew_pipeline.discovery.records import Limits, limits_of
 from crew_pipeline.discovery.sources import opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
@@ -78,7 +78,7 @@ def compare(engine: Engine, source: HistorySource, settings: Settings, now: date
     Raises:
         SourceError: the source cannot be opened or is no history table.
     """
-    limits = Limits(settings.zone, settings.first_day, now, settings.max_text_chars)
+    limits = limits_of(settings, now)
     result = Comparison(source.client, source.code)
     with opened(source, engine, 10 * settings.discovery_timeout_s) as reader, engine.begin() as connection:
         with reader.begin():

@@ -1,4 +1,4 @@
-"""One import of a file, one round of discovery over the history tables."""
+"""One round of discovery over the history tables of all crews, or a look for one session."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from crew_pipeline.discovery.exports import read_lines, recognise
 from crew_pipeline.discovery.incremental import CrewRound
-from crew_pipeline.discovery.records import Limits
+from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.registry import apply_registry, read_registry
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.discovery.sources import SourceError, opened
@@ -24,45 +22,8 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
 from crew_pipeline.storage.crews import HistorySource
 from crew_pipeline.storage.discovery import record_round
-from crew_pipeline.storage.ingest import ingest
 
 logger = logging.getLogger(__name__)
-
-
-def limits_of(settings: Settings, now: datetime) -> Limits:
-    """The bounds on a line that the settings ask for."""
-    return Limits(settings.zone, settings.first_day, now, settings.max_text_chars)
-
-
-def import_file(
-    engine: Engine,
-    path: Path,
-    *,
-    client: str,
-    crew: str,
-    settings: Settings,
-    now: datetime,
-    file_format: str = "auto",
-    on_progress: Callable[[int], None] | None = None,
-) -> CrewReport:
-    """Import an export file in one transaction: all that can be used of it, or nothing.
-
-    Raises:
-        ExportError: the file cannot be imported at all.
-    """
-    recognise(path, file_format)
-    report = CrewReport(client, crew)
-    with engine.begin() as connection:
-        report.ingested = ingest(
-            connection,
-            client=client,
-            crew=crew,
-            crew_id=crews.ensure_crew(connection, client, crew),
-            lines=read_lines(path, limits_of(settings, now), report.reading, on_progress),
-            zone=settings.timezone,
-            today=now.astimezone(settings.zone).date(),
-        )
-    return report
 
 
 Step = Callable[[CrewRound], None]

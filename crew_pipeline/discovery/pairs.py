@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from crew_pipeline.dedup.evaluation import LabelledPair
-from crew_pipeline.discovery.exports import ExportError
+from crew_pipeline.discovery.exports.files import ExportError
 
 
 def read_pairs(path: Path) -> list[LabelledPair]:

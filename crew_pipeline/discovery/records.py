@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage.ingest import SourceLine
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -49,6 +50,11 @@ class Limits:
     def latest(self) -> datetime:
         """The end of today."""
         return datetime.combine(self.now.astimezone(self.zone).date() + timedelta(days=1), time.min, self.zone)
+
+
+def limits_of(settings: Settings, now: datetime) -> Limits:
+    """The bounds on a line that the settings ask for."""
+    return Limits(settings.zone, settings.first_day, now, settings.max_text_chars)
 
 
 def parse_moment(value: object, limits: Limits, name: str = "created_at") -> datetime:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crew_pipeline.discovery.exports import Reading
+from crew_pipeline.discovery.reading import Reading
+from crew_pipeline.storage.conversations import Stored
 from crew_pipeline.storage.discovery import Round
 from crew_pipeline.storage.ingest import IngestReport
 
@@ -20,6 +21,7 @@ class CrewReport:
         begun_anew: the table was replaced, or uses its keys again; it has been read from where that began.
         deleted: sessions that the source was found to have lost.
         not_yet: keys of rows whose time lies ahead; they are asked for again.
+        stored: what the crew holds afterwards, counted in the tables.
         warnings: what makes reading this table slow or its times unsure.
     """
 
@@ -36,6 +38,7 @@ class CrewReport:
     not_yet: set[int] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    stored: Stored | None = None
 
     @property
     def rejected(self) -> int:
@@ -107,6 +110,7 @@ class CrewReport:
             "deleted_sessions": self.deleted,
             "not_yet": len(self.not_yet),
             "warnings": self.warnings,
+            "stored": None if self.stored is None else self.stored._asdict(),
             "seconds": round(self.seconds, 3),
             "error": self.error,
         }

@@ -106,3 +106,23 @@ def unfinished(connection: Connection, client: str | None = None) -> dict[str, i
         {"client": client},
     )
     return {row.semantic_status: row.found for row in rows}
+
+
+class Stored(NamedTuple):
+    """What a crew has in the store."""
+
+    conversations: int
+    lines: int
+
+
+def stored_of(connection: Connection, client: str, crew: str) -> Stored:
+    """Count a crew's conversations and lines, as they are in the tables."""
+    row = connection.execute(
+        text(
+            "SELECT count(DISTINCT item.id), count(lines.position) FROM data_items AS item "
+            "JOIN crews ON crews.id = crew_id LEFT JOIN lines ON conversation_id = item.id "
+            "WHERE crews.client = :client AND code = :crew"
+        ),
+        {"client": client, "crew": crew},
+    ).one()
+    return Stored(*row)

@@ -11,9 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine
 
-from crew_pipeline.discovery.discover import CrewReport, import_file
-from crew_pipeline.discovery.exports import MAX_LINE_BYTES, ExportError, Reading, read_lines, recognise
+from crew_pipeline.discovery.exports.export import open_export
+from crew_pipeline.discovery.exports.files import ExportError
+from crew_pipeline.discovery.exports.jsonl import MAX_LINE_BYTES
+from crew_pipeline.discovery.importing import import_file
+from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
+from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
 from crew_pipeline_tests.conftest import NOW, SHARED
 
@@ -38,7 +42,7 @@ def write(path: Path, *lines: object) -> Path:
 
 def read(path: Path) -> tuple[list[str], Reading]:
     reading = Reading()
-    return [line.text for line in read_lines(path, LIMITS, reading)], reading
+    return [line.text for line in open_export(path).lines(LIMITS, reading)], reading
 
 
 BAD_LINES: list[tuple[bytes, str]] = [
@@ -103,7 +107,7 @@ def test_gzip_byte_order_marks_and_missing_last_newlines_are_no_obstacle(tmp_pat
     packed = tmp_path / "x.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     for path in (plain, packed):
-        assert recognise(path) == "jsonl"
+        assert open_export(path).format == "jsonl"
         assert read(path)[0] == ["line 0", "line 1"]
 
 
@@ -114,7 +118,9 @@ def test_gzip_byte_order_marks_and_missing_last_newlines_are_no_obstacle(tmp_pat
         (b"\n \n", "is empty"),
         (bytes(range(256)) * 20, "binary"),
         (b"PK\x03\x04" + b"\x00" * 100, "binary"),
-        (b"name,text\nAnn,hello\n", "not JSON lines"),
+        (b"just prose, nothing else\nand more of it\n", "not JSON lines"),
+        (b"name,text\nAnn,hello\n", "No column .* created_at; its columns are name, text"),
+        (b'[{"answer": 42}]', "JSON of another shape"),
         (gzip.compress(b"hello " * 10_000)[:50], "cannot be read"),
     ],
 )
@@ -122,16 +128,16 @@ def test_a_file_that_is_nothing_known_is_refused_in_a_sentence(tmp_path: Path, c
     path = tmp_path / "x"
     path.write_bytes(content)
     with pytest.raises(ExportError, match=reason):
-        recognise(path)
+        open_export(path)
 
 
 def test_a_missing_file_a_folder_and_an_unknown_format_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="There is no file"):
-        recognise(tmp_path / "nothing")
+        open_export(tmp_path / "nothing")
     with pytest.raises(ExportError, match="is a folder"):
-        recognise(tmp_path)
+        open_export(tmp_path)
     with pytest.raises(ExportError, match="Unknown format 'xml'"):
-        recognise(write(tmp_path / "x", record()), "xml")
+        open_export(write(tmp_path / "x", record()), "xml")
 
 
 def test_a_file_that_breaks_off_in_the_middle_imports_nothing(
@@ -171,14 +177,14 @@ def test_today_is_let_in_and_tomorrow_is_not(tmp_path: Path) -> None:
         record(3, created_at="1999-12-31T23:59:59+09:00"),
     )
     reading = Reading()
-    assert [line.position for line in read_lines(path, tokyo, reading)] == [0, 2]
+    assert [line.position for line in open_export(path).lines(tokyo, reading)] == [0, 2]
     assert [number for number, _ in reading.rejections] == [2, 4]
 
 
 def test_moments_without_a_zone_are_read_in_the_configured_one(tmp_path: Path) -> None:
     berlin = Limits(ZoneInfo("Europe/Berlin"), date(2000, 1, 1), NOW)
     path = write(tmp_path / "x.jsonl", record(0, created_at="2025-01-15T00:30:00"))
-    line = next(read_lines(path, berlin, Reading()))
+    line = next(open_export(path).lines(berlin, Reading()))
     assert line.spoken_at.isoformat() == "2025-01-15T00:30:00+01:00"
 
 
@@ -190,6 +196,6 @@ def test_the_shared_corpora_are_read_without_a_rejection() -> None:
     limits = Limits(ZoneInfo("UTC"), date(2000, 1, 1), datetime.now(UTC))
     for path in found:
         reading = Reading()
-        count = sum(1 for _ in read_lines(path, limits, reading))
+        count = sum(1 for _ in open_export(path).lines(limits, reading))
         assert count == reading.lines_read > 90_000
         assert reading.rejected == 0

@@ -101,8 +101,8 @@ def test_a_row_inserted_far_below_is_found_by_the_patrol(history: History, monke
     monkeypatch.setattr("crew_pipeline.discovery.scan.BLOCK_OF_IDS", 10)
     monkeypatch.setattr("crew_pipeline.discovery.watermark.MOST_GAPS", 2)
     monkeypatch.setattr(incremental, "PATROL_BLOCKS", 2)
-    history.make(also="INSERT INTO told (id, session_id, message) "
-                 """SELECT n * 2, 'a', '{"type": "ai", "content": "x"}' FROM generate_series(1, 60) AS n""")  # fmt: skip
+    history.make(also="INSERT INTO told (id, session_id, message) SELECT n * 2, 'a', "
+                 """'{"type": "ai", "content": "x"}' FROM generate_series(1, 60) AS n""")  # fmt: skip
     history.discover()
     history.sql(
         """INSERT INTO told (id, session_id, message) VALUES (7, 'late', '{"type": "ai", "content": "late"}')"""

@@ -1,0 +1,142 @@
+"""An export of any known format as lines on their way in."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from lzma import LZMAError
+from pathlib import Path
+
+import ijson
+
+from crew_pipeline.discovery.exports import chatgpt, claude, delimited, jsonl, limitless, parquet, slack
+from crew_pipeline.discovery.exports.archive import opened
+from crew_pipeline.discovery.exports.columns import COMMON_NAMES
+from crew_pipeline.discovery.exports.files import ExportError, Files, Member, why
+from crew_pipeline.discovery.exports.found import Found
+from crew_pipeline.discovery.exports.recognise import FORMATS, recognise
+from crew_pipeline.discovery.reading import Reading
+from crew_pipeline.discovery.records import Limits, RejectedLineError, parse_record
+from crew_pipeline.storage.ingest import SourceLine
+
+_LINES_BETWEEN_PROGRESS = 2_000
+_BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile, LZMAError, NotImplementedError)
+_MALFORMED = (ijson.JSONError, RecursionError, ValueError)
+_READERS = {
+    "jsonl": jsonl.read,
+    "limitless": limitless.read,
+    "chatgpt": chatgpt.read,
+    "claude": claude.read,
+    "slack": slack.read,
+}
+_TABLES = {"csv": (delimited.check, delimited.read), "parquet": (parquet.check, parquet.read)}
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export that can be read.
+
+    Attributes:
+        format: one of ``FORMATS``, never ``auto``.
+        size: bytes that reading advances through, for a progress bar.
+        columns: column names by field, as the user gave them; for tables only.
+    """
+
+    path: Path
+    format: str
+    members: tuple[Member, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk of all that is read."""
+        return sum(member.size for member in self.members)
+
+    @property
+    def whole_sessions(self) -> bool:
+        """Whether it holds each of its conversations whole: lines that a newer export lacks are gone from them."""
+        return self.format in {"chatgpt", "claude", "limitless"}
+
+    def lines(
+        self, limits: Limits, reading: Reading, on_progress: Callable[[int], None] | None = None
+    ) -> Iterator[SourceLine]:
+        """The lines that can be imported; the others are counted in ``reading`` with the reason.
+
+        ``on_progress`` is called now and then with the bytes on disk that have been read.
+
+        Raises:
+            ExportError: the export breaks off, is malformed, or cannot be read on.
+        """
+        try:
+            with opened(self.path) as files:
+                for found in self._found(files, limits, reading):
+                    reading.lines_read += 1
+                    if on_progress and reading.lines_read % _LINES_BETWEEN_PROGRESS == 0:
+                        on_progress(files.position)
+                    number = found.number or reading.lines_read
+                    try:
+                        yield _line(found, number, limits)
+                    except RejectedLineError as refusal:
+                        reading.reject(number, f"{found.where}: {refusal}" if found.where else str(refusal))
+        except ExportError:
+            raise
+        except (*_BROKEN, *_MALFORMED) as error:
+            raise ExportError(_explained(self.path, reading.lines_read, error)) from error
+
+    def _found(self, files: Files, limits: Limits, reading: Reading) -> Iterator[Found]:
+        if self.format in _TABLES:
+            _, read = _TABLES[self.format]
+            return read(files, self.members, limits, reading, self.columns)
+        return _READERS[self.format](files, self.members, limits, reading)
+
+
+def open_export(path: Path, requested: str = "auto", columns: Mapping[str, str] | None = None) -> Export:
+    """An export, recognised by its content where no format is requested.
+
+    Args:
+        requested: one of ``FORMATS``.
+        columns: column names by field (``session_id``, ``line``, ``created_at``, ``speaker``, ``text``, ``title``),
+            for tables whose columns have uncommon names.
+
+    Raises:
+        ExportError: it cannot be read, is empty, or is nothing that is known.
+    """
+    if requested not in FORMATS:
+        raise ExportError(f"Unknown format {requested!r}; known are {', '.join(FORMATS)}.")
+    given = dict(columns or {})
+    if unknown := [name for name in given if name not in COMMON_NAMES]:
+        raise ExportError(f"Unknown field {unknown[0]!r}; known are {', '.join(COMMON_NAMES)}.")
+    try:
+        with opened(path) as files:
+            found = recognise(files, requested, given)
+            if found.format in _TABLES:
+                check, _ = _TABLES[found.format]
+                check(files, found.members, given)
+            elif given:
+                raise ExportError(f"{path} is no table but {found.format}; leave the columns away.")
+    except ExportError:
+        raise
+    except _BROKEN as error:
+        raise ExportError(f"{path} cannot be read ({why(error)}); check its rights and that it is whole.") from None
+    return Export(path, found.format, found.members, given)
+
+
+def _line(found: Found, number: int, limits: Limits) -> SourceLine:
+    if isinstance(found.record, RejectedLineError):
+        raise found.record
+    return parse_record(found.record, number, limits)
+
+
+def _explained(path: Path, lines: int, error: BaseException) -> str:
+    reason = str(error.args[0].decode("utf-8", "replace")) if _is_bytes(error) else why(error)
+    is_whole = isinstance(error, _MALFORMED) and "EOF" not in reason and "unallowed token" not in reason
+    if is_whole:
+        first = reason.split("  ")[0].splitlines()[0]
+        return f"{path} is malformed after {lines} lines ({first}); nothing was imported. Export it again."
+    return f"{path} breaks off after {lines} lines ({reason}); nothing was imported. Get it whole."
+
+
+def _is_bytes(error: BaseException) -> bool:
+    return bool(error.args) and isinstance(error.args[0], bytes)

@@ -1,0 +1,165 @@
+"""JSON of any size as a stream of its objects: one at a time in memory, each bounded in size and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from typing import IO, Any
+
+import ijson
+
+from crew_pipeline.discovery.exports.files import ExportError
+from crew_pipeline.discovery.records import RejectedLineError
+
+MAX_OBJECT_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 200
+_CHUNK_BYTES = 64 * 1024
+_PER_VALUE_BYTES = 8
+_MOST_EVENTS_OF_A_GLANCE = 5_000_000
+_MARK = b"\xef\xbb\xbf"
+
+_OPENINGS: dict[str, Callable[[], Any]] = {"start_map": dict, "start_array": list}
+
+Events = Iterator[tuple[str, Any]]
+
+
+def objects(
+    stream: IO[bytes], name: str, within: Collection[str] = (), limit: int = MAX_OBJECT_BYTES
+) -> Iterator[dict[str, Any] | RejectedLineError]:
+    """The objects of a JSON array, of JSON lines, or of one JSON document; numbers as Python has them.
+
+    Args:
+        name: of the stream, for errors.
+        within: keys of wrappers: an object that begins with one of them, or with ``meta``, is entered instead, and the
+            objects under these keys are given.
+        limit: bytes of text and structure that an object may have, about; one that is larger, or deeper than
+            ``MAX_DEPTH``, is given as the reason why it is refused.
+
+    Raises:
+        ijson.JSONError: it is not valid JSON, or holds a number that 64 bits cannot.
+        ExportError: a single text in it is larger than ``limit``.
+    """
+    watch = _Watch(stream, name, limit)
+    events = _events(watch)
+    entered = {*within, "meta"} if within else set()
+    key: str | None = None
+    for event, value in events:
+        watch.silent = 0
+        if event == "map_key":
+            key = value
+        elif event in {"end_map", "end_array"}:
+            key = None
+        elif event in {"start_map", "start_array"} and key is not None and key not in within:
+            _skip(events, watch)
+        elif event == "start_map":
+            head, first = next(events)
+            if head == "map_key" and first in entered:
+                key = first
+            elif head == "map_key":
+                yield _built(first, events, watch)
+
+
+def first_keys(stream: IO[bytes], name: str, within: Collection[str], most: int = 3) -> Iterator[set[str]]:
+    """The growing set of keys of each of the first objects, so that one may stop at a telling key."""
+    watch = _Watch(stream, name, MAX_OBJECT_BYTES)
+    events = _events(watch)
+    keys: set[str] = set()
+    depth = seen = 0
+    for event, value in islice(events, _MOST_EVENTS_OF_A_GLANCE):
+        watch.silent = 0
+        if event in {"start_map", "start_array"}:
+            depth += bool(depth) or event == "start_map"
+        elif event in {"end_map", "end_array"} and depth:
+            depth -= 1
+            if not depth:
+                keys, seen = set(), seen + 1
+                if seen == most:
+                    return
+        elif event == "map_key" and depth == 1:
+            keys.add(value)
+            yield keys
+            if value in within or value == "meta":
+                depth = 0
+
+
+def _events(watch: _Watch) -> Events:
+    # Floats are exact to the microsecond for times until the year 2255. Without them ijson makes Python's integers, and
+    # its C part crashes on those of more than 4,300 digits.
+    events: Events = ijson.basic_parse(watch, multiple_values=True, buf_size=_CHUNK_BYTES, use_float=True)
+    return events
+
+
+def _built(key: str | None, events: Events, watch: _Watch) -> dict[str, Any] | RejectedLineError:
+    root: dict[str, Any] = {}
+    container: Any = root
+    outer: list[tuple[Any, str | None]] = []
+    size = 0
+    for event, value in events:
+        if event == "map_key":
+            key = value
+            size += len(value)
+            watch.silent = 0
+            continue
+        size += _PER_VALUE_BYTES
+        if event in {"end_map", "end_array"}:
+            if not outer:
+                return root
+            container, key = outer.pop()
+            continue
+        if event == "string":
+            size += len(value)
+        opening = _OPENINGS.get(event)
+        item = opening() if opening else value
+        if key is None:
+            container.append(item)
+        else:
+            container[key] = item
+        if opening:
+            outer.append((container, key))
+            container, key = item, None
+        if size > watch.limit or len(outer) > MAX_DEPTH:
+            return _refused(root, events, watch, len(outer))
+    return root
+
+
+def _refused(root: dict[str, Any], events: Events, watch: _Watch, depth: int) -> RejectedLineError:
+    name = next((root[key] for key in ("title", "name", "id", "uuid") if isinstance(root.get(key), str)), None)
+    reason = "is nested too deeply" if depth > MAX_DEPTH else f"is larger than {watch.limit // 1024**2} MiB of JSON"
+    root.clear()
+    _skip(events, watch, depth + 1)
+    return RejectedLineError(f"the conversation{f' {name[:80]!r}' if name else ''} {reason}; it was left out")
+
+
+def _skip(events: Events, watch: _Watch, depth: int = 1) -> None:
+    for event, _ in events:
+        watch.silent = 0
+        if event in {"start_map", "start_array"}:
+            depth += 1
+        elif event in {"end_map", "end_array"}:
+            depth -= 1
+            if not depth:
+                return
+
+
+class _Watch:
+    """A stream that refuses to read on where the parser says nothing for too long: a single text beyond measure."""
+
+    def __init__(self, stream: IO[bytes], name: str, limit: int) -> None:
+        self._stream = stream
+        self._name = name
+        self._is_start = True
+        self.limit = limit
+        self.silent = 0
+
+    def read(self, count: int = -1) -> bytes:
+        content = self._stream.read(count)
+        if self._is_start and content:
+            self._is_start = False
+            content = content.removeprefix(_MARK) or self._stream.read(count)
+        self.silent += len(content)
+        if self.silent > self.limit + 2 * _CHUNK_BYTES:
+            raise ExportError(
+                f"{self._name} holds a single text beyond {self.limit // 1024**2} MiB; nothing was imported. "
+                "Shorten it."
+            )
+        return content

@@ -1,0 +1,40 @@
+"""What came of reading a source: counts, refusals with their reasons, titles of conversations."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_MOST_REPORTED = 10_000
+_MAX_TITLE_CHARS = 512
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass
+class Reading:
+    """What came of reading a source; filled while it is read.
+
+    Attributes:
+        lines_read: records that were considered as a line.
+        rejected: how many of them were refused.
+        rejections: line number and reason of the first ``10,000``, in order.
+        titles: title of each conversation that has one, by its ``session_id``.
+    """
+
+    lines_read: int = 0
+    rejected: int = 0
+    rejections: list[tuple[int, str]] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def reject(self, source_line: int, reason: str) -> None:
+        """Count a refused line and keep the reason."""
+        self.rejected += 1
+        if len(self.rejections) < _MOST_REPORTED:
+            self.rejections.append((source_line, reason))
+
+    def entitle(self, session_id: object, title: object) -> None:
+        """Keep a title on one line, at most ``512`` characters of it; what is no text, or empty, is passed over."""
+        if isinstance(session_id, str) and isinstance(title, str):
+            shown = " ".join(_UNKEEPABLE.sub("", title).split())[:_MAX_TITLE_CHARS]
+            if shown:
+                self.titles[session_id] = shown
