@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import socket
@@ -55,8 +56,8 @@ def progress(message: str) -> None:
 
 
 @contextmanager
-def loaded_store(corpus: Path | None) -> Iterator[tuple[Settings, Databases]]:
-    """A fresh store in a temporary data directory with the corpus imported, as this process's own."""
+def empty_store() -> Iterator[tuple[Settings, Databases]]:
+    """A fresh store in a temporary data directory, as this process's own."""
     for name in list(os.environ):
         if name.startswith(("CREW_", "DAGSTER_")):
             del os.environ[name]
@@ -65,12 +66,19 @@ def loaded_store(corpus: Path | None) -> Iterator[tuple[Settings, Databases]]:
         settings = load_settings()
         with open_databases(settings) as databases:
             os.environ.update(databases.environment())
-            path = corpus_file(corpus, Path(folder))
-            progress(f"importing {path.name}")
-            import_file(databases.engine, path, client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC))
-            with databases.engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
             yield settings, databases
+
+
+@contextmanager
+def loaded_store(corpus: Path | None) -> Iterator[tuple[Settings, Databases]]:
+    """A fresh store with the corpus imported."""
+    with empty_store() as (settings, databases):
+        path = corpus_file(corpus, settings.home_path)
+        progress(f"importing {path.name}")
+        import_file(databases.engine, path, client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC))
+        with databases.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+        yield settings, databases
 
 
 def corpus_file(given: Path | None, folder: Path) -> Path:
@@ -132,6 +140,16 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def fetch(connection: http.client.HTTPConnection, path: str) -> bytes:
+    """The body of one answer; anything but 200 is an error."""
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        raise RuntimeError(f"{path} answered {response.status}")
+    return body
 
 
 def quantile(values: list[float], share: float) -> float:

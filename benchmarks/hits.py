@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.common import days_by_size, free_port, loaded_store, options, progress, quantile, report, running
+from benchmarks.common import days_by_size, fetch, free_port, loaded_store, options, progress, quantile, report, running
 from crew_pipeline.realtime.bulk import process_days
 
 
@@ -84,15 +84,6 @@ def under_load(port: int, paths: list[str], seconds: float, clients: int = 4) ->
     for thread in threads:
         thread.join()
     return sum(counts) / seconds
-
-
-def fetch(connection: http.client.HTTPConnection, path: str) -> None:
-    """One request; anything but 200 is an error."""
-    connection.request("GET", path)
-    response = connection.getresponse()
-    response.read()
-    if response.status != 200:
-        raise RuntimeError(f"{path} answered {response.status}")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def print_import_report(report: dict[str, Any], most: int = 10) -> None:
             ["lines", *(f"{lines[kind]:,}" for kind in kinds), f"{lines['rejected']:,}"],
         ],
     )
-    if lines["withdrawn"]:
-        console.say(f"{lines['withdrawn']:,} lines that the export has no more were kept aside.")
+    if report["lines_withdrawn"]:
+        console.say(f"{report['lines_withdrawn']:,} lines that the export has no more were kept aside.")
     if report["stored"]:
         console.say(
             f"In the store now: {report['stored']['conversations']:,} conversations with "

@@ -29,8 +29,8 @@ from crew_pipeline.storage.database import application_url, dagster_url, engine_
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
 from crew_pipeline.storage.ingest import IngestReport, SourceLine, ingest
 from crew_pipeline.storage.migrate import migrate
+from crew_pipeline_tests.histories import NOW, History
 
-NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -186,6 +186,13 @@ def bring(
             zone=zone,
             today=today,
         )
+
+
+@pytest.fixture
+def history(engine: Engine, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch) -> History:
+    """A history in the same server as the store; ``make`` creates its table."""
+    monkeypatch.setenv("HISTORIES", database_url)
+    return History(engine, settings, database_url)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from sqlalchemy import Engine
 
 from crew_pipeline.api.access import Client
@@ -33,10 +33,16 @@ def _blank_is_none(value: object) -> object:
 
 Cursor = Annotated[str | None, BeforeValidator(_blank_is_none), Query(description="`next_cursor` of the page before")]
 Limit = Annotated[
-    int | None, BeforeValidator(_blank_is_none), Query(ge=1, le=500, description="conversations a page (50)")
+    Annotated[int, Field(ge=1, le=500)] | None,
+    BeforeValidator(_blank_is_none),
+    Query(description="conversations a page (50)"),
 ]
 Bound = Annotated[date | None, BeforeValidator(_blank_is_none)]
-CrewName = Annotated[str | None, BeforeValidator(_blank_is_none), Query(max_length=512, description="only this crew's")]
+CrewName = Annotated[
+    Annotated[str, Field(max_length=512, pattern=r"^[^\x00]+$")] | None,
+    BeforeValidator(_blank_is_none),
+    Query(description="only this crew's"),
+]
 
 
 @router.get(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from dagster import (
     DagsterRunStatus,
@@ -11,7 +10,6 @@ from dagster import (
     RunStatusSensorContext,
     SensorDefinition,
     SensorEvaluationContext,
-    SensorResult,
     SkipReason,
     run_status_sensor,
     sensor,
@@ -34,29 +32,21 @@ MOST_OLDER_DAYS = MAX_DAYS_PER_RUN
 """More older days than this are a backlog, which is the sweep's."""
 
 
-class Decision(NamedTuple):
-    """What a tick asks for, and the cursor after it: the moment up to which changes have been seen to."""
+def day_requests(changes: Sequence[days.Change], settings: Settings, now: datetime) -> list[RunRequest]:
+    """Which days to ask for: those with conversations that have changed and gone quiet.
 
-    requests: list[RunRequest]
-    cursor: str
-
-
-def decide(changes: Sequence[days.Change], cursor: str | None, settings: Settings, now: datetime) -> Decision:
-    """Which days to ask for: those whose conversations have changed since the cursor and gone quiet.
-
-    Today and yesterday always; older days while they are few. The run key contains what has changed, so a tick that
-    is repeated asks for nothing twice.
+    Today and yesterday always; older days while they are few. A run key contains what has changed, so that a tick which
+    is repeated, or finds the same once more, asks for nothing twice; a cursor would pass over what changes while a run
+    is at work on its day.
     """
-    since = datetime.fromisoformat(cursor) if cursor else datetime.min.replace(tzinfo=UTC)
-    until = now - QUIET
-    quiet = [change for change in changes if since < change.updated_at <= until]
+    quiet = [change for change in changes if now - change.updated_at >= QUIET]
     recent = now.astimezone(settings.zone).date() - timedelta(days=1)
-    older = [change for change in quiet if change.work.day < recent]
+    older = {change.work.day for change in quiet if change.work.day < recent}
     wanted = [change for change in quiet if change.work.day >= recent or len(older) <= MOST_OLDER_DAYS]
     planned = batches(
         [change.work for change in wanted], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
     )
-    return Decision([_request(batch, wanted) for batch in planned], max(until, since).isoformat())
+    return [_request(batch, wanted) for batch in planned]
 
 
 def _request(batch: Batch, changes: Sequence[days.Change]) -> RunRequest:
@@ -87,7 +77,7 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
         default_status=status,
         description="Notices new sessions in history tables and makes the days they touch ready once they are quiet.",
     )
-    def new_sessions(context: SensorEvaluationContext, database: Database) -> SensorResult | SkipReason:
+    def new_sessions(context: SensorEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
         now = datetime.now(UTC)
         apply_crews_file(database.engine, settings)
         for report in discover(
@@ -97,11 +87,7 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.engine.connect() as connection:
             changes = days.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
-        decision = decide(changes, context.cursor, settings, now)
-        if not decision.requests:
-            context.update_cursor(decision.cursor)
-            return SkipReason("no day has changed and gone quiet")
-        return SensorResult(run_requests=decision.requests, cursor=decision.cursor)
+        return day_requests(changes, settings, now) or SkipReason("no day has changed and gone quiet")
 
     def settle(context: RunStatusSensorContext, database: Database) -> None:
         run = context.dagster_run

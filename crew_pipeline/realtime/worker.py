@@ -11,11 +11,12 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import psutil
 import psycopg
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from crew_pipeline.dedup.config import fingerprint_of
@@ -23,6 +24,7 @@ from crew_pipeline.dedup.neighbours import near_pairs
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.reader import reader_of
 from crew_pipeline.dedup.static import word_vectors
+from crew_pipeline.discovery.watch import watch
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
@@ -40,6 +42,7 @@ RECYCLED = 75
 """Exit status of a worker that has grown above the memory limit and wants to be started again."""
 
 _BEAT_S = 5.0
+_WATCH_S = 60.0
 
 
 class Worker:
@@ -64,7 +67,7 @@ class Worker:
 
     def serve(self) -> int:
         """Work until stopped; returns the exit status."""
-        for target in (self._beat, self._listen):
+        for target in (self._beat, self._listen, self._watch):
             threading.Thread(target=target, name=target.__name__, daemon=True).start()
         while not self._stop.is_set():
             self._woken.clear()
@@ -123,6 +126,14 @@ class Worker:
                 logger.debug("no heartbeat: the database does not answer")
             if self._stop.wait(_BEAT_S):
                 return
+
+    def _watch(self) -> None:
+        """Look after discovery from here as well: a daemon that is dead does not tell that it is silent."""
+        while not self._stop.wait(_WATCH_S):
+            try:
+                watch(self._engine, self._settings, datetime.now(UTC))
+            except SQLAlchemyError as error:
+                logger.debug("discovery was not looked after: %s", type(error).__name__)
 
     def _listen(self) -> None:
         while not self._stop.is_set():

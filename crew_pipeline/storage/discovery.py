@@ -269,8 +269,8 @@ def record_round(connection: Connection, crew_id: int, table: str, done: Round) 
         },
     )
     connection.execute(
-        text("DELETE FROM crew_discovery_rounds WHERE crew_id = :crew_id AND started_at < now() - :kept"),
-        {"crew_id": crew_id, "kept": _ROUNDS_KEPT},
+        text("DELETE FROM crew_discovery_rounds WHERE crew_id = :crew_id AND started_at < :before"),
+        {"crew_id": crew_id, "before": done.started_at - _ROUNDS_KEPT},
     )
 
 

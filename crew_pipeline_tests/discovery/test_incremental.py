@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from crew_pipeline.discovery import incremental, sources
 from crew_pipeline.storage.crews import set_history
-from crew_pipeline_tests.discovery.histories import History
+from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
 

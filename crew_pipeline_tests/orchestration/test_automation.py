@@ -81,7 +81,7 @@ def test_the_sensor_makes_recent_days_ready_once_they_are_quiet(
         with time_machine.travel(moment, tick=False):
             database = {"database": definitions.resources["database"]}
             with dg.build_sensor_context(instance=fresh_instance, resources=database) as context:
-                found = definitions.resolve_sensor_def("recent_days").evaluate_tick(context).run_requests
+                found = definitions.resolve_sensor_def("new_sessions").evaluate_tick(context).run_requests
         return [request.tags["dagster/partition"] for request in found or []]
 
     assert tick(datetime(2025, 1, 20, 12, 0, 30, tzinfo=UTC)) == []
@@ -135,5 +135,5 @@ def test_the_discovery_job_reads_history_tables_and_names_those_that_fail(
     job = definitions.resolve_job_def("discover_conversations")
     result = job.execute_in_process(instance=fresh_instance, raise_on_error=False)
     assert not result.success
-    assert "not_there" in result.failure_data_for_node("read_history_tables").user_failure_data.description
+    assert "not_there" in result.failure_data_for_node("history_tables").user_failure_data.description
     assert query("SELECT text FROM lines") == [("hello",)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.schedules import discovery_cron, range_tags, sweep_requests
-from crew_pipeline.orchestration.sensors import QUIET, recent_day_requests
+from crew_pipeline.orchestration.sensors import MOST_OLDER_DAYS, QUIET, day_requests
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, load_settings
 from crew_pipeline.storage.days import Change, Work
 
@@ -76,10 +76,22 @@ def test_a_run_over_several_days_is_tagged_with_its_range() -> None:
 def test_a_conversation_that_still_goes_on_is_waited_for() -> None:
     now = datetime(2025, 1, 1, 12, tzinfo=UTC)
     quiet, busy = Change(work(0, priority=3), now - QUIET), Change(work(9, priority=3), now - QUIET / 2)
-    requests = recent_day_requests([quiet, busy], load_settings(), now)
+    requests = day_requests([quiet, busy], load_settings(), now)
     assert [request.tags["dagster/partition"] for request in requests] == ["2025-01-01"]
-    again = recent_day_requests([quiet._replace(updated_at=now - 2 * QUIET)], load_settings(), now)
+    again = day_requests([quiet._replace(updated_at=now - 2 * QUIET)], load_settings(), now)
     assert again[0].run_key != requests[0].run_key
+
+
+def test_a_backlog_of_older_days_is_left_to_the_sweep() -> None:
+    now = datetime(2025, 6, 1, 12, tzinfo=UTC)
+    today = Change(Work("acme", date(2025, 6, 1), 3, 1, 10), now - QUIET)
+    few = [Change(work(2 * number), now - QUIET) for number in range(MOST_OLDER_DAYS)]
+    days = {request.tags.get("dagster/partition") for request in day_requests([today, *few], load_settings(), now)}
+    assert "2025-06-01" in days
+    assert len(day_requests([today, *few], load_settings(), now)) > 1
+    many = [*few, Change(work(100), now - QUIET)]
+    (only,) = day_requests([today, *many], load_settings(), now)
+    assert only.tags["dagster/partition"] == "2025-06-01"
 
 
 @pytest.mark.parametrize("wrong", ["every day", "61 * * * *", ""])

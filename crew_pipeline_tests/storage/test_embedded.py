@@ -61,8 +61,8 @@ def test_data_outlives_the_server(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
     for expected in (0, 1):
         with open_databases(settings) as databases, databases.engine.begin() as connection:
-            assert connection.exec_driver_sql("SELECT count(*) FROM crews").scalar() == expected
-            connection.exec_driver_sql(f"INSERT INTO crews (client, code) VALUES ('acme', 'crew {expected}')")
+            assert connection.exec_driver_sql("SELECT count(*) FROM clients").scalar() == expected
+            connection.exec_driver_sql(f"INSERT INTO clients (client) VALUES ('client {expected}')")
 
 
 def test_a_folder_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -16,7 +17,8 @@ from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.crews import set_history
 from crew_pipeline.storage.database import libpq_url
-from crew_pipeline_tests.conftest import NOW
+
+NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
 
 SHAPES = {
     "timed": "id bigserial PRIMARY KEY, session_id text NOT NULL, message jsonb NOT NULL, "
