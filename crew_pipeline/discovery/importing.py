@@ -51,6 +51,7 @@ def import_file(
             today=now.astimezone(settings.zone).date(),
             titles=report.reading.titles,
             whole_sessions=export.whole_sessions,
+            moved=report.reading.moved,
         )
     with engine.connect() as connection:
         report.stored = stored_of(connection, client, crew)

@@ -19,12 +19,14 @@ class Reading:
         rejected: how many of them were refused.
         rejections: line number and reason of the first ``10,000``, in order.
         titles: title of each conversation that has one, by its ``session_id``.
+        moved: session and position at which a line may have stood in an earlier export, and stands no more.
     """
 
     lines_read: int = 0
     rejected: int = 0
     rejections: list[tuple[int, str]] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)
+    moved: list[tuple[str, int]] = field(default_factory=list)
 
     def reject(self, source_line: int, reason: str) -> None:
         """Count a refused line and keep the reason."""

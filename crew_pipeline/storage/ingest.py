@@ -6,7 +6,7 @@ a source may interleave its sessions and be larger than memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -145,12 +145,34 @@ WHERE crew_id = :crew_id AND data_items.session_id = titles.session_id
 RETURNING id
 """
 
+_MOVE_LINES = """
+WITH moved AS (
+    SELECT * FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])) AS moved (session_id, position)
+), gone AS (
+    DELETE FROM lines USING data_items AS item, moved
+    WHERE item.crew_id = :crew_id AND item.session_id = moved.session_id AND lines.conversation_id = item.id
+      AND lines.position = moved.position
+    RETURNING lines.*, item.session_id
+), kept_aside AS (
+    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
+    SELECT :crew_id, session_id, position, speaker, spoken_at, text, 'moved to another conversation' FROM gone
+)
+SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
+"""
+
+_DROP_EMPTY = """
+DELETE FROM data_items WHERE id = ANY(:ids) AND NOT EXISTS (SELECT 1 FROM lines WHERE conversation_id = id)
+RETURNING days_date
+"""
+
+# An older export that comes after a newer one takes nothing away of what was said after it was made.
 _SUPERSEDE_LINES = """
 WITH gone AS (
     DELETE FROM lines USING staged_sessions
     WHERE lines.conversation_id = staged_sessions.conversation_id AND NOT EXISTS (
         SELECT 1 FROM staged_lines
         WHERE staged_lines.session_id = staged_sessions.session_id AND staged_lines.position = lines.position)
+      AND lines.spoken_at <= staged_sessions.ended_at
     RETURNING lines.*, session_id
 ), kept_aside AS (
     INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
@@ -212,6 +234,7 @@ def ingest(
     today: date,
     titles: Mapping[str, str] | None = None,
     whole_sessions: bool = False,
+    moved: Sequence[tuple[str, int]] = (),
 ) -> IngestReport:
     """Merge ``lines`` into the conversations of a crew.
 
@@ -224,6 +247,7 @@ def ingest(
         today: for the priority of what arrives.
         titles: of conversations by session; looked at once the lines have been read.
         whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
+        moved: session and position of lines that stand in another session now; looked at once the lines have been read.
     """
     connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"ingest\x1f{client}\x1f{crew}"}
@@ -257,6 +281,11 @@ def ingest(
         for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew_id}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
+    if moved:
+        places = {"sessions": [session for session, _ in moved], "positions": [position for _, position in moved]}
+        for row in connection.execute(text(_MOVE_LINES), {"crew_id": crew_id, **places}):
+            report.lines_withdrawn += row.lines
+            touched.add(row.conversation_id)
     if titles:
         named = {"crew_id": crew_id, "sessions": list(titles), "titles": list(titles.values())}
         touched.update(connection.scalars(text(_SET_TITLES), named))
@@ -280,6 +309,7 @@ def _settle(
         days.add(row.days_date)
         if row.day_before != row.days_date:
             left.add(row.day_before)
+    left |= set(connection.scalars(text(_DROP_EMPTY), {"ids": touched}))
     if left:
         connection.execute(text(_INVALIDATE_DAYS), {"client": client, "days": sorted(left)})
     report.days = sorted(days | left)
@@ -330,13 +360,7 @@ def withdraw(
     if item is None:
         return []
     values = {"id": item.id, "crew_id": crew_id, "session_id": session_id, "before": before}
-    gone = connection.scalar(text(_WITHDRAW), values)
-    left = connection.scalar(text("SELECT count(*) FROM lines WHERE conversation_id = :id"), {"id": item.id})
-    if not left:
-        connection.execute(text("DELETE FROM data_items WHERE id = :id"), {"id": item.id})
-        connection.execute(text(_INVALIDATE_DAYS), {"client": client, "days": [item.days_date]})
-        return [item.days_date]
+    connection.execute(text(_WITHDRAW), values)
     report = IngestReport()
-    if gone:
-        _settle(connection, report, [item.id], client, zone, today)
+    _settle(connection, report, [item.id], client, zone, today)
     return report.days

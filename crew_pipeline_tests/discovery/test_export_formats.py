@@ -177,6 +177,21 @@ class TestChatGPT:
         assert found.reading.titles == {"chat-1": "Boiler"}
         assert found.lines[0].spoken_at == datetime(2025, 1, 15, 9, 0, 1, tzinfo=UTC)
 
+    def test_a_newer_export_takes_back_what_its_conversation_has_no_more_and_an_older_one_nothing(
+        self, tmp_path: Path, engine: Engine, settings: Settings
+    ) -> None:
+        whole = [ROOT, node("n1", "root", "The boiler is cold."), node("n2", "n1", "Is it?", "assistant")]
+        longer = as_file(
+            tmp_path / "a", [chat(*whole, node("n3", "n2", "It is."), node("n4", "n3", "Oh.", "assistant"))]
+        )
+        edited = as_file(tmp_path / "b", [chat(*whole, node("n9", "n2", "It was, an hour ago."))])
+        older = as_file(tmp_path / "c", [chat(*whole)])
+        assert import_twice(longer, engine, settings)[0]["lines"]["new"] == 4
+        newer, again = import_twice(edited, engine, settings)
+        assert (newer["lines"]["changed"], newer["lines_withdrawn"], newer["stored"]["lines"]) == (1, 1, 3)
+        assert (again["lines"]["changed"], again["lines_withdrawn"]) == (0, 0)
+        assert import_twice(older, engine, settings)[1]["stored"]["lines"] == 3
+
     def test_what_is_hidden_empty_or_meant_for_a_tool_is_not_a_line(self, tmp_path: Path) -> None:
         conversation = chat(
             node("n1", None, "You are helpful.", "system"),
@@ -534,6 +549,23 @@ class TestSlack:
             as_zip(tmp_path / "y.zip", {**WORKSPACE, "garden/2025-01-15.json": more}), engine, settings
         )
         assert later["lines"] == {"read": 4, "new": 1, "changed": 0, "skipped": 3, "rejected": 0}
+
+    def test_a_message_that_is_answered_later_moves_to_its_thread(
+        self, tmp_path: Path, engine: Engine, settings: Settings
+    ) -> None:
+        lists = {name: content for name, content in WORKSPACE.items() if "/" not in name}
+        alone = posted("Who mows?", "1736931600.000100")
+        import_twice(as_zip(tmp_path / "x.zip", {**lists, "garden/2025-01-15.json": [alone]}), engine, settings)
+        answered = [
+            posted("Who mows?", "1736931600.000100", thread_ts="1736931600.000100", reply_count=1),
+            posted("Me", "1736931602.000100", thread_ts="1736931600.000100", user="U2"),
+        ]
+        later, again = import_twice(
+            as_zip(tmp_path / "y.zip", {**lists, "garden/2025-01-15.json": answered}), engine, settings
+        )
+        assert (later["lines_withdrawn"], again["lines_withdrawn"]) == (1, 0)
+        assert again["stored"] == {"conversations": 1, "lines": 2}
+        assert later["days"] == ["2025-01-15"]
 
     def test_one_day_alone_is_no_whole_export(self, tmp_path: Path) -> None:
         path = as_file(tmp_path / "2025-01-15.json", WORKSPACE["garden/2025-01-15.json"])

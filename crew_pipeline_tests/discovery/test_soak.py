@@ -20,7 +20,7 @@ from crew_pipeline.storage.crews import history_sources
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.histories import History
 
-KILLS = 60
+KILLS = 52
 WRITERS = 5
 SESSIONS = 80
 
@@ -95,7 +95,7 @@ def test_every_message_is_stored_exactly_once_however_often_discovery_is_killed(
     for writer in writers:
         writer.start()
     killed = 0
-    while killed < KILLS // 2:
+    while killed < KILLS:
         discoverers = [start(history, batch) for batch in (2, 7)]
         time.sleep(chance.random() * 1.5)
         for process in discoverers:

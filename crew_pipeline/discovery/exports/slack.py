@@ -128,7 +128,11 @@ def _line(
     except RejectedLineError as refusal:
         yield Found(refusal, where=where)
         return
-    session_id = f"{channel}/{thread or moment.astimezone(limits.zone).date()}"
+    day = f"{channel}/{moment.astimezone(limits.zone).date()}"
+    session_id = day if thread is None else f"{channel}/{thread}"
+    if thread is not None and _microseconds(thread, "thread_ts") == stamp:
+        # Before anybody answered, its first message was one of its day.
+        reading.moved.append((day, stamp))
     if session_id not in reading.titles:
         reading.entitle(session_id, workspace.titles.get(channel))
     record = {
