@@ -73,7 +73,8 @@ def up(
             if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"  {name} is ready")):
                 console.say(f"\nThe day page and API   {addresses.api}   (docs: {addresses.api}/docs)")
                 console.say(f"The Dagster UI         {addresses.dagster}")
-                console.say(f"\nData and logs are in {settings.home_path}. Ctrl-C stops everything.")
+                console.say(f"\n{_next_discovery(settings)}")
+                console.say(f"Data and logs are in {settings.home_path}. Ctrl-C stops everything.")
                 supervisor.run()
         finally:
             console.say("Stopping…")
@@ -348,6 +349,15 @@ def _span(
     if begin > end:
         raise typer.BadParameter(f"--from {begin} is after --to {end}")
     return begin, end
+
+
+def _next_discovery(settings: Settings) -> str:
+    from crew_pipeline.orchestration.schedules import discovery_cron, next_run
+
+    if not settings.enable_background_jobs:
+        return "Background jobs are off: 'crew discover' and 'crew process' do their work."
+    cron = discovery_cron(settings)
+    return f"History tables are looked at by {cron}, next at {next_run(cron, settings, datetime.now(UTC)):%H:%M %Z}."
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from crew_pipeline.dedup.evaluation import Evaluation, Quality
 
 
-def print_import_report(report: dict[str, Any], most: int = 10) -> None:
+def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line") -> None:
     conversations, lines = report["conversations"], report["lines"]
     kinds = ("read", "new", "changed", "skipped")
     console.table(
@@ -31,7 +31,7 @@ def print_import_report(report: dict[str, Any], most: int = 10) -> None:
             f"{report['stored']['lines']:,} lines of {report['client']} / {report['crew']}."
         )
     for rejection in report["rejections"][:most]:
-        console.note(f"line {rejection['line']}: {rejection['reason']}")
+        console.note(f"{row} {rejection['line']}: {rejection['reason']}")
     if len(report["rejections"]) > most:
         console.note(f"… and {lines['rejected'] - most:,} more; --json lists them")
     if report["error"]:
@@ -145,30 +145,21 @@ def print_overview(found: dict[str, Any]) -> None:
         console.say("")
         console.table(
             "Discovery, over the last day",
-            [
-                "crew",
-                "conversations#",
-                "last run",
-                "seconds#",
-                "rounds#",
-                "scanned#",
-                "new#",
-                "changed#",
-                "errors#",
-                "failing",
-            ],
+            ["crew", "last", "rounds#", "scanned#", "new#", "changed#", "errors#", "in all#"],
             [
                 [
                     f"{one['client']}/{one['crew']}",
-                    f"{one['conversations']:,}",
-                    f"{one['last_run']:%Y-%m-%d %H:%M}" if one["last_run"] else "never",
-                    one["last_seconds"] if one["last_seconds"] is not None else "",
+                    f"{one['last_run']:%m-%d %H:%M}" if one["last_run"] else "never",
                     *(f"{one['last_day'][kind]:,}" for kind in ("rounds", "scanned", "created", "changed", "errors")),
-                    f"{one['consecutive_failures']} times: {one['last_error']}" if one["consecutive_failures"] else "",
+                    f"{one['conversations']:,}",
                 ]
                 for one in found["discovery"]
             ],
         )
+        for one in found["discovery"]:
+            if one["consecutive_failures"]:
+                times = f"failed {one['consecutive_failures']} times in a row"
+                console.note(f"{one['client']}/{one['crew']} {times}: {one['last_error']}")
     console.say(f"\n{found['workers']} warm workers alive.")
     for alert in found["alerts"]:
         console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")

@@ -104,10 +104,12 @@ def _print(reports: list[CrewReport], comparisons: list[dict[str, Any]] | None, 
     if not reports:
         console.say("No crew has a history table; add one with 'crew crews add'.")
     for report in reports:
-        rendering.print_import_report(report.as_dict())
+        if report.reading.lines_read or report.error:
+            rendering.print_import_report(report.as_dict(), row="row")
         for warning in report.warnings:
-            console.note(warning)
-        console.say(f"{report.summary}{'' if report.finished else '; there is more, the next discovery goes on'}")
+            console.note(f"{report.client}/{report.crew}: {warning}")
+        rest = "" if report.finished else "; there is more, the next discovery goes on"
+        console.say(f"{report.client}/{report.crew}: {report.summary}{rest}")
     for one in comparisons or []:
         if one.get("error"):
             console.note(f"{one['client']}/{one['crew']}: {one['error']}")

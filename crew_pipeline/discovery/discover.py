@@ -112,7 +112,7 @@ def discover_crew(
     report = CrewReport(source.client, source.code)
     started = time.monotonic()
     try:
-        with opened(source, engine, settings.discovery_timeout_s) as reader:
+        with opened(source, engine, _statement_s(settings, seconds)) as reader:
             with reader.begin():
                 found = examine(reader, source.history_table, source.columns)
             report.warnings = found.warnings
@@ -132,6 +132,12 @@ def discover_crew(
         record_round(connection, source.crew_id, source.history_table, report.as_round(trigger, now))
     logger.info("%s/%s: %s", source.client, source.code, report.summary)
     return report
+
+
+def _statement_s(settings: Settings, seconds: float) -> float:
+    """How long one statement may take: no longer than the round, and ten times a round where that has no end."""
+    longest = settings.discovery_timeout_s
+    return 10 * longest if math.isinf(seconds) else min(longest, max(seconds, 1.0))
 
 
 def _failure(error: SQLAlchemyError, source: HistorySource) -> str:

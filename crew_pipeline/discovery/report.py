@@ -53,7 +53,9 @@ class CrewReport:
     def settle(self) -> None:
         """Count sessions once each, in however many batches they came."""
         done = self.ingested
-        done.conversations_unchanged = len(self.sessions - done.new_sessions - done.changed_sessions)
+        done.conversations_unchanged = len(
+            self.sessions - done.new_sessions - done.changed_sessions - self.sessions_failed
+        )
 
     @property
     def summary(self) -> str:

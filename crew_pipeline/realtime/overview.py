@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import alerts, claims, days, workers
-from crew_pipeline.storage.discovery import Health, health
+from crew_pipeline.storage.discovery import Health, conversations_by_crew, health
 
 _QUEUE_SHOWN = 10
 _RUNS_SHOWN = 10
@@ -20,6 +20,7 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
     """Days by status, the head of the queue, the last runs, the workers that live, discovery and what is wrong."""
     with engine.connect() as connection:
         by_status = days.counts_by_status(connection)
+        counts = conversations_by_crew(connection)
         queue = days.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
         return {
             "by_status": {
@@ -38,16 +39,16 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
             ],
             "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
             "workers": workers.alive(connection),
-            "discovery": [_crew(one) for one in health(connection)],
+            "discovery": [_crew(one, counts.get((one.client, one.crew), 0)) for one in health(connection)],
             "alerts": [one._asdict() for one in alerts.in_force(connection)],
         }
 
 
-def _crew(one: Health) -> dict[str, Any]:
+def _crew(one: Health, conversations: int) -> dict[str, Any]:
     return {
         "client": one.client,
         "crew": one.crew,
-        "conversations": one.conversations,
+        "conversations": conversations,
         "last_run": one.last_round_at,
         "last_success": one.last_discovered_at,
         "last_seconds": None if one.last_seconds is None else round(one.last_seconds, 3),

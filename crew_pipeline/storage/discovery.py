@@ -288,7 +288,6 @@ class Health(NamedTuple):
     consecutive_failures: int
     last_error: str | None
     next_attempt_at: datetime | None
-    conversations: int
     rounds: int
     sessions_scanned: int
     sessions_created: int
@@ -309,8 +308,7 @@ class Health(NamedTuple):
 
 _HEALTH = """
 SELECT client, code AS crew, last_round_at, last_discovered_at, coalesce(consecutive_failures, 0), last_error,
-       next_attempt_at, (SELECT count(*) FROM data_items WHERE crew_id = crews.id) AS conversations,
-       day.*, last.seconds, told.sessions_scanned, told.sessions_failed, last.finished
+       next_attempt_at, day.*, last.seconds, told.sessions_scanned, told.sessions_failed, last.finished
 FROM crews JOIN clients USING (client)
 LEFT JOIN crew_discovery_state AS state ON state.crew_id = crews.id
 CROSS JOIN LATERAL (
@@ -364,3 +362,14 @@ def totals(connection: Connection) -> list[Totals]:
 def health(connection: Connection) -> list[Health]:
     """How discovery stands for every crew that is read, by client and crew."""
     return [Health(*row) for row in connection.execute(text(_HEALTH))]
+
+
+def conversations_by_crew(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many conversations each crew has, by client and crew; reads an index from end to end."""
+    rows = connection.execute(
+        text(
+            "SELECT client, code, conversations FROM crews JOIN "
+            "(SELECT crew_id, count(*) AS conversations FROM data_items GROUP BY crew_id) AS counted ON crew_id = id"
+        )
+    )
+    return {(row.client, row.code): row.conversations for row in rows}

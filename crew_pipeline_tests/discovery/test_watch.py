@@ -21,7 +21,7 @@ from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
 
-WELL = Health("acme", "agents", NOW, NOW, 0, None, None, 5, 1, 100, 5, 0, 95, 0, 0, 0.1, 100, 0, True)
+WELL = Health("acme", "agents", NOW, NOW, 0, None, None, 1, 100, 5, 0, 95, 0, 0, 0.1, 100, 0, True)
 
 
 def kinds(health: Health, now: datetime = NOW, *, background: bool = True) -> list[str]:
