@@ -63,7 +63,7 @@ format: install
 	$(BIN)/ruff format --quiet .
 
 bench: install
-	@for name in hits miss bulk clustering; do $(BIN)/python -m benchmarks.$$name --json --quick || exit 1; done
+	@for name in hits miss bulk clustering discovery; do $(BIN)/python -m benchmarks.$$name --json --quick || exit 1; done
 
 clean:
 	rm -rf .venv .crew

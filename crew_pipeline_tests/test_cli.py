@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -244,6 +245,40 @@ def test_the_doctor_examines_everything(home: Path) -> None:
     assert (checks["database"], checks["model"], checks["disk"]) == (False, True, True)
     settings = told(home, "doctor", "--settings")["settings"]
     assert {"variable", "value", "default", "description"} <= set(settings[0])
+
+
+def test_history_tables_from_adding_to_alerts(home: Path, tmp_path: Path) -> None:
+    source = tmp_path / "n8n.sqlite"
+    with sqlite3.connect(source) as connection:
+        connection.execute("CREATE TABLE chats (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
+        connection.executemany(
+            "INSERT INTO chats (session_id, message) VALUES (?, ?)",
+            [("a", '{"type": "human", "content": "hello"}'), ("b", '{"type": "ai"}')],
+        )
+    address = {"N8N_DB": f"sqlite:///{source}"}
+    listed = tmp_path / "crews.yaml"
+    listed.write_text("clients: {tables: {crews: {n8n: {table: chats, source_env: N8N_DB}}}}")
+    assert crew(home, "crews", "apply", str(listed)).returncode == 0
+    checked = crew(home, "crews", "check", "--client", "tables", "--json", **address)
+    (check,) = json.loads(checked.stdout)["crews"]
+    assert (check["key"], check["first_rows"]["read"], check["error"]) == ("id", 1, None)
+    assert "tells no time" in check["warnings"][0]
+    done = crew(home, "discover", "--client", "tables", "--compare", "--json", **address)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["crews"][0]["conversations"] == {"read": 1, "new": 1, "changed": 0, "skipped": 0}
+    assert found["comparison"][0]["agrees"]
+    status = told(home, "status")
+    assert [one["crew"] for one in status["discovery"] if one["client"] == "tables"] == ["n8n"]
+    assert [one["kind"] for one in status["alerts"]] == ["discovery_errors"]
+    assert "1 new, 0 skipped, 1 errors" not in crew(home, "discover", "--client", "tables", **address).stdout
+    away = crew(home, "discover", "--client", "tables")
+    assert away.returncode == 1
+    assert "N8N_DB is not set" in away.stderr
+    assert crew(home, "crews", "remove", "n8n", "--client", "tables").returncode == 0
+    refused = crew(home, "crews", "add", "x", "--table", "chats", "--source-env", "sqlite:///secret-place")
+    assert refused.returncode == 1
+    assert "secret-place" not in refused.stderr
 
 
 @pytest.mark.corpus
