@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, Field
 from sqlalchemy import Engine
 
 from crew_pipeline.api.access import Client
+from crew_pipeline.api.days import strict_day
 from crew_pipeline.api.models import ConversationComplete, ConversationIndex, IndexedConversation
-from crew_pipeline.api.problems import PROBLEMS, Problem
+from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.discovery.discover import discover_session
 from crew_pipeline.settings import Settings
@@ -27,21 +28,14 @@ router = APIRouter()
 JSON = "application/json"
 
 
-def _blank_is_none(value: object) -> object:
-    return None if value == "" else value
+Blank = Literal[""]
+"""A parameter that is named without a value is one that is left out."""
 
-
-Cursor = Annotated[str | None, BeforeValidator(_blank_is_none), Query(description="`next_cursor` of the page before")]
-Limit = Annotated[
-    Annotated[int, Field(ge=1, le=500)] | None,
-    BeforeValidator(_blank_is_none),
-    Query(description="conversations a page (50)"),
-]
-Bound = Annotated[date | None, BeforeValidator(_blank_is_none)]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
+Limit = Annotated[Annotated[int, Field(ge=1, le=500)] | Blank | None, Query(description="conversations a page (50)")]
+Bound = Annotated[date, BeforeValidator(strict_day)] | Blank | None
 CrewName = Annotated[
-    Annotated[str, Field(max_length=512, pattern=r"^[^\x00]+$")] | None,
-    BeforeValidator(_blank_is_none),
-    Query(description="only this crew's"),
+    Annotated[str, Field(max_length=512, pattern=r"^[^\x00]*$")] | None, Query(description="only this crew's")
 ]
 
 
@@ -62,12 +56,20 @@ async def index(
 ) -> Response:
     """What has been discovered, from the store; never looks at a source. A page costs the same wherever it lies."""
     engine: Engine = request.app.state.engine
-    after = None if cursor is None else _place(cursor)
+    after = _place(cursor) if cursor else None
     most = limit or 50
 
     def read() -> list[Listed]:
         with engine.connect() as connection:
-            return conversations.page(connection, client, after=after, first=first, last=last, crew=crew, most=most + 1)
+            return conversations.page(
+                connection,
+                client,
+                after=after,
+                first=first if isinstance(first, date) else None,
+                last=last if isinstance(last, date) else None,
+                crew=crew or None,
+                most=most + 1,
+            )
 
     found = await asyncio.to_thread(read)
     following = _cursor(found[most - 1].place) if len(found) > most else None
@@ -114,8 +116,8 @@ def _place(cursor: str) -> Place:
     response_model=IndexedConversation,
     responses={
         **PROBLEMS,
-        404: {"model": Problem, "description": "no such crew, or the source has no such session"},
-        502: {"model": Problem, "description": "the source of the crew cannot be read"},
+        404: {**A_PROBLEM, "description": "no such crew, or the source has no such session"},
+        502: {**A_PROBLEM, "description": "the source of the crew cannot be read"},
     },
 )
 async def conversation_complete(request: Request, client: Client, told: ConversationComplete) -> Response:
@@ -131,6 +133,8 @@ def _take_in(engine: Engine, settings: Settings, client: str, told: Conversation
         sources = crews.history_sources(connection, client, told.crew_code)
     if not sources:
         raise HTTPException(404, f"There is no crew {told.crew_code} of {client} with a history table.")
+    with engine.connect() as connection:
+        before = conversations.of_session(connection, client, told.crew_code, told.session_id)
     report = discover_session(engine, settings, datetime.now(UTC), sources[0], told.session_id)
     if report.error:
         # What the driver says may name hosts and tables; the operator finds it in `crew status`.
@@ -142,6 +146,6 @@ def _take_in(engine: Engine, settings: Settings, client: str, told: Conversation
     return {
         "success": True,
         "conversation": _entry(client, found),
-        "new": told.session_id in report.ingested.new_sessions,
-        "changed": told.session_id in report.ingested.changed_sessions,
+        "new": before is None,
+        "changed": before is not None and before.content_hash != found.content_hash,
     }

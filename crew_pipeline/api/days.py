@@ -32,13 +32,14 @@ _PING_S = 20.0
 _SEND_WITHIN_S = 10.0
 
 
-def _strict_day(value: object) -> object:
+def strict_day(value: object) -> object:
+    """Let only ``YYYY-MM-DD`` through; what else a date may be made of is refused."""
     if not isinstance(value, str) or not _DAY.fullmatch(value):
         raise ValueError("a day is written YYYY-MM-DD")
     return value
 
 
-Day = Annotated[date, BeforeValidator(_strict_day), Path(description="YYYY-MM-DD, in the configured time zone")]
+Day = Annotated[date, BeforeValidator(strict_day), Path(description="YYYY-MM-DD, in the configured time zone")]
 
 
 @router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=PROBLEMS)

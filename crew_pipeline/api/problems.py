@@ -31,9 +31,10 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {MEDIA_TYPE: {}}} for code in (401, 403, 422, 503)
-}
+A_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+"""An answer that is a problem document, for the OpenAPI document."""
+
+PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 403, 422, 503), A_PROBLEM)
 """The errors that every route under ``/api`` may answer with, for the OpenAPI document."""
 
 

@@ -41,7 +41,8 @@ def discover(
 
     with open_store(data_dir) as (settings, databases):
         engine = databases.engine
-        apply_crews_file(engine, settings)
+        if problem := apply_crews_file(engine, settings):
+            raise CommandError(problem)
         now = datetime.now(UTC)
         reports = run(
             engine,
@@ -71,7 +72,7 @@ def _saying() -> Callable[[CrewReport], None]:
             said = time.monotonic()
             console.note(
                 f"{report.client}/{report.crew}: {report.reading.lines_read:,} rows of "
-                f"{len(report.sessions):,} sessions read"
+                f"{report.scanned + len(report.sessions):,} sessions read"
             )
 
     return say

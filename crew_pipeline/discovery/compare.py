@@ -25,14 +25,25 @@ CREATE TEMP TABLE source_messages (
 ) ON COMMIT DROP
 """
 
+# Times that were inferred when a line was first seen cannot be compared.
+_FORGET_INFERRED = """
+UPDATE source_messages SET spoken_at = NULL WHERE session_id IN (
+    SELECT session_id FROM data_items WHERE crew_id = :crew_id AND times_inferred
+    UNION SELECT session_id FROM source_messages WHERE spoken_at IS NULL)
+"""
+
 # A message is known by its session, speaker and words, and its time where the source tells one. One that is there
 # several times is counted, not only looked for.
 _DIFFERENCES = """
 WITH ours AS (
-    SELECT session_id, position AS row, CASE WHEN times_inferred THEN NULL ELSE spoken_at END AS spoken_at,
+    SELECT session_id, position AS row, spoken_at,
            substr(sha256(convert_to(speaker || E'\\x1f' || text, 'UTF8')), 1, 16) AS digest
     FROM data_items JOIN lines ON conversation_id = id
-    WHERE crew_id = :crew_id
+    WHERE crew_id = :crew_id AND NOT times_inferred
+    UNION ALL
+    SELECT session_id, position, NULL, substr(sha256(convert_to(speaker || E'\\x1f' || text, 'UTF8')), 1, 16)
+    FROM data_items JOIN lines ON conversation_id = id
+    WHERE crew_id = :crew_id AND times_inferred
 ), numbered AS (
     SELECT 1 AS theirs, *, row_number() OVER (PARTITION BY session_id, spoken_at, digest ORDER BY row) AS occurrence
     FROM source_messages
@@ -85,6 +96,7 @@ def compare(engine: Engine, source: HistorySource, settings: Settings, now: date
             table = examine(reader, source.history_table, source.columns)
         connection.execute(text(_STAGE))
         _copy(connection, _messages(reader, table, limits, result))
+        connection.execute(text(_FORGET_INFERRED), {"crew_id": source.crew_id})
         for row in connection.execute(text(_DIFFERENCES), {"crew_id": source.crew_id}):
             if row.side > 0:
                 result.missing_count += 1

@@ -20,8 +20,8 @@ from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import examine
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
-from crew_pipeline.storage.crews import HistorySource
-from crew_pipeline.storage.discovery import record_round
+from crew_pipeline.storage.crews import CrewError, HistorySource
+from crew_pipeline.storage.discovery import note_look, record_round
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +69,20 @@ def discover(
     return reports
 
 
-def apply_crews_file(engine: Engine, settings: Settings) -> None:
-    """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one.
+def apply_crews_file(engine: Engine, settings: Settings) -> str | None:
+    """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one; a sentence where it cannot be used.
 
-    Raises:
-        CrewError: the file cannot be used.
+    What was set up before stays then, and is read.
     """
-    if settings.crews_file is not None:
+    if settings.crews_file is None:
+        return None
+    try:
         registry = read_registry(settings.crews_file)
         with engine.begin() as connection:
             apply_registry(connection, registry)
+    except CrewError as error:
+        return str(error)
+    return None
 
 
 def discover_session(
@@ -123,12 +127,18 @@ def discover_crew(
         report.error = str(error)
     except SQLAlchemyError as error:
         report.error = _failure(error, source)
-        logger.warning("discovery of %s failed: %s", source.code, type(error).__name__, exc_info=True)
+        # The driver's own text may hold addresses, parameters and messages: only what kind of error it was is told.
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        logger.warning("discovery of %s failed: %s %s", source.code, type(error).__name__, state or "")
+    except Exception as error:
+        report.error = f"reading {source.code} broke ({type(error).__name__}); 'crew crews check' may say where."
+        logger.warning("discovery of %s broke: %s", source.code, type(error).__name__)
     report.seconds = time.monotonic() - started
     report.settle()
-    if trigger == "sensor" and not report.error and not report.reading.lines_read:
-        return report
     with engine.begin() as connection:
+        if trigger == "sensor" and not report.error and not report.reading.lines_read:
+            note_look(connection, source.crew_id)
+            return report
         record_round(connection, source.crew_id, source.history_table, report.as_round(trigger, now))
     logger.info("%s/%s: %s", source.client, source.code, report.summary)
     return report

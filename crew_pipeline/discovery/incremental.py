@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from sqlalchemy import Connection, Engine, and_
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.expression import ColumnElement
 
 from crew_pipeline.discovery import scan
+from crew_pipeline.discovery.placing import RANKS, HistoryRow, Placing, place, places_to_look_at
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.discovery.report import CrewReport
-from crew_pipeline.discovery.scan import Batch, HistoryRow
+from crew_pipeline.discovery.scan import Batch
+from crew_pipeline.discovery.sources import SourceError
 from crew_pipeline.discovery.table import HistoryTable, microseconds
-from crew_pipeline.discovery.watermark import TIES, Watermark
+from crew_pipeline.discovery.watermark import Watermark
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import discovery
 from crew_pipeline.storage.crews import HistorySource
-from crew_pipeline.storage.discovery import Block, StoredLine
-from crew_pipeline.storage.ingest import SourceLine, ingest, withdraw
+from crew_pipeline.storage.discovery import Block, Extent
+from crew_pipeline.storage.ingest import ingest, withdraw
+
+logger = logging.getLogger(__name__)
 
 PATROL_ROWS = 50_000
-"""Rows that one round holds against the source by their count and sum."""
-PATROL_BLOCKS = 64
-MOST_REREAD = 4
-"""Blocks that one round reads again where they differ."""
-RECENT = timedelta(days=2)
-"""How far back every round compares, where keys are times."""
+"""Rows that one step of the patrol holds against the source by their count and sum."""
+PATROL_BLOCKS = 1_000
+MOST_REREAD = 8
+"""Blocks that one step reads again."""
+PATROL_SESSIONS = 500
+"""Sessions that one step of the patrol looks for in the source."""
+EVERY_ROUND = timedelta(hours=1)
+EVERY_PATROL = timedelta(days=2)
+"""How far back is compared, where keys are times."""
+_SESSIONS_KEPT = 10_000
 
 
 @dataclass
@@ -56,49 +65,73 @@ class CrewRound:
 
     def run(self, *, patrol: bool = True) -> None:
         """Read what is new and what came late; with ``patrol`` also look after what was read before."""
-        if self.table.kind == "id":
-            self._recognise()
+        self._recognise()
+        if not self._timed:
             self._fill_gaps()
         while self._read_on():
-            if time.monotonic() >= self.deadline:
+            if self._out_of_time:
                 self.report.finished = False
                 return
-        if self.table.kind == "time":
-            self._compare_recent()
-        if patrol and time.monotonic() < self.deadline:
+        if self._timed:
+            self._compare_recent(EVERY_ROUND)
+        if patrol:
             self._patrol()
 
     def read_session(self, session_id: str) -> None:
         """Read all rows of one session, whatever the watermark says; it stays where it is."""
-        wanted = self.table.of_sessions([session_id])
+        self._recognise()
         reached: int | None = None
         while True:
             with self._turn() as (connection, mark):
-                batch = self._read(_both(wanted, scan.above(self.table, reached)))
-                self._take_in(connection, batch, mark)
-            reached = batch.reached
+                batch = self._read_of(session_id, reached)
+                self._save(connection, self._take_in(connection, batch, mark).mark)
             if not batch.more:
                 return
+            reached = batch.reached
 
     def read_all(self) -> None:
-        """Read the whole table, as if nothing were known of it; the watermark stays where it is."""
-        reached: int | None = None
+        """Read the whole table as if nothing were known of it, from where the last such reading ran out of time."""
+        self._recognise()
         while True:
             with self._turn() as (connection, mark):
-                batch = self._read(scan.above(self.table, reached))
-                self._take_in(connection, batch, mark)
-            reached = batch.reached
+                batch = self._read(scan.above(self.table, mark.scanned))
+                placed = self._take_in(connection, batch, mark)
+                self._save(connection, replace(placed.mark, scanned=batch.reached if batch.more else None))
             if not batch.more:
                 return
+            if self._out_of_time:
+                self.report.finished = False
+                return
+
+    @property
+    def _timed(self) -> bool:
+        return self.table.kind == "time"
+
+    @property
+    def _out_of_time(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    @property
+    def _today(self) -> date:
+        return self.limits.now.astimezone(self.settings.zone).date()
 
     @contextmanager
     def _turn(self) -> Iterator[tuple[Connection, Watermark]]:
+        """A transaction with the watermark as it is now.
+
+        Raises:
+            SourceError: the crew has been set up otherwise or stopped since the round began.
+        """
         with self.engine.begin() as connection:
-            mark = Watermark.of(discovery.lock_watermark(connection, self.source.crew_id))
+            stored, source = discovery.lock_watermark(connection, self.source.crew_id)
+            mark = Watermark.of(stored)
+            if source != self.source:
+                raise SourceError(f"{self.source.code} was set up otherwise while it was read; the next round goes on.")
             name = f"{self.source.source_env or ''}/{self.table.name}/{self.table.key}:{self.table.kind}"
             if mark.source and mark.source != name:
-                mark = mark.anew()
-                discovery.forget_blocks(connection, self.source.crew_id, -(2**62))
+                mark = mark.anew(-1, scan.highest_key(self.reader, self.table), lifted=True)
+                mark = replace(mark, block=0, patrol=0, scanned=None)
+                discovery.forget_blocks(connection, self.source.crew_id, None)
                 self.report.begun_anew = True
             yield connection, replace(mark, source=name)
 
@@ -106,39 +139,43 @@ class CrewRound:
         discovery.save_watermark(connection, self.source.crew_id, mark.as_dict())
 
     def _read(self, where: ColumnElement[bool] | None, most_sessions: int | None = None) -> Batch:
-        return scan.read_batch(
-            self.reader,
-            self.table,
-            where,
-            self.limits,
-            most_sessions=most_sessions or self.settings.discovery_batch,
-        )
+        most = most_sessions or self.settings.discovery_batch
+        return scan.read_batch(self.reader, self.table, where, self.limits, most_sessions=most)
+
+    def _read_of(self, session_id: str, reached: int | None) -> Batch:
+        """Rows of a session beyond a key."""
+        wanted, beyond = self.table.of_sessions([session_id]), scan.above(self.table, reached)
+        return self._read(wanted if beyond is None else and_(wanted, beyond))
 
     def _recognise(self) -> None:
         """Make sure that it is still the table that was read, as far as it was read."""
         with self._turn() as (connection, mark):
-            if not mark.anchors:
-                return
             keys = [key for key, _ in mark.anchors]
-            anew = mark.begins_anew(*scan.read_digests(self.reader, self.table, keys, self.limits))
+            anew = None
+            if keys and not self._timed:
+                anew = mark.begins_anew(*scan.read_digests(self.reader, self.table, keys, self.limits))
             if anew is not None:
-                self.report.begun_anew = True
-                first = 0 if anew.top is None else anew.top // scan.block_size(self.table)
+                self.report.begun_anew = len(anew.bases) > len(mark.bases)
+                first = None if anew.top is None else anew.top // max(mark.block, 1)
                 discovery.forget_blocks(connection, self.source.crew_id, first)
-                self._save(connection, anew)
+            self._save(connection, anew or mark)
 
     def _fill_gaps(self) -> None:
-        while time.monotonic() < self.deadline:
+        reached: int | None = None
+        while not self._out_of_time:
             with self._turn() as (connection, mark):
-                if not mark.gaps:
+                gaps = [gap for gap in mark.gaps if reached is None or gap[1] > reached]
+                if not gaps:
                     return
-                batch = self._read(scan.within(self.table, mark.gaps))
-                if not batch.seen:
-                    return
-                self._take_in(connection, batch, mark)
-                self._count(connection, batch)
-                self._save(connection, mark.filled(batch.seen))
-            if not batch.more:
+                batch = scan.read_gaps(
+                    self.reader, self.table, gaps, reached, self.limits, most_sessions=self.settings.discovery_batch
+                )
+                if batch.seen:
+                    placed = self._take_in(connection, batch, mark)
+                    self._count(connection, batch, placed.mark)
+                    self._save(connection, placed.mark.filled(batch.seen))
+                reached = batch.reached
+            if not batch.more or reached is None:
                 return
 
     def _read_on(self) -> bool:
@@ -147,30 +184,45 @@ class CrewRound:
             batch = self._read(scan.above(self.table, mark.top))
             if batch.reached is None:
                 return False
-            self._take_in(connection, batch, mark)
-            self._count(connection, batch)
-            digests = {row.key: row.digest for row in batch.rows}
-            self._save(connection, mark.read_up(batch.seen, digests, batch.reached, dense=self.table.kind == "id"))
+            placed = self._take_in(connection, batch, mark)
+            after = replace(placed.mark, block=mark.block or scan.block_size(self.table, batch.seen))
+            self._count(connection, batch, after)
+            digests = {row.key: scan.digest(row) for row in batch.rows}
+            self._save(connection, after.read_up(batch.seen, digests, batch.reached, dense=not self._timed))
         return batch.more
 
-    def _compare_recent(self) -> None:
+    def _compare_recent(self, back: timedelta) -> None:
         with self._turn() as (connection, mark):
-            if mark.top is None:
+            if mark.top is None or not mark.block:
                 return
-            size = scan.block_size(self.table)
             now = microseconds(self.limits.now if self.table.zoned else self.limits.now.replace(tzinfo=None))
-            first = (min(mark.top, now) - RECENT // timedelta(microseconds=1)) // size
-            after, _ = self._compare(connection, mark, first, mark.top // size + 1)
+            first = (min(mark.top, now) - back // timedelta(microseconds=1)) // mark.block
+            after, _, _ = self._compare(connection, mark, first, mark.top // mark.block + 1)
             self._save(connection, after)
 
     def _patrol(self) -> None:
+        """Look after what was read before; what goes wrong with that keeps nothing new from being read."""
+        try:
+            if self._timed and not self._out_of_time:
+                self._compare_recent(EVERY_PATROL)
+            while not self._out_of_time and self._patrol_step():
+                pass
+            if not self._timed and not self._out_of_time:
+                self._look_for_sessions()
+        except SQLAlchemyError as error:
+            logger.warning("%s: looking after older rows failed (%s)", self.source.code, type(error).__name__)
+            self.report.warnings.append(f"looking after older rows failed ({type(error).__name__}); it is tried again")
+
+    def _patrol_step(self) -> bool:
+        """Compare the next stretch; whether something differed there, so that one should go on at once."""
         with self._turn() as (connection, mark):
-            if mark.top is None:
-                return
-            below = mark.top // scan.block_size(self.table) + 1
+            if mark.top is None or not mark.block:
+                return False
+            below = mark.top // mark.block + 1
             end = self._patrol_end(connection, mark.patrol, below)
-            after, reached = self._compare(connection, mark, mark.patrol, end)
+            after, reached, differed = self._compare(connection, mark, mark.patrol, end)
             self._save(connection, replace(after, patrol=0 if reached >= below else reached))
+            return differed and reached < below
 
     def _patrol_end(self, connection: Connection, first: int, below: int) -> int:
         """How far the patrol goes this time: as many rows as are soon counted, and the emptiness between them."""
@@ -182,134 +234,132 @@ class CrewRound:
                 return block + 1
         return listed[-1][0] + 1 if len(listed) == PATROL_BLOCKS else below
 
-    def _compare(self, connection: Connection, mark: Watermark, first: int, below: int) -> tuple[Watermark, int]:
-        """Hold blocks against the source and read those again that differ.
+    def _compare(self, connection: Connection, mark: Watermark, first: int, below: int) -> tuple[Watermark, int, bool]:
+        """Hold blocks against the source and read some of those again that differ.
 
         Returns:
-            The watermark after that, and the first block that was not seen to.
+            The watermark after that, the first block that was not seen to, and whether any differed.
         """
         known = discovery.blocks_between(connection, self.source.crew_id, first, below)
-        found = scan.read_blocks(self.reader, self.table, first, below, mark.top)
+        found = scan.read_blocks(self.reader, self.table, mark.block, first, below, mark.top)
         differing = sorted(block for block in {*known, *found} if known.get(block) != found.get(block))
         for block in differing[:MOST_REREAD]:
             mark = self._read_again(connection, mark, block)
-        return mark, differing[MOST_REREAD] if len(differing) > MOST_REREAD else below
+        return mark, differing[MOST_REREAD] if len(differing) > MOST_REREAD else below, bool(differing)
 
     def _read_again(self, connection: Connection, mark: Watermark, block: int) -> Watermark:
-        size = scan.block_size(self.table)
-        first, last = block * size, (block + 1) * size - 1
+        first, last = block * mark.block, (block + 1) * mark.block - 1
         end = last if mark.top is None else min(last, mark.top)
-        whole = Batch()
+        counted = Block(0, 0)
+        sessions: set[str] = set()
+        seen: list[int] = []
         reached = first - 1
         while reached < end:
-            batch = self._read(scan.within(self.table, [(reached + 1, end)]), most_sessions=size)
-            self._take_in(connection, batch, mark)
-            whole.extend(batch)
+            batch = self._read(scan.within(self.table, [(reached + 1, end)]), most_sessions=scan.MOST_ROWS)
+            mark = self._take_in(connection, batch, mark).mark
+            counted = Block(counted.rows + len(batch.seen), counted.keys_sum + sum(batch.seen))
+            sessions |= batch.sessions
+            seen += batch.seen
             if not batch.more or batch.reached is None:
                 break
             reached = batch.reached
-        discovery.set_blocks(connection, self.source.crew_id, {block: Block(0, 0)} | whole.blocks(size))
-        self._notice_deleted(connection, mark, first, last, whole)
-        return mark.filled(whole.seen)
+        discovery.set_blocks(connection, self.source.crew_id, {block: counted})
+        begun = self._sessions_beginning(connection, mark, first, last + 1)
+        self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in sessions])
+        return mark.filled(seen)
 
-    def _notice_deleted(self, connection: Connection, mark: Watermark, first: int, last: int, block: Batch) -> None:
-        """Find sessions that began among these keys and have left the source, wholly or with their beginning."""
-        crew_id = self.source.crew_id
-        begun = discovery.sessions_beginning(connection, crew_id, self._place(mark, first), self._place(mark, last + 1))
-        lowest = block.lowest()
-        away = [one for one in begun if one.session_id not in lowest]
-        if away:
-            # Of a session that is not in this block any more only what lies beyond can be left.
-            furthest = max(one.last for one in away) // (TIES if self.table.kind == "time" else 1)
-            spans = [] if mark.shifts else [(last + 1, max(last + 1, furthest))]
-            lowest |= scan.sessions_present(self.reader, self.table, [one.session_id for one in away], spans)
-        for one in begun:
-            left_from = lowest.get(one.session_id)
-            if left_from is None:
-                self.report.deleted.append(one.session_id)
-                discovery.mark_deleted(connection, crew_id, one.session_id)
+    def _sessions_beginning(self, connection: Connection, mark: Watermark, first: int, below: int) -> list[Extent]:
+        """Sessions whose first line stands where rows of these keys have their places."""
+        if self._timed:
+            spans = [(first // 1000 * RANKS, (below // 1000 + 1) * RANKS)]
+        else:
+            spans = [(first + base, below + base) for base, _ in mark.bases]
+        return [
+            one
+            for begin, end in spans
+            for one in discovery.sessions_beginning(connection, self.source.crew_id, begin, end, PATROL_SESSIONS)
+        ]
+
+    def _look_for_sessions(self) -> None:
+        """Look for the next sessions in the source, by the keys that their first lines have."""
+        with self._turn() as (connection, mark):
+            crew_id = self.source.crew_id
+            begun = discovery.sessions_beginning(connection, crew_id, mark.checked, 2**63 - 1, PATROL_SESSIONS)
+            keys = sorted({mark.key_at(one.first) for one in begun})
+            present = scan.sessions_at(self.reader, self.table, keys) if keys else set()
+            self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in present])
+            checked = begun[-1].first + 1 if len(begun) == PATROL_SESSIONS else 0
+            self._save(connection, replace(mark, checked=checked))
+
+    def _see_to_missing(self, connection: Connection, mark: Watermark, missing: Sequence[Extent]) -> None:
+        """Of sessions whose beginning was not found: note those that are gone, and withdraw what is, if that is set."""
+        names = sorted({one.session_id for one in missing})
+        still = scan.sessions_present(self.reader, self.table, names) if names else set()
+        for session in names:
+            if session not in still:
+                self.report.deleted.append(session)
+                discovery.mark_deleted(connection, self.source.crew_id, session)
             if self.settings.deleted_sessions == "withdraw":
-                position = None if left_from is None else self._place(mark, left_from)
-                if position is None or position > one.first:
-                    self._withdraw(connection, one.session_id, position)
+                self._withdraw(connection, mark, session, gone=session not in still)
 
-    def _place(self, mark: Watermark, key: int) -> int:
-        return key * TIES if self.table.kind == "time" else mark.position(key)
-
-    def _withdraw(self, connection: Connection, session_id: str, before: int | None) -> None:
+    def _withdraw(self, connection: Connection, mark: Watermark, session: str, *, gone: bool) -> None:
+        """Take lines out of their day that the source has no more."""
+        kept: list[int] = []
+        more, reached = not gone, None
+        while more:
+            batch = self._read_of(session, reached)
+            kept += [position for _, position in self._place(connection, batch.rows, mark).places]
+            more, reached = batch.more, batch.reached
         days = withdraw(
             connection,
             client=self.source.client,
             crew_id=self.source.crew_id,
-            session_id=session_id,
-            before=before,
+            session_id=session,
+            keep=kept,
             zone=self.settings.timezone,
             today=self._today,
         )
         self.report.ingested.days = sorted({*self.report.ingested.days, *days})
 
-    @property
-    def _today(self) -> date:
-        return self.limits.now.astimezone(self.settings.zone).date()
-
-    def _take_in(self, connection: Connection, batch: Batch, mark: Watermark) -> None:
+    def _take_in(self, connection: Connection, batch: Batch, mark: Watermark) -> Placing:
         """Merge a batch into the store and into the report."""
         report = self.report
+        placed = self._place(connection, batch.rows, mark)
+        refused = [*batch.refused, *((row.key, row.line.session_id, scan.CROWDED) for row in placed.crowded)]
         report.reading.lines_read += len(batch.rows) + len(batch.refused)
         report.not_yet |= batch.not_yet
         report.sessions |= batch.sessions
-        for key, session, reason in batch.refused:
+        for key, session, reason in refused:
             report.reading.reject(key, reason)
             report.sessions_failed.add(session)
-        discovery.refuse_rows(connection, self.source.crew_id, [(key, reason) for key, _, reason in batch.refused])
-        if batch.rows:
+        discovery.refuse_rows(connection, self.source.crew_id, [(key, reason) for key, _, reason in refused])
+        report.ingested.lines_unchanged += placed.unchanged
+        if placed.lines:
             done = ingest(
                 connection,
                 client=self.source.client,
                 crew=self.source.code,
                 crew_id=self.source.crew_id,
-                lines=self._placed(connection, batch.rows, mark),
+                lines=placed.lines,
                 zone=self.settings.timezone,
                 today=self._today,
+                from_history=True,
             )
+            done.conversations_unchanged = 0
             report.ingested.add(done)
+        if len(report.sessions) > _SESSIONS_KEPT:
+            report.settle()
         if self.on_batch is not None:
             self.on_batch(report)
+        return placed
 
-    def _placed(self, connection: Connection, rows: Sequence[HistoryRow], mark: Watermark) -> list[SourceLine]:
-        if self.table.kind == "time":
-            lines = scan.placed_by_time(rows)
-        else:
-            lines = [row.line._replace(position=mark.position(row.key)) for row in rows]
-        if mark.known_below is None:
-            return lines
-        sessions = sorted({line.session_id for line in lines})
-        known = discovery.lines_of_sessions(connection, self.source.crew_id, sessions, mark.known_below)
-        return recognised(lines, [mark.position_before(row.key) for row in rows], known)
+    def _place(self, connection: Connection, rows: Sequence[HistoryRow], mark: Watermark) -> Placing:
+        crew_id = self.source.crew_id
+        known = discovery.lines_at(connection, crew_id, places_to_look_at(rows, mark, timed=self._timed))
+        copied = {row.line.session_id for row in rows if mark.recognise_to is not None and row.key <= mark.recognise_to}
+        if copied:
+            known = [*known, *discovery.lines_of_sessions(connection, crew_id, sorted(copied))]
+        return place(rows, known, mark, timed=self._timed)
 
-    def _count(self, connection: Connection, batch: Batch) -> None:
-        discovery.count_rows(connection, self.source.crew_id, batch.blocks(scan.block_size(self.table)))
-
-
-def recognised(
-    lines: Sequence[SourceLine], places_before: Sequence[int], known: Sequence[StoredLine]
-) -> list[SourceLine]:
-    """Give lines that are known from before keys began anew the places that they have.
-
-    A line is known by session, speaker, words and time; one whose time is only inferred by the place that its key gave
-    it before instead. Each known line is taken once.
-    """
-    by_content: dict[tuple[str, str, str, object], list[int]] = defaultdict(list)
-    for one in reversed(known):
-        by_content[one.session_id, one.speaker, one.text, one.spoken_at].append(one.position)
-        by_content[one.session_id, one.speaker, one.text, one.position].append(one.position)
-    result = []
-    for line, before in zip(lines, places_before, strict=True):
-        mark: object = before if line.time_inferred else line.spoken_at
-        places = by_content[line.session_id, line.speaker, line.text, mark]
-        result.append(line._replace(position=places.pop()) if places else line)
-    return result
-
-
-def _both(one: ColumnElement[bool], other: ColumnElement[bool] | None) -> ColumnElement[bool]:
-    return one if other is None else and_(one, other)
+    def _count(self, connection: Connection, batch: Batch, mark: Watermark) -> None:
+        discovery.count_rows(connection, self.source.crew_id, batch.blocks(mark.block))

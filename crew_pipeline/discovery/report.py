@@ -16,7 +16,9 @@ class CrewReport:
     """What one crew's source brought: counts, refused lines with reasons, or the error that ended it.
 
     Attributes:
-        sessions, sessions_failed: those that rows were read of, and those with a row that was refused.
+        sessions, sessions_failed: those that rows were read of, and those with a row that was refused, since they were
+            counted last.
+        scanned, failed: how many of either were counted before.
         finished: false where time ran out; the next round goes on.
         begun_anew: the table was replaced, or uses its keys again; it has been read from where that began.
         deleted: sessions that the source was found to have lost.
@@ -32,6 +34,8 @@ class CrewReport:
     error: str | None = None
     sessions: set[str] = field(default_factory=set)
     sessions_failed: set[str] = field(default_factory=set)
+    scanned: int = 0
+    failed: int = 0
     finished: bool = True
     begun_anew: bool = False
     deleted: list[str] = field(default_factory=list)
@@ -51,11 +55,16 @@ class CrewReport:
         return sorted([*self.reading.rejections, *self.ingested.conflicts])
 
     def settle(self) -> None:
-        """Count sessions once each, in however many batches they came."""
+        """Count the sessions so far, once each in however many batches they came, and forget which they were."""
         done = self.ingested
-        done.conversations_unchanged = len(
+        done.conversations_unchanged += len(
             self.sessions - done.new_sessions - done.changed_sessions - self.sessions_failed
         )
+        done.forget_sessions()
+        self.scanned += len(self.sessions)
+        self.failed += len(self.sessions_failed)
+        self.sessions.clear()
+        self.sessions_failed.clear()
 
     @property
     def summary(self) -> str:
@@ -75,11 +84,11 @@ class CrewReport:
             started_at=started_at,
             seconds=self.seconds,
             rows_read=self.reading.lines_read,
-            sessions_scanned=len(self.sessions),
+            sessions_scanned=self.scanned,
             sessions_created=done.conversations_new,
             sessions_changed=done.conversations_changed,
             sessions_skipped=done.conversations_unchanged,
-            sessions_failed=len(self.sessions_failed),
+            sessions_failed=self.failed,
             rows_refused=self.rejected,
             finished=self.finished,
             error=self.error,

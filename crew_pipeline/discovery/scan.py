@@ -6,16 +6,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, extract, func, or_, select
+from sqlalchemy import Connection, Select, Text, cast, extract, func, or_, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
 from crew_pipeline.discovery.messages import plain, speaker_and_text
+from crew_pipeline.discovery.placing import HistoryRow
 from crew_pipeline.discovery.records import Limits, NotYetError, RejectedLineError, parse_record
 from crew_pipeline.discovery.table import HistoryTable
-from crew_pipeline.discovery.watermark import BLOCK_OF_IDS, BLOCK_OF_MICROSECONDS, TIES, Span
+from crew_pipeline.discovery.watermark import Span
 from crew_pipeline.storage.discovery import Block
 from crew_pipeline.storage.ingest import SourceLine
 
@@ -23,39 +24,24 @@ MOST_ROWS = 5_000
 """Rows of one batch, however few sessions they belong to."""
 MOST_CHARS = 16_000_000
 """Characters of one batch, so that long messages do not fill the memory."""
-_ROWS_AT_ONCE = 500
+BLOCK_OF_IDS = 8_192
+BLOCK_OF_MICROSECONDS = 600_000_000
+CROWDED = "its key has been used for too many messages; set the crew up again under another name"
 
-
-class HistoryRow:
-    """A row that was taken in.
-
-    Attributes:
-        key: see ``table``.
-        line: its position is the key still; whoever merges it gives it its place.
-    """
-
-    __slots__ = ("key", "line")
-
-    def __init__(self, key: int, line: SourceLine) -> None:
-        self.key = key
-        self.line = line
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits over session, speaker and text."""
-        content = f"{self.line.session_id}\x1f{self.line.speaker}\x1f{self.line.text}"
-        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+_ROWS_AT_ONCE = 100
+_GAPS_AT_ONCE = 32
+_KEYS_AT_ONCE = 500
 
 
 @dataclass
 class Batch:
-    """Rows that one statement read, in the order of their keys.
+    """Rows that one statement read, in the order of their keys; those of one key are all there.
 
     Attributes:
         refused: key, session and reason of rows that cannot be taken in.
         reached: the last key that was read; None where nothing was.
         more: whether there may be rows beyond.
-        not_yet: keys of rows that are refused because their time lies ahead; which will be asked for again.
+        not_yet: keys of rows that are put off because their time lies ahead; they will be asked for again.
     """
 
     rows: list[HistoryRow] = field(default_factory=list)
@@ -70,20 +56,6 @@ class Batch:
         """Keys of the rows that need not be asked for again, ascending."""
         return sorted([*(row.key for row in self.rows), *(key for key, _, _ in self.refused)])
 
-    def lowest(self) -> dict[str, int]:
-        """The lowest key of each session."""
-        found = {session: key for key, session, _ in reversed(self.refused)}
-        for row in reversed(self.rows):
-            found[row.line.session_id] = min(row.key, found.get(row.line.session_id, row.key))
-        return found
-
-    def extend(self, other: Batch) -> None:
-        """Add what another statement read beyond."""
-        self.rows += other.rows
-        self.refused += other.refused
-        self.sessions |= other.sessions
-        self.not_yet |= other.not_yet
-
     def blocks(self, size: int) -> dict[int, Block]:
         """How many of the rows lie in each block of ``size`` keys."""
         rows: Counter[int] = Counter()
@@ -93,10 +65,22 @@ class Batch:
             sums[key // size] += key
         return {block: Block(rows[block], sums[block]) for block in sorted(rows)}
 
+    def without(self, key: int) -> Batch:
+        """The batch up to the key before this one, its last."""
+        rows = [row for row in self.rows if row.key != key]
+        refused = [one for one in self.refused if one[0] != key]
+        sessions = {row.line.session_id for row in rows} | {session for _, session, _ in refused}
+        left = Batch(rows, refused, None, True, self.not_yet - {key}, sessions)
+        left.reached = max([*left.seen, *left.not_yet], default=None)
+        return left
 
-def block_size(table: HistoryTable) -> int:
-    """Keys in a block."""
-    return BLOCK_OF_IDS if table.kind == "id" else BLOCK_OF_MICROSECONDS
+
+def block_size(table: HistoryTable, keys: Sequence[int]) -> int:
+    """Keys in a block, so that it holds some thousand rows where keys lie as far apart as these."""
+    if table.kind == "time":
+        return BLOCK_OF_MICROSECONDS
+    apart = max(1, (keys[-1] - keys[0]) // len(keys)) if keys else 1
+    return BLOCK_OF_IDS * (1 << (apart.bit_length() - 1))
 
 
 def above(table: HistoryTable, key: int | None) -> ColumnElement[bool] | None:
@@ -121,26 +105,77 @@ def read_batch(
     most_rows: int = MOST_ROWS,
 ) -> Batch:
     """Rows in the order of their keys, until there is enough for one batch; streamed."""
-    batch = Batch()
-    chars = 0
-    previous: int | None = None
-    query = _rows_query(table, where).limit(most_rows + TIES + 1)
+    query = _rows_query(table, where)
     with connection.begin():
-        for row in _streamed(connection, query):
-            key = table.key_of(row.key)
-            session = "" if row.session_id is None else str(row.session_id)
-            full = len(batch.sessions) >= most_sessions and session not in batch.sessions
-            enough = full or chars >= MOST_CHARS or len(batch.rows) + len(batch.refused) >= most_rows
-            # Rows of one moment stay together: their order among each other is only known together.
-            if enough and (table.kind == "id" or key != previous):
-                batch.more = True
-                break
-            if not _take(batch, table, row, key, session, limits):
-                break
-            batch.sessions.add(session)
-            batch.reached = previous = key
-            chars += len(batch.rows[-1].line.text) if batch.rows else 0
-    return batch
+        batch, read = _read(connection, table, query.limit(most_rows + 1), limits, most_sessions, most_rows)
+        if read <= most_rows or batch.reached is None or batch.more:
+            return batch
+        # The statement ended within the rows of a key: those before it are one batch, or, if there are none, all of it.
+        shorter = batch.without(batch.reached)
+        if shorter.reached is not None:
+            return shorter
+        only = _rows_query(table, table.key_column == table.bound(batch.reached))
+        whole, _ = _read(connection, table, only, limits, most_sessions, most_rows)
+        whole.more = True
+        return whole
+
+
+def read_gaps(
+    connection: Connection,
+    table: HistoryTable,
+    gaps: Sequence[Span],
+    beyond: int | None,
+    limits: Limits,
+    *,
+    most_sessions: int,
+) -> Batch:
+    """Rows in the gaps beyond a key, as ``read_batch`` does; each gap is looked up by itself, by the key's index."""
+    for start in range(0, len(gaps), _GAPS_AT_ONCE):
+        some = gaps[start : start + _GAPS_AT_ONCE]
+        spans = [(first if beyond is None else max(first, beyond + 1), last) for first, last in some]
+        parts = [select(_rows_query(table, within(table, [span])).limit(MOST_ROWS + 1).subquery()) for span in spans]
+        united = union_all(*parts).subquery()
+        query = select(united).order_by(united.c.key).limit(MOST_ROWS + 1)
+        with connection.begin():
+            batch, read = _read(connection, table, query, limits, most_sessions, MOST_ROWS)
+        if batch.reached is None:
+            continue
+        if not batch.more and read <= MOST_ROWS:
+            batch.reached = spans[-1][1]
+            batch.more = start + _GAPS_AT_ONCE < len(gaps)
+        else:
+            batch.more = True
+        return batch
+    return Batch()
+
+
+def _read(
+    connection: Connection,
+    table: HistoryTable,
+    query: Select[Any],
+    limits: Limits,
+    most_sessions: int,
+    most_rows: int,
+) -> tuple[Batch, int]:
+    """A batch, and how many rows the statement has given."""
+    batch = Batch()
+    chars = read = 0
+    for row in _streamed(connection, query):
+        read += 1
+        key = table.key_of(row.key)
+        session = "" if row.session_id is None else str(row.session_id)
+        full = len(batch.sessions) >= most_sessions and session not in batch.sessions
+        taken = len(batch.rows) + len(batch.refused)
+        # Rows of one key stay together: what they are among each other is only known together.
+        if (full or chars >= MOST_CHARS or taken >= most_rows) and key != batch.reached:
+            batch.more = True
+            break
+        if not _take(batch, table, row, key, session, limits):
+            break
+        batch.sessions.add(session)
+        batch.reached = key
+        chars += len(str(row.message if table.message is not None else row.text))
+    return batch, read
 
 
 def _take(batch: Batch, table: HistoryTable, row: Any, key: int, session: str, limits: Limits) -> bool:
@@ -162,8 +197,8 @@ def _line(table: HistoryTable, row: Any, key: int, limits: Limits) -> SourceLine
     line = parse_record(
         {
             "session_id": None if row.session_id is None else str(row.session_id),
-            "line": key,
-            "created_at": limits.now if inferred else _moment(created_at, limits),
+            "line": key if table.kind == "id" else 0,
+            "created_at": limits.now if inferred else _moment(table, created_at, limits),
             "speaker": speaker,
             "text": text,
         },
@@ -173,8 +208,12 @@ def _line(table: HistoryTable, row: Any, key: int, limits: Limits) -> SourceLine
     return line._replace(time_inferred=inferred)
 
 
-def _moment(value: object, limits: Limits) -> object:
+def _moment(table: HistoryTable, value: object, limits: Limits) -> object:
     """A time as it may stand in a column: a moment, a text, or seconds or milliseconds since 1970."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if table.naive_is_utc and value.tzinfo is None else value
+    if isinstance(value, str) and value.strip().replace(".", "", 1).isdigit():
+        value = float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = value / 1000 if abs(value) > 10**11 else value
         try:
@@ -188,13 +227,20 @@ def _rows_query(table: HistoryTable, where: ColumnElement[bool] | None) -> Selec
     columns = table.clause.c
     named = [table.key_column.label("key"), columns[table.session_id].label("session_id")]
     if table.message is not None:
-        named.append(columns[table.message].label("message"))
+        named.append(_as_written(table, table.message).label("message"))
     else:
-        named += [columns[table.speaker or ""].label("speaker"), columns[table.text or ""].label("text")]
+        named.append(_as_written(table, table.speaker or "").label("speaker"))
+        named.append(_as_written(table, table.text or "").label("text"))
     if table.created_at is not None and table.kind == "id":
-        named.append(columns[table.created_at].label("created_at"))
-    query = select(*named).select_from(table.clause).order_by(table.key_column)
+        named.append(_as_written(table, table.created_at).label("created_at"))
+    query = select(*named).select_from(table.clause).where(table.readable).order_by(table.key_column)
     return query if where is None else query.where(where)
+
+
+def _as_written(table: HistoryTable, name: str) -> ColumnElement[Any]:
+    """A column as text where its own values might not survive the driver: times without end, JSON too deep."""
+    column = table.clause.c[name]
+    return cast(column, Text()) if table.dialect == "postgresql" else column
 
 
 def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
@@ -205,15 +251,11 @@ def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
         result.close()
 
 
-def placed_by_time(rows: Sequence[HistoryRow]) -> list[SourceLine]:
-    """Lines of rows whose key is a time: a place for each, by its moment and its rank among equals of its session."""
-    ranks: Counter[tuple[str, int]] = Counter()
-    lines = []
-    for row in rows:
-        rank = ranks[row.line.session_id, row.key]
-        ranks[row.line.session_id, row.key] += 1
-        lines.append(row.line._replace(position=row.key * TIES + min(rank, TIES - 1)))
-    return lines
+def digest(row: HistoryRow) -> str:
+    """16 hex digits that tell whether a key still belongs to the same message: by its time, or else by its words."""
+    line = row.line
+    told = f"{line.speaker}\x1f{line.text}" if line.time_inferred else line.spoken_at.astimezone(UTC).isoformat()
+    return hashlib.blake2b(f"{line.session_id}\x1f{told}".encode(), digest_size=8).hexdigest()
 
 
 def read_digests(
@@ -221,19 +263,22 @@ def read_digests(
 ) -> tuple[dict[int, str], int | None]:
     """Digests of the rows at these keys, those that are there, and the table's highest key."""
     batch = read_batch(connection, table, within(table, [(key, key) for key in keys]), limits, most_sessions=len(keys))
+    found = {row.key: digest(row) for row in batch.rows} | {key: "" for key, _, _ in batch.refused}
+    return found, highest_key(connection, table)
+
+
+def highest_key(connection: Connection, table: HistoryTable) -> int | None:
+    """The highest key of the table; None where it is empty."""
+    query = select(table.key_column).select_from(table.clause).where(table.readable)
     with connection.begin():
-        highest = connection.execute(
-            select(table.key_column).select_from(table.clause).order_by(table.key_column.desc()).limit(1)
-        ).scalar()
-    found = {row.key: row.digest for row in batch.rows} | {key: "" for key, _, _ in batch.refused}
-    return found, None if highest is None else table.key_of(highest)
+        found = connection.execute(query.order_by(table.key_column.desc()).limit(1)).scalar()
+    return None if found is None else table.key_of(found)
 
 
 def read_blocks(
-    connection: Connection, table: HistoryTable, first: int, below: int, top: int | None
+    connection: Connection, table: HistoryTable, size: int, first: int, below: int, top: int | None
 ) -> dict[int, Block]:
     """How many rows up to ``top`` the source has in each block from ``first`` on, below ``below``, by one aggregate."""
-    size = block_size(table)
     last = below * size - 1 if top is None else min(below * size - 1, top)
     key: ColumnElement[Any] = table.key_column
     if table.kind == "time":
@@ -241,7 +286,7 @@ def read_blocks(
     inner = (
         select(key.label("key"))
         .select_from(table.clause)
-        .where(table.key_column >= table.bound(first * size), table.key_column <= table.bound(last))
+        .where(table.readable, table.key_column >= table.bound(first * size), table.key_column <= table.bound(last))
         .subquery()
     )
     block = func.floor(inner.c.key / size) if table.kind == "time" else inner.c.key // size
@@ -256,16 +301,27 @@ def _microseconds_of(table: HistoryTable) -> ColumnElement[Any]:
     return func.round(func.unix_timestamp(table.key_column) * 1_000_000)
 
 
-def sessions_present(
-    connection: Connection, table: HistoryTable, sessions: Sequence[str], spans: Sequence[Span]
-) -> dict[str, int]:
-    """The lowest key of each of these sessions that the source still has, looked for within the spans."""
+def sessions_at(connection: Connection, table: HistoryTable, keys: Sequence[int]) -> set[str]:
+    """The sessions of the rows at these keys."""
     session = table.clause.c[table.session_id]
-    query = (
-        select(session.label("session"), func.min(table.key_column).label("first"))
-        .select_from(table.clause)
-        .where(table.of_sessions(sessions), *([within(table, spans)] if spans else []))
-        .group_by(session)
-    )
+    found: set[str] = set()
     with connection.begin():
-        return {str(row.session): table.key_of(row.first) for row in connection.execute(query)}
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            some = table.key_column.in_([table.bound(key) for key in keys[start : start + _KEYS_AT_ONCE]])
+            rows = connection.execute(select(session).select_from(table.clause).where(some))
+            found |= {str(row[0]) for row in rows}
+    return found
+
+
+def sessions_present(connection: Connection, table: HistoryTable, sessions: Sequence[str]) -> set[str]:
+    """Those of these sessions that the source has any row of."""
+    session = table.clause.c[table.session_id]
+    query = select(session).select_from(table.clause).where(table.of_sessions(sessions)).group_by(session)
+    with connection.begin():
+        # Padded names, and names that differ in case where the source does not tell them apart, count as present.
+        found = {_folded(str(row[0])) for row in connection.execute(query)}
+    return {one for one in sessions if _folded(one) in found}
+
+
+def _folded(session: str) -> str:
+    return session.strip().casefold()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from crew_pipeline.storage.crews import HistorySource
 
 _CONNECT_WITHIN_S = 5
+_SQLITE_STEPS = 100_000
 
 
 class SourceError(RuntimeError):
@@ -29,7 +32,7 @@ def opened(source: HistorySource, own: Engine, statement_timeout_s: float) -> It
 
     Args:
         own: engine of the application's database, whose server is read where the crew names no variable.
-        statement_timeout_s: longest time of one statement (Postgres, MySQL).
+        statement_timeout_s: longest time of one statement.
 
     Raises:
         SourceError: the environment variable is unset or holds no address that can be used.
@@ -52,12 +55,14 @@ def source_engine(source: HistorySource, own: Engine, statement_timeout_s: float
     milliseconds = int(statement_timeout_s * 1000)
     try:
         if url.get_backend_name() == "sqlite":
-            return _sqlite(url, source)
+            return _sqlite(url, source, statement_timeout_s)
         if url.get_backend_name() == "postgresql":
-            return create_engine(url, poolclass=NullPool, connect_args=_postgres_arguments(url, milliseconds))
-        engine = create_engine(url, poolclass=NullPool)
-        if url.get_backend_name() in {"mysql", "mariadb"}:
-            event.listen(engine, "connect", _mysql_read_only)
+            return _engine(url, connect_args=_postgres_arguments(url, milliseconds))
+        if url.get_backend_name() not in {"mysql", "mariadb"}:
+            return _engine(url)
+        within = {"connect_timeout": _CONNECT_WITHIN_S, "read_timeout": max(1, int(statement_timeout_s))}
+        engine = _engine(url, connect_args=within)
+        event.listen(engine, "connect", _mysql_read_only)
         return engine
     except ImportError as error:
         raise SourceError(
@@ -78,9 +83,17 @@ def _url_in(source: HistorySource) -> URL:
         url = make_url(address.replace("postgres://", "postgresql://", 1))
     except (ArgumentError, ValueError):
         raise _unusable(source) from None
-    if url.get_backend_name() == "mysql" and url.drivername == "mysql":
-        url = url.set(drivername="mysql+pymysql")
+    if "@" in (url.host or ""):
+        # Half of the password would be taken for the host, and told with every error.
+        raise SourceError(f"The password in {source.source_env} has an @ in it; write it as %40.")
+    if url.drivername in {"mysql", "mariadb"}:
+        url = url.set(drivername=f"{url.drivername}+pymysql")
     return url
+
+
+def _engine(url: URL | str, **more: Any) -> Engine:
+    """An engine whose errors hold no values."""
+    return create_engine(url, poolclass=NullPool, hide_parameters=True, **more)
 
 
 def _unusable(source: HistorySource) -> SourceError:
@@ -95,6 +108,7 @@ def _postgres_arguments(url: URL, milliseconds: int) -> dict[str, Any]:
     return {
         "options": f"{options} -c statement_timeout={milliseconds} -c timezone=UTC -c jit=off".strip(),
         "connect_timeout": _CONNECT_WITHIN_S,
+        "tcp_user_timeout": milliseconds + 1000 * _CONNECT_WITHIN_S,
         "application_name": "crew-discovery",
     }
 
@@ -105,7 +119,7 @@ def _mysql_read_only(connection: Any, _record: Any) -> None:
         cursor.execute("SET time_zone = '+00:00'")
 
 
-def _sqlite(url: URL, source: HistorySource) -> Engine:
+def _sqlite(url: URL, source: HistorySource, statement_timeout_s: float) -> Engine:
     path = Path(url.database or "").expanduser()
     if not url.database or url.database == ":memory:" or not path.is_file():
         raise SourceError(f"{source.source_env} names no SQLite file that is there; check its path.")
@@ -114,6 +128,17 @@ def _sqlite(url: URL, source: HistorySource) -> Engine:
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(address, uri=True, timeout=_CONNECT_WITHIN_S)
         connection.execute("PRAGMA query_only = ON")
+        # What is not UTF-8 comes as lone surrogates, which are refused row by row.
+        connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
         return connection
 
-    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    engine = _engine("sqlite://", creator=connect)
+    event.listen(engine, "before_cursor_execute", partial(_limit_sqlite, statement_timeout_s))
+    return engine
+
+
+def _limit_sqlite(seconds: float, connection: Connection, *_: Any) -> None:
+    """Let a statement run no longer than this; SQLite asks now and then whether it may go on."""
+    until = time.monotonic() + seconds
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: time.monotonic() > until, _SQLITE_STEPS)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Connection,
     DateTime,
@@ -55,7 +56,9 @@ class HistoryTable:
         message: the column with a message of its own shape; None where ``speaker`` and ``text`` are columns.
         created_at: None where the table tells no time.
         session_kind: how a session's name is kept; it is text everywhere else.
+        naive_is_utc: whether times without a zone are UTC and not of the configured zone.
         session_indexed, key_indexed: whether an index begins with that column.
+        key_unique: whether no two rows can have the same key.
     """
 
     name: str
@@ -64,19 +67,22 @@ class HistoryTable:
     kind: Literal["id", "time"]
     zoned: bool
     session_id: str
-    session_kind: Literal["text", "uuid", "other"]
+    session_kind: Literal["text", "uuid", "integer", "other"]
     message: str | None
     speaker: str | None
     text: str | None
     created_at: str | None
     session_indexed: bool
     key_indexed: bool
+    key_unique: bool
+    naive_is_utc: bool = False
 
     @cached_property
     def clause(self) -> TableClause:
         """The table with its columns, as SQLAlchemy quotes them."""
         others = {name for name in self.columns.values() if name not in {self.key, self.session_id}}
-        session = column(self.session_id, Uuid() if self.session_kind == "uuid" else None)
+        kinds: dict[str, TypeEngine[Any]] = {"uuid": Uuid(), "integer": BigInteger()}
+        session = column(self.session_id, kinds.get(self.session_kind))
         return table(self.name, column(self.key, self._key_type), session, *(column(name) for name in sorted(others)))
 
     @property
@@ -103,6 +109,17 @@ class HistoryTable:
             return literal_column("rowid", BigInteger())
         return self.clause.c[self.key]
 
+    @cached_property
+    def readable(self) -> ColumnElement[bool]:
+        """Rows that have a key that can be read on by; a moment without end has not."""
+        if self.kind == "id":
+            return self.key_column.is_not(None)
+        first, last = (
+            moment if self.zoned else moment.replace(tzinfo=None)
+            for moment in (_EPOCH, datetime(9000, 1, 1, tzinfo=UTC))
+        )
+        return self.key_column.between(first, last)
+
     def of_sessions(self, sessions: Sequence[str]) -> ColumnElement[bool]:
         """The rows of these sessions."""
         named = self.clause.c[self.session_id]
@@ -110,6 +127,8 @@ class HistoryTable:
             return cast(named, Text()).in_(sessions)
         if self.session_kind == "text":
             return named.in_(sessions)
+        if self.session_kind == "integer":
+            return named.in_([int(one) for one in sessions if one.lstrip("-").isdecimal()])
         return named.in_([found for found in map(_as_uuid, sessions) if found is not None])
 
     def bound(self, key: int) -> int | datetime:
@@ -142,6 +161,8 @@ class HistoryTable:
                 f"{self.key} has no index, so every round reads the whole table; "
                 f"CREATE INDEX ON {self.name} ({self.key}) makes rounds cost what is new"
             )
+        if not self.key_unique and self.kind == "id":
+            found.append(f"nothing keeps {self.key} unique; ALTER TABLE {self.name} ADD PRIMARY KEY ({self.key}) does")
         if self.created_at is None:
             found.append("the table tells no time; lines carry the time at which they were first seen")
         return found
@@ -173,7 +194,9 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
     try:
         found = {one["name"]: one for one in inspector.get_columns(name)}
         primary = inspector.get_pk_constraint(name)["constrained_columns"]
-        indexed: list[list[Any]] = [list(primary), *(index["column_names"] for index in inspector.get_indexes(name))]
+        indexes = inspector.get_indexes(name)
+        indexed: list[list[Any]] = [list(primary), *(index["column_names"] for index in indexes if _is_whole(index))]
+        unique = [list(primary), *(index["column_names"] for index in indexes if index["unique"])]
     except NoSuchTableError:
         raise SourceError(
             f"the history table {name} is not there; check its name, and that the user may read it."
@@ -182,7 +205,8 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
     if missing:
         raise SourceError(f"{name} has no column {missing[0]}; it has {_listed(found)}.")
     chosen = {field: mapping.get(field) or _guess(field, found) for field in _NAMES}
-    if "message" in mapping:
+    is_json = chosen["message"] is not None and isinstance(found[chosen["message"]]["type"], JSON)
+    if "message" in mapping or (is_json and not {"speaker", "text"} & set(mapping)):
         chosen |= {"speaker": None, "text": None}
     elif chosen["speaker"] and (chosen["text"] or chosen["message"]):
         chosen |= {"text": chosen["text"] or chosen["message"], "message": None}
@@ -207,6 +231,8 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
         created_at=chosen["created_at"],
         session_indexed=chosen["session_id"] in leading,
         key_indexed=key in leading or key == "rowid",
+        key_unique=key == "rowid" or [key] in unique,
+        naive_is_utc=_is_mysql_timestamp(connection, found, chosen["created_at"]),
     )
 
 
@@ -238,8 +264,27 @@ def _key(
     )
 
 
-def _session_kind(kind: TypeEngine[Any]) -> Literal["text", "uuid", "other"]:
+def _session_kind(kind: TypeEngine[Any]) -> Literal["text", "uuid", "integer", "other"]:
+    if isinstance(kind, Integer):
+        return "integer"
     return "uuid" if isinstance(kind, Uuid) else "text" if isinstance(kind, String) else "other"
+
+
+def _is_whole(index: Any) -> bool:
+    """Whether an index finds every row: a partial one, or one of ranges, does not."""
+    options = index.get("dialect_options", {})
+    return not any(options.get(f"{dialect}_where") for dialect in ("postgresql", "sqlite")) and options.get(
+        "postgresql_using", "btree"
+    ) in {"btree", "hash"}
+
+
+def _is_mysql_timestamp(connection: Connection, found: Mapping[str, ReflectedColumn], name: str | None) -> bool:
+    """MySQL hands out a TIMESTAMP in the session's zone, which is UTC here, without saying so."""
+    return (
+        connection.dialect.name in {"mysql", "mariadb"}
+        and name is not None
+        and type(found[name]["type"]).__name__.upper() == "TIMESTAMP"
+    )
 
 
 def _is_time(kind: TypeEngine[Any]) -> bool:

@@ -16,6 +16,8 @@ from crew_pipeline.storage.alerts import Condition, News
 from crew_pipeline.storage.discovery import Health, health
 
 logger = logging.getLogger(__name__)
+# It logs every address that it posts to, and that of a webhook is a secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 SILENCE = timedelta(minutes=10)
 LONGEST_ROUND_S = 30.0

@@ -5,39 +5,32 @@ highest key alone loses rows, because keys do not become visible in their order.
 
 - ``top``: the highest key read. What lies above it is new.
 - ``gaps``: stretches below the top that held no row when they were read. A transaction that commits late, a session of
-  the database that holds back a cache of the sequence, a row that was refused because its time has not come: whatever
+  the database that holds back a cache of the sequence, a row that was put off because its time has not come: whatever
   fills a gap is found in the next round, since every round asks for rows in the gaps. It does not matter how long that
   takes; clocks and times of rows play no part. The newest 256 stretches are watched.
 - ``blocks`` (in a table): how many rows of each stretch of keys were read, and the sum of their keys. Each round holds
   some of them against the source (the *patrol*), so whatever else has happened far below the top, from a row inserted
   under an old key to a session deleted, is found when the patrol comes by. Where the key is a time there are no gaps:
-  the blocks of the last two days are compared in every round instead.
-- ``anchors``: a few rows with a digest of their content, dense near the top and ever sparser below. Where one holds
-  another message than it did, keys are being used again (a table truncated and begun anew, replaced by another, or
-  SQLite handing out the ids of deleted rows). All above the highest anchor that still holds is then read again.
-- ``shifts``: what has to be added to keys from some key on to make positions of lines. After keys began anew it lifts
-  new lines above all old ones, so that no message takes the place of another; messages that are the same as before are
-  recognised by their content and keep their place.
+  the blocks of the last hour are compared in every round instead, and those of two days by every patrol.
+- ``anchors``: a few rows with a digest of what they are, dense near the top and ever sparser below. Where one is not
+  the row that it was, or the top is gone, keys may be in use again (a table truncated and begun anew, replaced by
+  another, or SQLite handing out the ids of deleted rows). All above the highest anchor that still holds is then
+  read again.
 
-Rows that were read and the watermark after them are written in one transaction, and merging is idempotent, so a process
-may die anywhere. Two that read at once take turns by the lock on the watermark's row.
+Reading a row again must not harm, whatever has become of its key; that is what ``placing`` sees to, by ``bases`` and
+``highest``. Rows that were read and the watermark after them are written in one transaction, so a process may die
+anywhere. Two that read at once take turns by the lock on the watermark's row.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 MOST_GAPS = 256
-BLOCK_OF_IDS = 8_192
-BLOCK_OF_MICROSECONDS = 3_600_000_000
-TIES = 1_000
-"""Rows of one session in the same microsecond that can be told apart, where the key is a time."""
-
-OF_TIMES = ":time"
-"""How the ``source`` of a watermark ends whose keys are times."""
+MOST_BASES = 64
 
 Span = tuple[int, int]
 """First and last key of a stretch, both included."""
@@ -51,18 +44,27 @@ class Watermark:
         top: None before the first row.
         gaps: ascending, apart from each other, all below ``top``.
         anchors: key and digest, ascending.
-        shifts: from which key on what is added to it, ascending.
-        known_below: lines below this position were read before keys began anew; they are recognised by their content.
+        bases: what has been added to keys to make positions, in order of time, and from which position on; see
+            ``placing``.
+        highest: the highest position that was ever given.
+        recognise_to: rows up to this key may be copies of what was read under other keys.
+        block: keys in a block; 0 before the first row.
         patrol: the next block to be held against the source.
+        checked: the position from which on sessions are looked for in the source next.
+        scanned: how far a reading of the whole table has come; None where none is under way.
         source: which table of which source this is the watermark of.
     """
 
     top: int | None = None
     gaps: tuple[Span, ...] = ()
     anchors: tuple[tuple[int, str], ...] = ()
-    shifts: tuple[tuple[int, int], ...] = ()
-    known_below: int | None = None
+    bases: tuple[tuple[int, int], ...] = ((0, 0),)
+    highest: int = -1
+    recognise_to: int | None = None
+    block: int = 0
     patrol: int = 0
+    checked: int = 0
+    scanned: int | None = None
     source: str = ""
 
     @staticmethod
@@ -70,35 +72,30 @@ class Watermark:
         """The watermark that was stored; an unread table's for None."""
         if not stored:
             return Watermark()
-        return Watermark(
-            stored["top"],
-            tuple((first, last) for first, last in stored["gaps"]),
-            tuple((key, digest) for key, digest in stored["anchors"]),
-            tuple((key, added) for key, added in stored["shifts"]),
-            stored["known_below"],
-            stored["patrol"],
-            stored["source"],
-        )
+        pairs = {name: tuple((one, other) for one, other in stored[name]) for name in ("gaps", "anchors", "bases")}
+        return Watermark(**{**stored, **pairs})
 
     def as_dict(self) -> dict[str, Any]:
         """As it is stored."""
-        return {
-            "top": self.top,
-            "gaps": self.gaps,
-            "anchors": self.anchors,
-            "shifts": self.shifts,
-            "known_below": self.known_below,
-            "patrol": self.patrol,
-            "source": self.source,
-        }
+        return asdict(self)
 
-    def position(self, key: int) -> int:
-        """Where the line of a row stands among all lines of its crew."""
-        return key + next((added for first, added in reversed(self.shifts) if key >= first), 0)
+    def positions(self, key: int) -> list[int]:
+        """Where a row of this key may stand, newest base first. Each base has a stretch of positions of its own."""
+        found = []
+        below: int | None = None
+        for base, first in reversed(self.bases):
+            if key + base >= first and (below is None or key + base < below):
+                found.append(key + base)
+            below = first
+        return found
 
-    def position_before(self, key: int) -> int:
-        """Where the line of this row stood before keys began anew the last time."""
-        return replace(self, shifts=self.shifts[:-1]).position(key)
+    def key_at(self, position: int) -> int:
+        """The key that a line at this position had."""
+        return position - next((base for base, first in reversed(self.bases) if position >= first), 0)
+
+    def lifted(self, key: int, highest: int) -> Watermark:
+        """With a new base, by which this key comes behind the highest position."""
+        return replace(self, bases=(*self.bases, (highest + 1 - key, highest + 1)))
 
     def read_up(
         self, keys: Sequence[int], digests: Mapping[int, str], reached: int, *, dense: bool = True
@@ -138,7 +135,7 @@ class Watermark:
         return replace(self, gaps=tuple(gaps[-MOST_GAPS:]))
 
     def begins_anew(self, present: Mapping[int, str], highest: int | None) -> Watermark | None:
-        """The watermark to read on from where keys are used again; None where they are not.
+        """The watermark to read on from where keys may be in use again; None where they are not.
 
         Args:
             present: digest of the rows that the source now has at the anchors' keys.
@@ -151,22 +148,24 @@ class Watermark:
         sunk = highest is None or highest < self.anchors[-1][0]
         if not differs and not sunk:
             return None
-        return self.anew(max((key for key, digest in self.anchors if present.get(key) == digest), default=-1))
+        holding = max((key for key, digest in self.anchors if present.get(key) == digest), default=-1)
+        return self.anew(holding, highest, lifted=differs)
 
-    def anew(self, holding: int = -1) -> Watermark:
-        """The watermark to read on from above ``holding``, with all that was read kept apart from what comes."""
-        if self.top is None:
-            return replace(self, gaps=(), anchors=())
-        highest = self.position(max(self.top, *(key for key, _ in self.anchors)) if self.anchors else self.top)
-        if self.source.endswith(OF_TIMES):
-            highest = (highest + 1) * TIES
-        return Watermark(
+    def anew(self, holding: int, highest: int | None, *, lifted: bool) -> Watermark:
+        """The watermark to read on from above ``holding``.
+
+        Args:
+            highest: the source's highest key; up to it rows may be copies of what was read.
+            lifted: put what comes behind all that was read, even where its keys say otherwise.
+        """
+        lifts = lifted and self.highest >= 0 and len(self.bases) < MOST_BASES
+        return replace(
+            self.lifted(holding + 1, self.highest) if lifts else self,
             top=holding if holding >= 0 else None,
             gaps=tuple((first, min(last, holding)) for first, last in self.gaps if first <= holding),
             anchors=tuple(anchor for anchor in self.anchors if anchor[0] <= holding),
-            shifts=(*(shift for shift in self.shifts if shift[0] <= holding), (holding + 1, highest - holding)),
-            known_below=highest + 1,
-            source=self.source,
+            recognise_to=max((key for key in (self.recognise_to, highest) if key is not None), default=None),
+            checked=0,
         )
 
 

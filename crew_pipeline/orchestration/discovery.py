@@ -41,7 +41,8 @@ def build_history_tables() -> AssetsDefinition:
     def history_tables(context: AssetExecutionContext, database: Database) -> MaterializeResult[Any]:
         """One round over all crews that are due; those that fail are named after the others have been read."""
         settings = process_settings()
-        apply_crews_file(database.engine, settings)
+        if problem := apply_crews_file(database.engine, settings):
+            context.log.warning(problem)
         reports = discover(database.engine, settings, datetime.now(UTC), trigger="schedule", due=True)
         for report in reports:
             context.log.info(f"{report.client}/{report.crew}: {report.summary}")
@@ -69,8 +70,8 @@ def discovery_job() -> Any:
 
 def _metadata(reports: list[CrewReport], sums: list[Totals]) -> dict[str, Any]:
     """The figures of the round as an operator reads them; the same that ``crew status`` and ``/metrics`` show."""
-    scanned = sum(len(report.sessions) for report in reports)
-    failed = sum(len(report.sessions_failed) for report in reports)
+    scanned = sum(report.scanned for report in reports)
+    failed = sum(report.failed for report in reports)
     ever = {(one.client, one.crew): one for one in sums}
     records = []
     for report in reports:

@@ -79,11 +79,12 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
     )
     def new_sessions(context: SensorEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
         now = datetime.now(UTC)
-        apply_crews_file(database.engine, settings)
+        if problem := apply_crews_file(database.engine, settings):
+            context.log.warning(problem)
         for report in discover(
             database.engine, settings, now, trigger="sensor", due=True, patrol=False, budget_s=TICK_S
         ):
-            if report.error or report.sessions:
+            if report.error or report.scanned:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.engine.connect() as connection:
             changes = days.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))

@@ -30,6 +30,7 @@ class Listed(NamedTuple):
     semantic_status: str
     times_inferred: bool
     source_deleted_at: datetime | None
+    content_hash: bytes
 
     @property
     def place(self) -> Place:
@@ -39,7 +40,7 @@ class Listed(NamedTuple):
 
 _PAGE = """
 SELECT item.id, item.session_id, code, item.title, item.days_date, item.started_at, item.ended_at, item.line_count,
-       item.semantic_status, item.times_inferred, item.source_deleted_at
+       item.semantic_status, item.times_inferred, item.source_deleted_at, item.content_hash
 FROM data_items AS item JOIN crews ON crews.id = item.crew_id
 WHERE {whose}
   AND item.days_date BETWEEN :first AND :last
@@ -88,7 +89,7 @@ def of_session(connection: Connection, client: str, crew: str, session_id: str) 
     row = connection.execute(
         text(
             "SELECT item.id, session_id, code, title, days_date, started_at, ended_at, line_count, semantic_status, "
-            "times_inferred, source_deleted_at FROM data_items AS item JOIN crews ON crews.id = crew_id "
+            "times_inferred, source_deleted_at, content_hash FROM data_items AS item JOIN crews ON crews.id = crew_id "
             "WHERE crews.client = :client AND code = :crew AND session_id = :session"
         ),
         {"client": client, "crew": crew, "session": session_id},

@@ -72,21 +72,24 @@ def set_history(
     """
     checked_names(client, code, source_env, table, columns or {})
     crew_id = ensure_crew(connection, client, code)
-    connection.execute(
-        text(
-            "UPDATE crews SET source_env = :source_env, history_table = :table, columns = CAST(:columns AS jsonb), "
-            "active = true WHERE id = :id"
-        ),
+    changed = connection.execute(
+        text("""
+            UPDATE crews SET source_env = :source_env, history_table = :table, columns = CAST(:columns AS jsonb),
+                             active = true
+            WHERE id = :id AND (source_env, history_table, columns, active)
+                IS DISTINCT FROM (:source_env, :table, CAST(:columns AS jsonb), true)
+        """),
         {
             "source_env": source_env,
             "table": table,
             "columns": orjson.dumps(dict(columns or {})).decode(),
             "id": crew_id,
         },
-    )
-    connection.execute(
-        text("UPDATE crew_discovery_state SET next_attempt_at = NULL WHERE crew_id = :id"), {"id": crew_id}
-    )
+    ).rowcount
+    if changed:
+        connection.execute(
+            text("UPDATE crew_discovery_state SET next_attempt_at = NULL WHERE crew_id = :id"), {"id": crew_id}
+        )
     return crew_id
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -10,22 +10,36 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from crew_pipeline.storage.crews import HistorySource
+
 FIRST_BACKOFF_S = 30
 LONGEST_BACKOFF_S = 3_600
 _ROUNDS_KEPT = timedelta(days=30)
 _REFUSED_KEPT = 1_000
 
 
-def lock_watermark(connection: Connection, crew_id: int) -> dict[str, Any] | None:
-    """The crew's watermark, locked until the transaction ends, so that only one reads on from it; None at first."""
-    connection.execute(
-        text("INSERT INTO crew_discovery_state (crew_id) VALUES (:id) ON CONFLICT (crew_id) DO NOTHING"),
-        {"id": crew_id},
-    )
-    found: dict[str, Any] | None = connection.scalar(
-        text("SELECT watermark FROM crew_discovery_state WHERE crew_id = :id FOR UPDATE"), {"id": crew_id}
-    )
-    return found
+_LOCK = """
+SELECT watermark, crews.active AND clients.active AND history_table IS NOT NULL AS is_read,
+       crews.id AS crew_id, client, code, source_env, history_table, columns
+FROM crew_discovery_state AS state JOIN crews ON crews.id = crew_id JOIN clients USING (client)
+WHERE crew_id = :id FOR UPDATE OF state
+"""
+
+
+def lock_watermark(connection: Connection, crew_id: int) -> tuple[dict[str, Any] | None, HistorySource | None]:
+    """The crew's watermark, None at first, and what it is read from as it is set up now, None where it is not read.
+
+    The watermark is locked until the transaction ends, so that only one reads on from it.
+    """
+    row = connection.execute(text(_LOCK), {"id": crew_id}).one_or_none()
+    if row is None:
+        connection.execute(
+            text("INSERT INTO crew_discovery_state (crew_id) VALUES (:id) ON CONFLICT (crew_id) DO NOTHING"),
+            {"id": crew_id},
+        )
+        row = connection.execute(text(_LOCK), {"id": crew_id}).one()
+    watermark, is_read, *source = row
+    return watermark, HistorySource(*source) if is_read else None
 
 
 def save_watermark(connection: Connection, crew_id: int, watermark: Mapping[str, Any]) -> None:
@@ -101,10 +115,13 @@ def next_blocks(connection: Connection, crew_id: int, first: int, below: int, mo
     return [(row.block, row.rows) for row in rows]
 
 
-def forget_blocks(connection: Connection, crew_id: int, first: int) -> None:
-    """Forget what was known from block ``first`` on."""
+def forget_blocks(connection: Connection, crew_id: int, first: int | None) -> None:
+    """Forget what was known from block ``first`` on; of all blocks for None."""
     connection.execute(
-        text("DELETE FROM crew_discovery_blocks WHERE crew_id = :id AND block >= :first"),
+        text(
+            "DELETE FROM crew_discovery_blocks "
+            "WHERE crew_id = :id AND (CAST(:first AS bigint) IS NULL OR block >= :first)"
+        ),
         {"id": crew_id, "first": first},
     )
 
@@ -153,40 +170,61 @@ class StoredLine(NamedTuple):
     text: str
 
 
-def lines_of_sessions(connection: Connection, crew_id: int, sessions: Sequence[str], below: int) -> list[StoredLine]:
-    """The lines of these sessions whose position lies below ``below``, in order."""
+def lines_at(connection: Connection, crew_id: int, places: Iterable[tuple[str, int, int]]) -> list[StoredLine]:
+    """The lines at these places: session, first position, and the one behind the last."""
+    listed = sorted(places)
+    if not listed:
+        return []
     rows = connection.execute(
         text("""
-            SELECT session_id, position, speaker, spoken_at, text
-            FROM data_items JOIN lines ON conversation_id = id
-            WHERE crew_id = :crew_id AND session_id = ANY(:sessions) AND position < :below
-            ORDER BY session_id, position
+            SELECT item.session_id, position, speaker, spoken_at, text
+            FROM unnest(CAST(:sessions AS text[]), CAST(:firsts AS bigint[]), CAST(:belows AS bigint[]))
+                AS place (session_id, first, below)
+            JOIN data_items AS item ON item.crew_id = :crew_id AND item.session_id = place.session_id
+            JOIN lines ON conversation_id = item.id AND position >= place.first AND position < place.below
         """),
-        {"crew_id": crew_id, "sessions": list(sessions), "below": below},
+        {
+            "crew_id": crew_id,
+            "sessions": [session for session, _, _ in listed],
+            "firsts": [first for _, first, _ in listed],
+            "belows": [below for _, _, below in listed],
+        },
+    )
+    return [StoredLine(*row) for row in rows]
+
+
+def lines_of_sessions(connection: Connection, crew_id: int, sessions: Sequence[str]) -> list[StoredLine]:
+    """All lines of these sessions."""
+    rows = connection.execute(
+        text(
+            "SELECT session_id, position, speaker, spoken_at, text FROM data_items JOIN lines ON conversation_id = id "
+            "WHERE crew_id = :crew_id AND session_id = ANY(:sessions)"
+        ),
+        {"crew_id": crew_id, "sessions": list(sessions)},
     )
     return [StoredLine(*row) for row in rows]
 
 
 class Extent(NamedTuple):
-    """A session and where its lines lie."""
+    """A session and the position of its first line."""
 
     session_id: str
     first: int
-    last: int
 
 
-def sessions_beginning(connection: Connection, crew_id: int, first: int, below: int) -> list[Extent]:
-    """Sessions whose first position lies from ``first`` on, below ``below``, unless they are known to be deleted."""
+def sessions_beginning(connection: Connection, crew_id: int, first: int, below: int, most: int) -> list[Extent]:
+    """Sessions of a history table whose first position lies from ``first`` on, below ``below``, in order.
+
+    Those that are known to be deleted are left out.
+    """
     rows = connection.execute(
         text("""
-            SELECT session_id, first_position,
-                   (SELECT max(position) FROM lines WHERE conversation_id = data_items.id) AS last_position
-            FROM data_items
+            SELECT session_id, first_position FROM data_items
             WHERE crew_id = :crew_id AND first_position >= :first AND first_position < :below
-              AND source_deleted_at IS NULL
-            ORDER BY first_position, session_id
+              AND source_deleted_at IS NULL AND from_history
+            ORDER BY first_position, session_id LIMIT :most
         """),
-        {"crew_id": crew_id, "first": first, "below": below},
+        {"crew_id": crew_id, "first": first, "below": below, "most": most},
     )
     return [Extent(*row) for row in rows]
 
@@ -271,6 +309,17 @@ def record_round(connection: Connection, crew_id: int, table: str, done: Round) 
     connection.execute(
         text("DELETE FROM crew_discovery_rounds WHERE crew_id = :crew_id AND started_at < :before"),
         {"crew_id": crew_id, "before": done.started_at - _ROUNDS_KEPT},
+    )
+
+
+def note_look(connection: Connection, crew_id: int) -> None:
+    """Note that a crew has been looked at and had nothing new."""
+    connection.execute(
+        text(
+            "UPDATE crew_discovery_state SET last_round_at = now(), last_discovered_at = now(), "
+            "consecutive_failures = 0, last_error = NULL, next_attempt_at = NULL WHERE crew_id = :id"
+        ),
+        {"id": crew_id},
     )
 
 

@@ -40,6 +40,8 @@ class IngestReport:
 
     new_sessions: set[str] = field(default_factory=set)
     changed_sessions: set[str] = field(default_factory=set)
+    new_before: int = 0
+    changed_before: int = 0
     conversations_unchanged: int = 0
     lines_new: int = 0
     lines_changed: int = 0
@@ -60,15 +62,21 @@ class IngestReport:
         self.conflicts += other.conflicts
         self.days = sorted({*self.days, *other.days})
 
+    def forget_sessions(self) -> None:
+        """Keep how many sessions there were, and not which: a long discovery must not grow with them."""
+        self.new_before, self.changed_before = self.conversations_new, self.conversations_changed
+        self.new_sessions.clear()
+        self.changed_sessions.clear()
+
     @property
     def conversations_new(self) -> int:
         """Conversations that were not there before."""
-        return len(self.new_sessions)
+        return self.new_before + len(self.new_sessions)
 
     @property
     def conversations_changed(self) -> int:
         """Conversations that were there and hold something else now."""
-        return len(self.changed_sessions)
+        return self.changed_before + len(self.changed_sessions)
 
     @property
     def conversations(self) -> int:
@@ -117,9 +125,10 @@ FROM staged_lines GROUP BY session_id
 
 _ADD_CONVERSATIONS = """
 INSERT INTO data_items
-    (id, client, crew_id, session_id, days_date, started_at, ended_at, times_inferred, line_count, content_hash)
+    (id, client, crew_id, session_id, days_date, started_at, ended_at, times_inferred, from_history, line_count,
+     content_hash)
 SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at,
-       times_inferred, 0, ''
+       times_inferred, :from_history, 0, ''
 FROM staged_sessions ORDER BY conversation_id
 ON CONFLICT (id) DO NOTHING
 """
@@ -235,6 +244,7 @@ def ingest(
     titles: Mapping[str, str] | None = None,
     whole_sessions: bool = False,
     moved: Sequence[tuple[str, int]] = (),
+    from_history: bool = False,
 ) -> IngestReport:
     """Merge ``lines`` into the conversations of a crew.
 
@@ -247,6 +257,7 @@ def ingest(
         today: for the priority of what arrives.
         titles: of conversations by session; looked at once the lines have been read.
         whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
+        from_history: whether they are rows of a history table.
         moved: session and position of lines that stand in another session now; looked at once the lines have been read.
     """
     connection.execute(
@@ -268,7 +279,10 @@ def ingest(
             "EXISTS (SELECT 1 FROM staged_sessions WHERE times_inferred) AS inferred"
         )
     ).one()
-    connection.execute(text(_ADD_CONVERSATIONS), {"client": client, "crew_id": crew_id, "zone": zone})
+    connection.execute(
+        text(_ADD_CONVERSATIONS),
+        {"client": client, "crew_id": crew_id, "zone": zone, "from_history": from_history},
+    )
     if staged.inferred:
         connection.execute(text(_KEEP_FIRST_SEEN))
         connection.execute(text(_MARK_INFERRED))
@@ -328,7 +342,7 @@ def _copy(connection: Connection, lines: Iterable[SourceLine]) -> None:
 
 _WITHDRAW = """
 WITH gone AS (
-    DELETE FROM lines WHERE conversation_id = :id AND (CAST(:before AS bigint) IS NULL OR position < :before)
+    DELETE FROM lines WHERE conversation_id = :id AND NOT position = ANY(CAST(:keep AS bigint[]))
     RETURNING *
 ), kept_aside AS (
     INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
@@ -344,11 +358,11 @@ def withdraw(
     client: str,
     crew_id: int,
     session_id: str,
-    before: int | None,
+    keep: Sequence[int],
     zone: str,
     today: date,
 ) -> list[date]:
-    """Take a session, or its lines before a position, out of its day; the lines are kept in ``withdrawn_lines``.
+    """Take the lines of a session out of its day but those at ``keep``; they are kept in ``withdrawn_lines``.
 
     Returns:
         The days that this changes.
@@ -359,7 +373,7 @@ def withdraw(
     ).one_or_none()
     if item is None:
         return []
-    values = {"id": item.id, "crew_id": crew_id, "session_id": session_id, "before": before}
+    values = {"id": item.id, "crew_id": crew_id, "session_id": session_id, "keep": list(keep)}
     connection.execute(text(_WITHDRAW), values)
     report = IngestReport()
     _settle(connection, report, [item.id], client, zone, today)

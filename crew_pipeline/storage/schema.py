@@ -201,6 +201,9 @@ class DataItem(Base):
     times_inferred: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="the source tells no time: it is when lines were first seen"
     )
+    from_history: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="read from a history table, which may lose it"
+    )
     source_deleted_at: Mapped[datetime | None] = mapped_column(comment="when its source was found to have lost it")
     content_hash: Mapped[bytes]
     semantic_status: Mapped[str] = mapped_column(server_default=text("'pending'"))

@@ -92,7 +92,7 @@ def test_a_row_of_a_time_to_come_is_taken_in_when_it_has_come(history: History) 
     history.say("a", "today")
     report = history.discover()
     assert (len(report.not_yet), report.rejected, history.texts()) == (1, 0, ["today"])
-    history.sql("UPDATE told SET created_at = '2025-01-20T09:00:00Z'")
+    history.sql("UPDATE told SET created_at = '2025-01-20T09:00:00Z' WHERE id = 1")
     history.discover()
     assert history.texts() == ["tomorrow", "today"]
 

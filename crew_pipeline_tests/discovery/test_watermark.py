@@ -67,17 +67,23 @@ def test_a_table_that_only_lost_rows_in_the_middle_is_the_same_table() -> None:
     assert mark.begins_anew(present, 150) is None
 
 
-@given(st.integers(1, 300), st.integers(0, 299), st.integers(0, 400))
-def test_keys_that_are_used_again_never_take_the_place_of_what_was_read(rows: int, kept: int, again: int) -> None:
-    old = {key: str(key) for key in range(rows)}
-    mark, _ = read_round(Watermark(), old, 50)
-    places = {mark.position(key) for key in old}
-    now = {key: old[key] for key in old if key < kept} | {kept + number: f"new {number}" for number in range(again)}
-    anew = mark.begins_anew(now, max(now, default=None))
-    if anew is None:
-        # All that was read is still there.
-        assert kept >= rows
-        return
-    assert anew.top is None or anew.top < max(kept, 1)
-    assert not {anew.position(key) for key in range(kept, kept + again)} & places
-    assert all(anew.position(key) == mark.position(key) for key in range(0 if anew.top is None else anew.top + 1))
+def test_an_anchor_that_is_another_row_leads_back_to_the_highest_that_still_holds() -> None:
+    mark, _ = read_round(Watermark(highest=99), {key: str(key) for key in range(100)}, 10)
+    present = {key: digest if key < 80 else "another" for key, digest in mark.anchors}
+    anew = mark.begins_anew(present, 120)
+    assert anew is not None
+    assert anew.top == max(key for key, _ in mark.anchors if key < 80)
+    assert anew.positions(anew.top + 1) == [100, anew.top + 1]
+    assert anew.recognise_to == 120
+
+
+def test_a_table_whose_newest_rows_are_gone_is_read_again_from_what_is_left() -> None:
+    mark, _ = read_round(Watermark(highest=99), {key: str(key) for key in range(100)}, 10)
+    anew = mark.begins_anew({key: digest for key, digest in mark.anchors if key < 90}, 89)
+    assert anew is not None
+    assert anew.top is not None
+    assert anew.top < 90
+    assert anew.bases == ((0, 0),)
+    emptied = mark.begins_anew({}, None)
+    assert emptied is not None
+    assert (emptied.top, emptied.anchors, emptied.gaps) == (None, (), ())

@@ -196,6 +196,16 @@ def upgrade() -> None:
     op.add_column(
         "data_items",
         sa.Column(
+            "from_history",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="read from a history table, which may lose it",
+        ),
+    )
+    op.add_column(
+        "data_items",
+        sa.Column(
             "source_deleted_at",
             sa.DateTime(timezone=True),
             nullable=True,
@@ -215,6 +225,7 @@ def downgrade() -> None:
     op.drop_index("data_items_day", table_name="data_items")
     op.create_index(op.f("data_items_day"), "data_items", ["client", "days_date"], unique=False)
     op.drop_column("data_items", "source_deleted_at")
+    op.drop_column("data_items", "from_history")
     op.drop_column("data_items", "times_inferred")
     op.drop_column("data_items", "first_position")
     op.drop_constraint("crews_client_fkey", "crews", type_="foreignkey")
