@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -124,6 +125,29 @@ def test_a_crew_that_fails_is_recorded_and_the_others_go_on(
     assert states.pop("e-good") == 0
     assert set(states.values()) == {2}
     assert len(states) == 5
+
+
+def test_a_server_elsewhere_is_read_by_a_user_who_may_only_read(
+    external_url: str, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(external_url, autocommit=True) as owner:
+        owner.execute("DROP TABLE IF EXISTS n8n_chat_histories; DROP ROLE IF EXISTS onlooker")
+        owner.execute("CREATE TABLE n8n_chat_histories (id serial PRIMARY KEY, session_id varchar(255), message jsonb)")
+        owner.execute("CREATE ROLE onlooker LOGIN PASSWORD 'look only'")
+        owner.execute("GRANT SELECT ON n8n_chat_histories TO onlooker")
+        owner.execute("INSERT INTO n8n_chat_histories (session_id, message) VALUES (%s, %s)",
+                      ("a", json.dumps({"type": "human", "content": "hello"})))  # fmt: skip
+        address = external_url.replace("postgres:correct-horse", "onlooker:look%20only")
+        monkeypatch.setenv("N8N_DB", address)
+        add_crew(engine, "n8n", "N8N_DB", "n8n_chat_histories")
+        (report,) = discover(engine, settings, NOW)
+        assert (report.error, report.ingested.conversations_new) == (None, 1)
+        owner.execute("REVOKE SELECT ON n8n_chat_histories FROM onlooker")
+        (refused,) = discover(engine, settings, NOW)
+        owner.execute("DROP TABLE n8n_chat_histories; DROP ROLE onlooker")
+    assert "cannot be read" in str(refused.error)
+    assert "look" not in str(refused.error)
+    assert query("SELECT text FROM lines") == [("hello",)]
 
 
 def test_a_table_name_that_is_more_than_a_name_is_refused(engine: Engine) -> None:

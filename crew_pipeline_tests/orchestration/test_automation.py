@@ -13,12 +13,13 @@ from sqlalchemy import Engine
 
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.schedules import build_schedules
+from crew_pipeline.orchestration.schedules import build_schedules, next_run
 from crew_pipeline.orchestration.sensors import build_sensors
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, days
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
+from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
 
@@ -86,6 +87,48 @@ def test_the_sensor_makes_recent_days_ready_once_they_are_quiet(
 
     assert tick(datetime(2025, 1, 20, 12, 0, 30, tzinfo=UTC)) == []
     assert tick(datetime(2025, 1, 20, 12, 2, tzinfo=UTC)) == ["2025-01-20"]
+
+
+def test_the_sensor_notices_new_sessions_and_asks_once_for_the_days_they_touch(
+    history: History, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    history.make().say("a", "long ago", at="2025-01-02T09:00:00Z")
+    database = {"database": definitions.resources["database"]}
+
+    def tick() -> list[tuple[str, str | None]]:
+        with (
+            time_machine.travel(datetime(2025, 1, 20, 12, 2, tzinfo=UTC), tick=False),
+            dg.build_sensor_context(instance=fresh_instance, resources=database) as context,
+        ):
+            found = definitions.resolve_sensor_def("new_sessions").evaluate_tick(context).run_requests
+        return [(request.tags["dagster/partition"], request.run_key) for request in found or []]
+
+    assert tick() == []
+    assert history.texts() == ["long ago"]
+    query("UPDATE data_items SET updated_at = :then", then=NOW)
+    (first,), (again,) = tick(), tick()
+    assert first == again
+    assert first[0] == "2025-01-02"
+    history.say("b", "as long ago", at="2025-01-02T10:00:00Z")
+    tick()
+    query("UPDATE data_items SET updated_at = :then WHERE session_id = 'b'", then=NOW.replace(minute=1))
+    (changed,) = tick()
+    assert changed[0] == "2025-01-02"
+    assert changed[1] != first[1]
+
+
+def test_the_discovery_schedule_tells_when_it_runs_next_and_waits_for_an_earlier_run(
+    definitions: dg.Definitions, fresh_instance: DagsterInstance, settings: Settings
+) -> None:
+    schedule = definitions.resolve_schedule_def("discovery")
+    moment = datetime(2025, 1, 20, 12, 5, tzinfo=UTC)
+    context = dg.build_schedule_context(instance=fresh_instance, scheduled_execution_time=moment)
+    (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.run_key == "discovery:2025-01-20T12:05:00+00:00"
+    assert next_run("*/5 * * * *", settings, moment) == datetime(2025, 1, 20, 12, 10, tzinfo=UTC)
+    job = definitions.resolve_job_def("discover_conversations")
+    fresh_instance.create_run_for_job(job, status=DagsterRunStatus.STARTED)
+    assert "earlier discovery is still at work" in str(schedule.evaluate_tick(context).skip_message)
 
 
 def test_a_run_that_failed_gives_back_what_it_held(
