@@ -16,9 +16,11 @@ from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
     ClientOption,
+    ColumnOption,
     CommandError,
     HomeOption,
     JsonOption,
+    columns_of,
     day_named,
     open_store,
 )
@@ -87,10 +89,7 @@ def import_(
     client: ClientOption = DEFAULT_CLIENT,
     crew: Annotated[str, typer.Option(help="Under which crew the conversations are kept.")] = "import",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the export.")] = "auto",
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Which column of a table holds what; may be repeated.", metavar="FIELD=NAME"),
-    ] = None,
+    column: ColumnOption = None,
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
@@ -98,7 +97,7 @@ def import_(
     from crew_pipeline.discovery.exports.export import open_export
     from crew_pipeline.discovery.importing import import_file
 
-    columns = _columns(column or [])
+    columns = columns_of(column)
     export = open_export(file, file_format, columns)
     with open_store(data_dir) as (settings, databases):
         with console.progress(f"importing {file.name}", export.size, quiet=as_json) as advance:
@@ -325,16 +324,6 @@ def api(
         refuse_exposed(databases.engine, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
         uvicorn.run(application, host=host, port=port, log_level=settings.log_level, access_log=False)
-
-
-def _columns(given: list[str]) -> dict[str, str]:
-    columns: dict[str, str] = {}
-    for one in given:
-        field, equals, name = one.partition("=")
-        if not (field and equals and name):
-            raise typer.BadParameter(f"{one!r} names no column; write it like --column text=Message")
-        columns[field] = name
-    return columns
 
 
 def _span(

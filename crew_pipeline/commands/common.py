@@ -20,11 +20,26 @@ DEFAULT_CLIENT = "default"
 ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
 AnyClientOption = Annotated[str | None, typer.Option("--client", help="Only this client's.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=NAME", help="Which column holds what, where it is not to be guessed."),
+]
 HomeOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory (CREW_HOME).")]
 
 
 class CommandError(Exception):
     """A command cannot do what it was asked; the message is one sentence with a remedy."""
+
+
+def columns_of(given: list[str] | None) -> dict[str, str]:
+    """Column by field, from ``FIELD=NAME`` options."""
+    columns: dict[str, str] = {}
+    for one in given or []:
+        field, equals, name = (part.strip() for part in one.partition("="))
+        if not (field and equals and name):
+            raise typer.BadParameter(f"{one!r} names no column; write it like --column text=Message")
+        columns[field] = name
+    return columns
 
 
 @contextmanager

@@ -14,9 +14,11 @@ from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
     ClientOption,
+    ColumnOption,
     CommandError,
     HomeOption,
     JsonOption,
+    columns_of,
     open_store,
 )
 from crew_pipeline.storage import crews
@@ -28,19 +30,6 @@ if TYPE_CHECKING:
     from crew_pipeline.storage.crews import HistorySource
 
 app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
-
-ColumnOption = Annotated[
-    list[str] | None,
-    typer.Option("--column", metavar="FIELD=COLUMN", help="A column that is not to be guessed; may be repeated."),
-]
-
-
-def mapping_of(columns: list[str] | None) -> dict[str, str]:
-    """``FIELD=NAME`` options as a mapping."""
-    pairs = [one.partition("=") for one in columns or []]
-    if any(not separator or not field or not name for field, separator, name in pairs):
-        raise typer.BadParameter("write --column FIELD=NAME, such as --column text=body")
-    return {field.strip(): name.strip() for field, _, name in pairs}
 
 
 @app.command("add")
@@ -57,7 +46,7 @@ def crews_add(
 ) -> None:
     """Let discovery read a history table: id, session_id, message and what else it has; others are mapped."""
     with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
-        crews.set_history(connection, client, code, source_env, table, mapping_of(column))
+        crews.set_history(connection, client, code, source_env, table, columns_of(column))
     place = f"{table} in ${source_env}" if source_env else table
     console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now, 'crew crews check' looks at it.")
 

@@ -40,6 +40,8 @@ EVERY_ROUND = timedelta(hours=1)
 EVERY_PATROL = timedelta(days=2)
 """How far back is compared, where keys are times."""
 _SESSIONS_KEPT = 10_000
+_KEYS_TO_JUDGE_BY = 200
+_FITS = 16
 
 
 @dataclass
@@ -129,7 +131,7 @@ class CrewRound:
                 raise SourceError(f"{self.source.code} was set up otherwise while it was read; the next round goes on.")
             name = f"{self.source.source_env or ''}/{self.table.name}/{self.table.key}:{self.table.kind}"
             if mark.source and mark.source != name:
-                mark = mark.anew(-1, scan.highest_key(self.reader, self.table), lifted=True)
+                mark = mark.anew(-1, scan.highest_key(self.reader, self.table), lift=True)
                 mark = replace(mark, block=0, patrol=0, scanned=None)
                 discovery.forget_blocks(connection, self.source.crew_id, None)
                 self.report.begun_anew = True
@@ -155,9 +157,10 @@ class CrewRound:
             if keys and not self._timed:
                 anew = mark.begins_anew(*scan.read_digests(self.reader, self.table, keys, self.limits))
             if anew is not None:
-                self.report.begun_anew = len(anew.bases) > len(mark.bases)
-                first = None if anew.top is None else anew.top // max(mark.block, 1)
-                discovery.forget_blocks(connection, self.source.crew_id, first)
+                self.report.begun_anew |= anew.lift
+                if anew.top != mark.top:
+                    first = None if anew.top is None else anew.top // max(mark.block, 1)
+                    discovery.forget_blocks(connection, self.source.crew_id, first)
             self._save(connection, anew or mark)
 
     def _fill_gaps(self) -> None:
@@ -185,11 +188,19 @@ class CrewRound:
             if batch.reached is None:
                 return False
             placed = self._take_in(connection, batch, mark)
-            after = replace(placed.mark, block=mark.block or scan.block_size(self.table, batch.seen))
+            after = self._sized(connection, placed.mark, batch.seen)
             self._count(connection, batch, after)
             digests = {row.key: scan.digest(row) for row in batch.rows}
             self._save(connection, after.read_up(batch.seen, digests, batch.reached, dense=not self._timed))
         return batch.more
+
+    def _sized(self, connection: Connection, mark: Watermark, keys: Sequence[int]) -> Watermark:
+        """With blocks of a size that fits how far apart keys lie; what was counted in others is counted anew."""
+        size = scan.block_size(self.table, keys)
+        if mark.block and (len(keys) < _KEYS_TO_JUDGE_BY or mark.block // _FITS < size < mark.block * _FITS):
+            return mark
+        discovery.forget_blocks(connection, self.source.crew_id, None)
+        return replace(mark, block=size, patrol=0)
 
     def _compare_recent(self, back: timedelta) -> None:
         with self._turn() as (connection, mark):
@@ -252,64 +263,74 @@ class CrewRound:
         end = last if mark.top is None else min(last, mark.top)
         counted = Block(0, 0)
         sessions: set[str] = set()
-        seen: list[int] = []
-        reached = first - 1
-        while reached < end:
+        reached: int | None = first - 1
+        while reached is not None and reached < end:
+            if self._out_of_time:
+                return mark
             batch = self._read(scan.within(self.table, [(reached + 1, end)]), most_sessions=scan.MOST_ROWS)
-            mark = self._take_in(connection, batch, mark).mark
+            mark = self._take_in(connection, batch, mark).mark.filled(batch.seen)
             counted = Block(counted.rows + len(batch.seen), counted.keys_sum + sum(batch.seen))
             sessions |= batch.sessions
-            seen += batch.seen
-            if not batch.more or batch.reached is None:
-                break
-            reached = batch.reached
+            reached = batch.reached if batch.more else None
         discovery.set_blocks(connection, self.source.crew_id, {block: counted})
         begun = self._sessions_beginning(connection, mark, first, last + 1)
-        self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in sessions])
-        return mark.filled(seen)
+        return self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in sessions])
 
     def _sessions_beginning(self, connection: Connection, mark: Watermark, first: int, below: int) -> list[Extent]:
         """Sessions whose first line stands where rows of these keys have their places."""
-        if self._timed:
-            spans = [(first // 1000 * RANKS, (below // 1000 + 1) * RANKS)]
-        else:
-            spans = [(first + base, below + base) for base, _ in mark.bases]
+        timed = [(first // 1000 * RANKS, (below // 1000 + 1) * RANKS)]
+        spans = timed if self._timed else mark.stretches(first, below)
         return [
             one
             for begin, end in spans
-            for one in discovery.sessions_beginning(connection, self.source.crew_id, begin, end, PATROL_SESSIONS)
+            for one in discovery.sessions_beginning(connection, self.source.crew_id, begin, end)
         ]
 
     def _look_for_sessions(self) -> None:
         """Look for the next sessions in the source, by the keys that their first lines have."""
         with self._turn() as (connection, mark):
-            crew_id = self.source.crew_id
-            begun = discovery.sessions_beginning(connection, crew_id, mark.checked, 2**63 - 1, PATROL_SESSIONS)
+            begun = discovery.sessions_beginning(
+                connection, self.source.crew_id, mark.checked, 2**63 - 1, PATROL_SESSIONS
+            )
             keys = sorted({mark.key_at(one.first) for one in begun})
             present = scan.sessions_at(self.reader, self.table, keys) if keys else set()
-            self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in present])
+            mark_after = self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in present])
             checked = begun[-1].first + 1 if len(begun) == PATROL_SESSIONS else 0
-            self._save(connection, replace(mark, checked=checked))
+            self._save(connection, replace(mark_after, checked=checked))
 
-    def _see_to_missing(self, connection: Connection, mark: Watermark, missing: Sequence[Extent]) -> None:
+    def _see_to_missing(self, connection: Connection, mark: Watermark, missing: Sequence[Extent]) -> Watermark:
         """Of sessions whose beginning was not found: note those that are gone, and withdraw what is, if that is set."""
         names = sorted({one.session_id for one in missing})
-        still = scan.sessions_present(self.reader, self.table, names) if names else set()
+        still = scan.sessions_present(self.reader, self.table, names) if names else {}
         for session in names:
-            if session not in still:
+            gone = session not in still
+            if gone:
                 self.report.deleted.append(session)
                 discovery.mark_deleted(connection, self.source.crew_id, session)
+                self._forget_blocks_of(connection, mark, session)
             if self.settings.deleted_sessions == "withdraw":
-                self._withdraw(connection, mark, session, gone=session not in still)
+                mark = self._withdraw(connection, mark, session, gone=gone)
+            elif not gone and not self._timed:
+                # Where it begins now, so that it is not looked for in vain each time.
+                begins = max(mark.positions(still[session]), default=0)
+                discovery.begin_at(connection, self.source.crew_id, session, begins)
+        return mark
 
-    def _withdraw(self, connection: Connection, mark: Watermark, session: str, *, gone: bool) -> None:
+    def _forget_blocks_of(self, connection: Connection, mark: Watermark, session: str) -> None:
+        """Have the blocks compared anew that a session's rows were counted in: they may come back as they were."""
+        lines = discovery.lines_of_sessions(connection, self.source.crew_id, [session])
+        keys = [one.position // RANKS * 1000 if self._timed else mark.key_at(one.position) for one in lines]
+        discovery.drop_blocks(connection, self.source.crew_id, sorted({key // mark.block for key in keys}))
+
+    def _withdraw(self, connection: Connection, mark: Watermark, session: str, *, gone: bool) -> Watermark:
         """Take lines out of their day that the source has no more."""
         kept: list[int] = []
         more, reached = not gone, None
         while more:
             batch = self._read_of(session, reached)
-            kept += [position for _, position in self._place(connection, batch.rows, mark).places]
-            more, reached = batch.more, batch.reached
+            placed = self._take_in(connection, batch, mark)
+            kept += [position for _, position in placed.places]
+            mark, more, reached = placed.mark, batch.more, batch.reached
         days = withdraw(
             connection,
             client=self.source.client,
@@ -320,6 +341,7 @@ class CrewRound:
             today=self._today,
         )
         self.report.ingested.days = sorted({*self.report.ingested.days, *days})
+        return mark
 
     def _take_in(self, connection: Connection, batch: Batch, mark: Watermark) -> Placing:
         """Merge a batch into the store and into the report."""
@@ -334,6 +356,8 @@ class CrewRound:
             report.sessions_failed.add(session)
         discovery.refuse_rows(connection, self.source.crew_id, [(key, reason) for key, _, reason in refused])
         report.ingested.lines_unchanged += placed.unchanged
+        if placed.unchanged:
+            discovery.unmark_deleted(connection, self.source.crew_id, sorted(batch.sessions))
         if placed.lines:
             done = ingest(
                 connection,

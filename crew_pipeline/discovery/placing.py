@@ -4,7 +4,7 @@ A line's position is its row's key plus a *base*, 0 at first. A row that is read
 that were ever in use, with the same words and time, and is left alone. Where another line stands at its place the key
 has been used for two messages, and a new base is taken that leads above every position ever given: no line ever takes
 the place of another, and every base has a stretch of positions of its own. Only an edit changes a line: a row that kept
-its key, its session and its time, or, where the source tells no time, that goes on from what it said.
+its key, its session and its time, or, where the source tells no time, whose speaker goes on from what it said.
 
 Where keys are times, a line's position is its millisecond and its rank among the lines of its session in it.
 """
@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from crew_pipeline.discovery.watermark import MOST_BASES, Watermark
+from crew_pipeline.discovery.watermark import HIGHEST, Watermark
 from crew_pipeline.storage.discovery import StoredLine
 from crew_pipeline.storage.ingest import SourceLine
 
@@ -44,9 +44,9 @@ class Placing:
     Attributes:
         mark: the watermark with the bases and the highest position after them.
         lines: those that are new or were edited.
-        places: of every row, in order.
+        places: of every row that has one.
         unchanged: rows whose lines are there already.
-        crowded: rows that have no place, since their keys have been used too often.
+        crowded: rows for which there is no place left that a number of 64 bits could name.
     """
 
     mark: Watermark
@@ -77,46 +77,67 @@ def place(rows: Sequence[HistoryRow], known: Iterable[StoredLine], mark: Waterma
         timed: whether keys are times.
     """
     at = {(one.session_id, one.position): one for one in known}
-    work = _Work(Placing(mark), at)
-    for row in rows:
-        work.place(row, timed=timed)
+    work = _Work(Placing(mark), at, timed=timed)
+    # What is there already finds its own line first, so that no other row is taken for its edited form.
+    for row in [row for row in rows if not work.find(row)]:
+        work.add(row)
     done = work.done
-    highest = max([mark.highest, *(position for _, position in done.places)])
+    highest = max([done.mark.highest, *(position for _, position in done.places)])
     done.mark = replace(done.mark, highest=highest)
     return done
 
 
 class _Work:
-    def __init__(self, done: Placing, at: dict[Place, StoredLine]) -> None:
+    def __init__(self, done: Placing, at: dict[Place, StoredLine], *, timed: bool) -> None:
         self.done = done
         self._at = at
+        self._timed = timed
+        self._given = done.mark.highest
         self._taken: set[Place] = set()
         self._next: dict[Place, int] = {}
         self._by_content: dict[tuple[str, str, str, object], list[int]] = defaultdict(list)
+        self._by_moment: dict[tuple[str, str, object], list[Place]] = defaultdict(list)
         for session, position in sorted(at, reverse=True):
             one = at[session, position]
             self._by_content[session, one.speaker, one.text, one.spoken_at].append(position)
+            self._by_moment[session, one.speaker, one.spoken_at].append((session, position))
             # Descending, so that the first that is met is the last of its millisecond.
             self._next.setdefault((session, position // RANKS * RANKS), position + 1)
 
-    def place(self, row: HistoryRow, *, timed: bool) -> None:
-        session = row.line.session_id
-        usual = [] if timed else [(session, position) for position in self.done.mark.positions(row.key)]
+    def find(self, row: HistoryRow) -> bool:
+        """Whether the row's line is there already, as it is."""
+        usual = self._usual(row)
         same = next((one for one in usual if one not in self._taken and self._is(one, row.line)), None)
-        same = same or self._elsewhere(row, timed=timed)
+        same = same or self._elsewhere(row)
         if same is not None:
-            self._keep(same)
-            return
-        edited = next((one for one in usual if one not in self._taken and self._was(one, row.line)), None)
-        free = edited or (self._next_rank(row) if timed else self._unused(row, usual))
-        if free is None:
+            self.done.unchanged += 1
+            self._take(same)
+        return same is not None
+
+    def add(self, row: HistoryRow) -> None:
+        """Put a line that is new at a place of its own, and one that was edited where it was."""
+        session = row.line.session_id
+        usual = self._usual(row)
+        earlier = self._by_moment[session, row.line.speaker, row.line.spoken_at] if self._timed else usual
+        edited = next((one for one in earlier if one not in self._taken and self._was(one, row)), None)
+        free = edited or (self._next_rank(row) if self._timed else self._unused(row, usual))
+        if free[1] > HIGHEST:
             self.done.crowded.append(row)
             return
         line = row.line._replace(position=free[1])
         self.done.lines.append(line)
-        self.done.places.append(free)
-        self._taken.add(free)
         self._at[free] = StoredLine(session, free[1], line.speaker, line.spoken_at, line.text)
+        self._take(free)
+
+    def _usual(self, row: HistoryRow) -> list[Place]:
+        if self._timed:
+            return []
+        return [(row.line.session_id, position) for position in self.done.mark.positions(row.key)]
+
+    def _take(self, place: Place) -> None:
+        self.done.places.append(place)
+        self._taken.add(place)
+        self._given = max(self._given, place[1])
 
     def _is(self, place: Place, line: SourceLine) -> bool:
         at = self._at.get(place)
@@ -126,20 +147,25 @@ class _Work:
             and (line.time_inferred or at.spoken_at == line.spoken_at)
         )
 
-    def _was(self, place: Place, line: SourceLine) -> bool:
+    def _was(self, place: Place, row: HistoryRow) -> bool:
         """Whether the line there is an earlier form of this one."""
-        at = self._at.get(place)
+        at, line = self._at.get(place), row.line
         if at is None:
             return False
+        goes_on = at.speaker == line.speaker and line.text.startswith(at.text)
+        if self._timed:
+            return goes_on
         if line.time_inferred:
-            return line.text.startswith(at.text)
+            return goes_on and not self._may_be_copy(row)
         return at.spoken_at == line.spoken_at
 
-    def _elsewhere(self, row: HistoryRow, *, timed: bool) -> Place | None:
+    def _may_be_copy(self, row: HistoryRow) -> bool:
+        return self.done.mark.recognise_to is not None and row.key <= self.done.mark.recognise_to
+
+    def _elsewhere(self, row: HistoryRow) -> Place | None:
         """The place of the same words at the same time in the same session, under another key."""
-        line, mark = row.line, self.done.mark
-        copied = mark.recognise_to is not None and row.key <= mark.recognise_to
-        if line.time_inferred or not (timed or copied):
+        line = row.line
+        if line.time_inferred or not (self._timed or self._may_be_copy(row)):
             return None
         places = self._by_content[line.session_id, line.speaker, line.text, line.spoken_at]
         while places:
@@ -148,23 +174,16 @@ class _Work:
                 return found
         return None
 
-    def _keep(self, place: Place) -> None:
-        self.done.unchanged += 1
-        self.done.places.append(place)
-        self._taken.add(place)
+    def _unused(self, row: HistoryRow, usual: Sequence[Place]) -> Place:
+        """A place under one of the bases, the newest if it can be, or under one that is taken anew."""
+        free = None if self.done.mark.lift else next((one for one in usual if one not in self._at), None)
+        if free is None:
+            self.done.mark = self.done.mark.lifted(row.key, self._given)
+            free = (row.line.session_id, self._given + 1)
+        return free
 
-    def _unused(self, row: HistoryRow, usual: Sequence[Place]) -> Place | None:
-        """The row's place under the newest base that it can have, or under one that is taken anew."""
-        if usual and usual[0] not in self._at:
-            return usual[0]
-        if len(self.done.mark.bases) >= MOST_BASES:
-            return None
-        given = max([self.done.mark.highest, *(position for _, position in self.done.places)])
-        self.done.mark = self.done.mark.lifted(row.key, given)
-        return row.line.session_id, given + 1
-
-    def _next_rank(self, row: HistoryRow) -> Place | None:
+    def _next_rank(self, row: HistoryRow) -> Place:
         session, begin = row.line.session_id, row.key // _MICROSECONDS * RANKS
         rank = self._next.setdefault((session, begin), begin)
         self._next[session, begin] = rank + 1
-        return (session, rank) if rank < begin + RANKS else None
+        return session, rank if rank < begin + RANKS else HIGHEST + 1

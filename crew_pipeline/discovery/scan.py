@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Select, Text, cast, extract, func, or_, select, union_all
@@ -26,11 +27,12 @@ MOST_CHARS = 16_000_000
 """Characters of one batch, so that long messages do not fill the memory."""
 BLOCK_OF_IDS = 8_192
 BLOCK_OF_MICROSECONDS = 600_000_000
-CROWDED = "its key has been used for too many messages; set the crew up again under another name"
+CROWDED = "its key, or how often it was used, leads beyond what a position can be"
 
 _ROWS_AT_ONCE = 100
 _GAPS_AT_ONCE = 32
 _KEYS_AT_ONCE = 500
+_MOST_APART_BITS = 45
 
 
 @dataclass
@@ -79,8 +81,9 @@ def block_size(table: HistoryTable, keys: Sequence[int]) -> int:
     """Keys in a block, so that it holds some thousand rows where keys lie as far apart as these."""
     if table.kind == "time":
         return BLOCK_OF_MICROSECONDS
-    apart = max(1, (keys[-1] - keys[0]) // len(keys)) if keys else 1
-    return BLOCK_OF_IDS * (1 << (apart.bit_length() - 1))
+    distances = sorted(after - before for before, after in pairwise(keys)) or [1]
+    apart = max(1, distances[len(distances) // 2])
+    return BLOCK_OF_IDS << min(apart.bit_length() - 1, _MOST_APART_BITS)
 
 
 def above(table: HistoryTable, key: int | None) -> ColumnElement[bool] | None:
@@ -260,10 +263,14 @@ def digest(row: HistoryRow) -> str:
 
 def read_digests(
     connection: Connection, table: HistoryTable, keys: Sequence[int], limits: Limits
-) -> tuple[dict[int, str], int | None]:
+) -> tuple[dict[int, set[str]], int | None]:
     """Digests of the rows at these keys, those that are there, and the table's highest key."""
     batch = read_batch(connection, table, within(table, [(key, key) for key in keys]), limits, most_sessions=len(keys))
-    found = {row.key: digest(row) for row in batch.rows} | {key: "" for key, _, _ in batch.refused}
+    found: dict[int, set[str]] = {}
+    for row in batch.rows:
+        found.setdefault(row.key, set()).add(digest(row))
+    for key, _, _ in batch.refused:
+        found.setdefault(key, set()).add("")
     return found, highest_key(connection, table)
 
 
@@ -313,14 +320,19 @@ def sessions_at(connection: Connection, table: HistoryTable, keys: Sequence[int]
     return found
 
 
-def sessions_present(connection: Connection, table: HistoryTable, sessions: Sequence[str]) -> set[str]:
-    """Those of these sessions that the source has any row of."""
+def sessions_present(connection: Connection, table: HistoryTable, sessions: Sequence[str]) -> dict[str, int]:
+    """Those of these sessions that the source has any row of, and the lowest key of each."""
     session = table.clause.c[table.session_id]
-    query = select(session).select_from(table.clause).where(table.of_sessions(sessions)).group_by(session)
+    query = (
+        select(session.label("session"), func.min(table.key_column).label("first"))
+        .select_from(table.clause)
+        .where(table.of_sessions(sessions), table.readable)
+        .group_by(session)
+    )
     with connection.begin():
         # Padded names, and names that differ in case where the source does not tell them apart, count as present.
-        found = {_folded(str(row[0])) for row in connection.execute(query)}
-    return {one for one in sessions if _folded(one) in found}
+        found = {_folded(str(row.session)): table.key_of(row.first) for row in connection.execute(query)}
+    return {one: found[_folded(one)] for one in sessions if _folded(one) in found}
 
 
 def _folded(session: str) -> str:

@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 from crew_pipeline.discovery.sources import SourceError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_KEY = 2**63 - 2
 _NAMES: Mapping[str, Sequence[str]] = {
     "session_id": ("session_id", "sessionid", "session", "conversation_id", "thread_id", "chat_id"),
     "speaker": ("speaker", "role", "sender", "author", "name", "username"),
@@ -111,9 +112,9 @@ class HistoryTable:
 
     @cached_property
     def readable(self) -> ColumnElement[bool]:
-        """Rows that have a key that can be read on by; a moment without end has not."""
+        """Rows that have a key that can be read on by; a moment without end has not, nor the last number of 64 bits."""
         if self.kind == "id":
-            return self.key_column.is_not(None)
+            return self.key_column.between(-_MOST_KEY, _MOST_KEY)
         first, last = (
             moment if self.zoned else moment.replace(tzinfo=None)
             for moment in (_EPOCH, datetime(9000, 1, 1, tzinfo=UTC))
@@ -134,7 +135,7 @@ class HistoryTable:
     def bound(self, key: int) -> int | datetime:
         """A key as a value to compare the column with."""
         if self.kind == "id":
-            return key
+            return max(-_MOST_KEY - 1, min(key, _MOST_KEY + 1))
         moment = _EPOCH + timedelta(microseconds=key)
         return moment if self.zoned else moment.replace(tzinfo=None)
 

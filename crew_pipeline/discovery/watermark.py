@@ -30,7 +30,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 MOST_GAPS = 256
-MOST_BASES = 64
+MOST_BASES = 1_000
+HIGHEST = 2**63 - 2
+"""The last position that can be given."""
 
 Span = tuple[int, int]
 """First and last key of a stretch, both included."""
@@ -46,6 +48,7 @@ class Watermark:
         anchors: key and digest, ascending.
         bases: what has been added to keys to make positions, in order of time, and from which position on; see
             ``placing``.
+        lift: the next line that is new begins a new base.
         highest: the highest position that was ever given.
         recognise_to: rows up to this key may be copies of what was read under other keys.
         block: keys in a block; 0 before the first row.
@@ -59,6 +62,7 @@ class Watermark:
     gaps: tuple[Span, ...] = ()
     anchors: tuple[tuple[int, str], ...] = ()
     bases: tuple[tuple[int, int], ...] = ((0, 0),)
+    lift: bool = False
     highest: int = -1
     recognise_to: int | None = None
     block: int = 0
@@ -84,9 +88,20 @@ class Watermark:
         found = []
         below: int | None = None
         for base, first in reversed(self.bases):
-            if key + base >= first and (below is None or key + base < below):
+            if first <= key + base <= HIGHEST and (below is None or key + base < below):
                 found.append(key + base)
             below = first
+        return found
+
+    def stretches(self, first: int, below: int) -> list[tuple[int, int]]:
+        """From which position on, and below which, rows of keys from ``first`` on, below ``below``, may stand."""
+        found = []
+        end: int | None = None
+        for base, start in reversed(self.bases):
+            begins, ends = max(first + base, start), below + base if end is None else min(below + base, end)
+            if begins < ends:
+                found.append((begins, min(ends, HIGHEST + 1)))
+            end = start
         return found
 
     def key_at(self, position: int) -> int:
@@ -94,8 +109,12 @@ class Watermark:
         return position - next((base for base, first in reversed(self.bases) if position >= first), 0)
 
     def lifted(self, key: int, highest: int) -> Watermark:
-        """With a new base, by which this key comes behind the highest position."""
-        return replace(self, bases=(*self.bases, (highest + 1 - key, highest + 1)))
+        """With a new base, by which this key comes behind the highest position.
+
+        Of too many the oldest is forgotten: the source has long lost the rows that were read under it.
+        """
+        bases = (*self.bases, (highest + 1 - key, highest + 1))
+        return replace(self, bases=bases[-MOST_BASES:], lift=False)
 
     def read_up(
         self, keys: Sequence[int], digests: Mapping[int, str], reached: int, *, dense: bool = True
@@ -134,36 +153,45 @@ class Watermark:
                 gaps[index : index + 1] = [span for span in around if span[0] <= span[1]]
         return replace(self, gaps=tuple(gaps[-MOST_GAPS:]))
 
-    def begins_anew(self, present: Mapping[int, str], highest: int | None) -> Watermark | None:
+    def begins_anew(self, present: Mapping[int, set[str]], highest: int | None) -> Watermark | None:
         """The watermark to read on from where keys may be in use again; None where they are not.
 
         Args:
-            present: digest of the rows that the source now has at the anchors' keys.
+            present: digests of the rows that the source now has at the anchors' keys.
             highest: the source's highest key; None where it is empty.
         """
         if self.top is None or not self.anchors:
             return None
-        differs = any(present.get(key, digest) != digest for key, digest in self.anchors)
+        differing = [key for key, digest in self.anchors if key in present and digest not in present[key]]
         # Rows that are gone are no sign, as long as there are newer ones: the source does not use their keys again.
         sunk = highest is None or highest < self.anchors[-1][0]
-        if not differs and not sunk:
+        if not differing and not sunk:
             return None
-        holding = max((key for key, digest in self.anchors if present.get(key) == digest), default=-1)
-        return self.anew(holding, highest, lifted=differs)
+        holding = max((key for key, digest in self.anchors if digest in present.get(key, ())), default=-1)
+        # What differs below a row that holds was edited.
+        known = tuple(
+            (key, digest if digest in present[key] else min(present[key]))
+            for key, digest in self.anchors
+            if key in present and key <= holding
+        )
+        above = any(key > holding for key in differing)
+        if not above and not sunk:
+            return replace(self, anchors=known)
+        return replace(self.anew(holding, highest, lift=above), anchors=known)
 
-    def anew(self, holding: int, highest: int | None, *, lifted: bool) -> Watermark:
+    def anew(self, holding: int, highest: int | None, *, lift: bool) -> Watermark:
         """The watermark to read on from above ``holding``.
 
         Args:
             highest: the source's highest key; up to it rows may be copies of what was read.
-            lifted: put what comes behind all that was read, even where its keys say otherwise.
+            lift: put what comes behind all that was read, even where its keys say otherwise.
         """
-        lifts = lifted and self.highest >= 0 and len(self.bases) < MOST_BASES
         return replace(
-            self.lifted(holding + 1, self.highest) if lifts else self,
+            self,
             top=holding if holding >= 0 else None,
             gaps=tuple((first, min(last, holding)) for first, last in self.gaps if first <= holding),
             anchors=tuple(anchor for anchor in self.anchors if anchor[0] <= holding),
+            lift=self.lift or (lift and self.highest >= 0),
             recognise_to=max((key for key in (self.recognise_to, highest) if key is not None), default=None),
             checked=0,
         )

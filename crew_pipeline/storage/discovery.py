@@ -212,7 +212,9 @@ class Extent(NamedTuple):
     first: int
 
 
-def sessions_beginning(connection: Connection, crew_id: int, first: int, below: int, most: int) -> list[Extent]:
+def sessions_beginning(
+    connection: Connection, crew_id: int, first: int, below: int, most: int | None = None
+) -> list[Extent]:
     """Sessions of a history table whose first position lies from ``first`` on, below ``below``, in order.
 
     Those that are known to be deleted are left out.
@@ -234,6 +236,36 @@ def mark_deleted(connection: Connection, crew_id: int, session_id: str) -> None:
     connection.execute(
         text("UPDATE data_items SET source_deleted_at = now() WHERE crew_id = :id AND session_id = :session"),
         {"id": crew_id, "session": session_id},
+    )
+
+
+def unmark_deleted(connection: Connection, crew_id: int, sessions: Sequence[str]) -> None:
+    """Note that the source has these sessions, whatever was thought of them."""
+    connection.execute(
+        text(
+            "UPDATE data_items SET source_deleted_at = NULL "
+            "WHERE crew_id = :id AND session_id = ANY(:sessions) AND source_deleted_at IS NOT NULL"
+        ),
+        {"id": crew_id, "sessions": list(sessions)},
+    )
+
+
+def begin_at(connection: Connection, crew_id: int, session_id: str, position: int) -> None:
+    """Note where a session begins in its source now; its lines from before that stay."""
+    connection.execute(
+        text(
+            "UPDATE data_items SET first_position = :position WHERE crew_id = :id AND session_id = :session "
+            "AND EXISTS (SELECT 1 FROM lines WHERE conversation_id = data_items.id AND lines.position = :position)"
+        ),
+        {"id": crew_id, "session": session_id, "position": position},
+    )
+
+
+def drop_blocks(connection: Connection, crew_id: int, blocks: Sequence[int]) -> None:
+    """Forget what was known of these blocks."""
+    connection.execute(
+        text("DELETE FROM crew_discovery_blocks WHERE crew_id = :id AND block = ANY(CAST(:blocks AS bigint[]))"),
+        {"id": crew_id, "blocks": list(blocks)},
     )
 
 

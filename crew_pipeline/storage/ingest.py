@@ -190,6 +190,15 @@ WITH gone AS (
 SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 """
 
+# What a source has said otherwise is kept aside, should it have been another message.
+_KEEP_EDITED = """
+INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
+SELECT :crew_id, session_id, lines.position, lines.speaker, lines.spoken_at, lines.text, 'edited in the source'
+FROM staged_lines JOIN staged_sessions USING (session_id)
+JOIN lines ON lines.conversation_id = staged_sessions.conversation_id AND lines.position = staged_lines.position
+WHERE (lines.speaker, lines.text) <> (staged_lines.speaker, staged_lines.text)
+"""
+
 _MERGE_LINES = """
 WITH merged AS (
     INSERT INTO lines (conversation_id, position, speaker, spoken_at, text)
@@ -286,6 +295,8 @@ def ingest(
     if staged.inferred:
         connection.execute(text(_KEEP_FIRST_SEEN))
         connection.execute(text(_MARK_INFERRED))
+    if from_history:
+        connection.execute(text(_KEEP_EDITED), {"crew_id": crew_id})
     merged = connection.execute(text(_MERGE_LINES)).all()
     report.lines_new = sum(row.added for row in merged)
     report.lines_changed = sum(row.changed for row in merged)

@@ -75,7 +75,7 @@ def test_every_message_that_was_ever_read_stays_and_reading_again_changes_nothin
         assert first == second
         assert store.lines == before
         if lifted:
-            store.mark = store.mark.anew(-1, None, lifted=True)
+            store.mark = store.mark.anew(-1, None, lift=True)
     assert {(line.session_id, line.text) for line in store.lines.values()} >= ever
 
 
@@ -109,7 +109,7 @@ def test_without_times_another_message_under_the_same_key_is_kept_beside_the_fir
 def test_copies_under_other_keys_are_recognised_as_far_as_they_may_be_copies() -> None:
     store = Store()
     store.take(row(1, "one", second=1), row(2, "two", second=2))
-    store.mark = store.mark.anew(-1, 8, lifted=True)
+    store.mark = store.mark.anew(-1, 8, lift=True)
     store.take(row(7, "two", second=2), row(8, "one", second=1), row(9, "one", second=1))
     assert store.texts == ["one", "two", "one"]
 

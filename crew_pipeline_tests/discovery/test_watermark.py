@@ -63,23 +63,26 @@ def test_anchors_are_few_and_never_far_behind_any_point_below_the_top(rows: int,
 
 def test_a_table_that_only_lost_rows_in_the_middle_is_the_same_table() -> None:
     mark, _ = read_round(Watermark(), {key: str(key) for key in range(100)}, 10)
-    present = dict(mark.anchors[1:])
+    present = {key: {digest} for key, digest in mark.anchors[1:]}
     assert mark.begins_anew(present, 150) is None
 
 
 def test_an_anchor_that_is_another_row_leads_back_to_the_highest_that_still_holds() -> None:
     mark, _ = read_round(Watermark(highest=99), {key: str(key) for key in range(100)}, 10)
-    present = {key: digest if key < 80 else "another" for key, digest in mark.anchors}
+    present = {key: {digest} if key < 80 else {"another"} for key, digest in mark.anchors}
     anew = mark.begins_anew(present, 120)
     assert anew is not None
     assert anew.top == max(key for key, _ in mark.anchors if key < 80)
-    assert anew.positions(anew.top + 1) == [100, anew.top + 1]
+    assert anew.lift
+    lifted = anew.lifted(anew.top + 1, 99)
+    assert lifted.positions(anew.top + 1) == [100, anew.top + 1]
+    assert lifted.key_at(100) == lifted.key_at(anew.top + 1) == anew.top + 1
     assert anew.recognise_to == 120
 
 
 def test_a_table_whose_newest_rows_are_gone_is_read_again_from_what_is_left() -> None:
     mark, _ = read_round(Watermark(highest=99), {key: str(key) for key in range(100)}, 10)
-    anew = mark.begins_anew({key: digest for key, digest in mark.anchors if key < 90}, 89)
+    anew = mark.begins_anew({key: {digest} for key, digest in mark.anchors if key < 90}, 89)
     assert anew is not None
     assert anew.top is not None
     assert anew.top < 90
@@ -87,3 +90,13 @@ def test_a_table_whose_newest_rows_are_gone_is_read_again_from_what_is_left() ->
     emptied = mark.begins_anew({}, None)
     assert emptied is not None
     assert (emptied.top, emptied.anchors, emptied.gaps) == (None, (), ())
+
+
+def test_an_anchor_that_was_edited_below_one_that_holds_is_known_anew_and_nothing_is_read_again() -> None:
+    mark, _ = read_round(Watermark(highest=99), {key: str(key) for key in range(100)}, 10)
+    edited = mark.anchors[2][0]
+    present = {key: {"edited" if key == edited else digest} for key, digest in mark.anchors}
+    after = mark.begins_anew(present, 99)
+    assert after is not None
+    assert (after.top, after.lift) == (99, False)
+    assert after.begins_anew(present, 99) is None
