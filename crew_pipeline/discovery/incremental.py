@@ -190,7 +190,7 @@ class CrewRound:
             placed = self._take_in(connection, batch, mark)
             after = self._sized(connection, placed.mark, batch.seen)
             self._count(connection, batch, after)
-            digests = {row.key: scan.digest(row) for row in batch.rows}
+            digests = {row.key: scan.digest(row) for row in doubling(batch.rows)}
             self._save(connection, after.read_up(batch.seen, digests, batch.reached, dense=not self._timed))
         return batch.more
 
@@ -387,3 +387,8 @@ class CrewRound:
 
     def _count(self, connection: Connection, batch: Batch, mark: Watermark) -> None:
         discovery.count_rows(connection, self.source.crew_id, batch.blocks(mark.block))
+
+
+def doubling(rows: Sequence[HistoryRow]) -> list[HistoryRow]:
+    """The last row, and those ever further before it, as ``Watermark`` keeps them."""
+    return [rows[-(1 << power)] for power in range(len(rows).bit_length())]
