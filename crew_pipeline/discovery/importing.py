@@ -52,6 +52,7 @@ def import_file(
             titles=report.reading.titles,
             whole_sessions=export.whole_sessions,
             moved=report.reading.moved,
+            spared=report.reading.spared,
         )
     with engine.connect() as connection:
         report.stored = stored_of(connection, client, crew)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _MOST_REPORTED = 10_000
@@ -20,6 +21,7 @@ class Reading:
         rejections: line number and reason of the first ``10,000``, in order.
         titles: title of each conversation that has one, by its ``session_id``.
         moved: session and position at which a line may have stood in an earlier export, and stands no more.
+        spared: session and position of lines that were refused.
     """
 
     lines_read: int = 0
@@ -27,6 +29,14 @@ class Reading:
     rejections: list[tuple[int, str]] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)
     moved: list[tuple[str, int]] = field(default_factory=list)
+    spared: list[tuple[str, int]] = field(default_factory=list)
+
+    def spare(self, record: object) -> None:
+        """Remember the place of a line that is refused: what an earlier export had there is not gone."""
+        if isinstance(record, Mapping):
+            session_id, position = record.get("session_id"), record.get("line")
+            if isinstance(session_id, str) and isinstance(position, int):
+                self.spared.append((session_id, position))
 
     def reject(self, source_line: int, reason: str) -> None:
         """Count a refused line and keep the reason."""

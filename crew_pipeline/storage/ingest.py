@@ -182,6 +182,8 @@ WITH gone AS (
         SELECT 1 FROM staged_lines
         WHERE staged_lines.session_id = staged_sessions.session_id AND staged_lines.position = lines.position)
       AND lines.spoken_at <= staged_sessions.ended_at
+      AND (staged_sessions.session_id, lines.position) NOT IN (
+          SELECT * FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])))
     RETURNING lines.*, session_id
 ), kept_aside AS (
     INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
@@ -193,8 +195,10 @@ SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 # What a source has said otherwise is kept aside, should it have been another message.
 _KEEP_EDITED = """
 INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
-SELECT :crew_id, session_id, lines.position, lines.speaker, lines.spoken_at, lines.text, 'edited in the source'
+SELECT :crew_id, staged_lines.session_id, lines.position, lines.speaker, lines.spoken_at, lines.text,
+       'changed in the source'
 FROM staged_lines JOIN staged_sessions USING (session_id)
+JOIN data_items AS item ON item.id = staged_sessions.conversation_id AND item.line_count > 0
 JOIN lines ON lines.conversation_id = staged_sessions.conversation_id AND lines.position = staged_lines.position
 WHERE (lines.speaker, lines.text) <> (staged_lines.speaker, staged_lines.text)
 """
@@ -253,6 +257,7 @@ def ingest(
     titles: Mapping[str, str] | None = None,
     whole_sessions: bool = False,
     moved: Sequence[tuple[str, int]] = (),
+    spared: Sequence[tuple[str, int]] = (),
     from_history: bool = False,
 ) -> IngestReport:
     """Merge ``lines`` into the conversations of a crew.
@@ -266,6 +271,7 @@ def ingest(
         today: for the priority of what arrives.
         titles: of conversations by session; looked at once the lines have been read.
         whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
+        spared: session and position of lines that were refused, so that what stood there before stays.
         from_history: whether they are rows of a history table.
         moved: session and position of lines that stand in another session now; looked at once the lines have been read.
     """
@@ -295,20 +301,18 @@ def ingest(
     if staged.inferred:
         connection.execute(text(_KEEP_FIRST_SEEN))
         connection.execute(text(_MARK_INFERRED))
-    if from_history:
-        connection.execute(text(_KEEP_EDITED), {"crew_id": crew_id})
+    connection.execute(text(_KEEP_EDITED), {"crew_id": crew_id})
     merged = connection.execute(text(_MERGE_LINES)).all()
     report.lines_new = sum(row.added for row in merged)
     report.lines_changed = sum(row.changed for row in merged)
     report.lines_unchanged += staged.lines - report.lines_new - report.lines_changed
     touched = {row.conversation_id for row in merged}
     if whole_sessions:
-        for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew_id}):
+        for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew_id, **_places(spared)}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
     if moved:
-        places = {"sessions": [session for session, _ in moved], "positions": [position for _, position in moved]}
-        for row in connection.execute(text(_MOVE_LINES), {"crew_id": crew_id, **places}):
+        for row in connection.execute(text(_MOVE_LINES), {"crew_id": crew_id, **_places(moved)}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
     if titles:
@@ -318,6 +322,10 @@ def ingest(
     report.conversations_unchanged = staged.sessions - report.conversations_new - report.conversations_changed
     connection.execute(text("DROP TABLE staged_lines, staged_sessions"))
     return report
+
+
+def _places(listed: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+    return {"sessions": [session for session, _ in listed], "positions": [position for _, position in listed]}
 
 
 def _settle(

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -48,6 +48,12 @@ def read(path: Path, requested: str = "auto", columns: Mapping[str, str] | None 
     export = open_export(path, requested, columns)
     reading = Reading()
     return Outcome(export, list(export.lines(replace(LIMITS, **limits), reading)), reading)
+
+
+def by_time(moment: str, rank: int = 0) -> int:
+    """The position of a row of a table without a column for the line."""
+    milliseconds = round(datetime.fromisoformat(moment).timestamp() * 1000)
+    return milliseconds * 1_000_000 + rank
 
 
 def as_file(path: Path, content: object) -> Path:

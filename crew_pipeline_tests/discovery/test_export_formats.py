@@ -177,6 +177,16 @@ class TestChatGPT:
         assert found.reading.titles == {"chat-1": "Boiler"}
         assert found.lines[0].spoken_at == datetime(2025, 1, 15, 9, 0, 1, tzinfo=UTC)
 
+    def test_a_line_that_is_refused_keeps_what_an_earlier_export_had_in_its_place(
+        self, tmp_path: Path, engine: Engine, settings: Settings
+    ) -> None:
+        assert import_twice(as_file(tmp_path / "a", [BOILER]), engine, settings)[1]["stored"]["lines"] == 3
+        spoiled = chat(
+            *BOILER["mapping"].values(), node("n2", "n1", "Is the pilot\x00 on?", "assistant"), current_node="n3"
+        )
+        later, _ = import_twice(as_file(tmp_path / "b", [spoiled]), engine, settings)
+        assert (later["lines"]["rejected"], later["lines_withdrawn"], later["stored"]["lines"]) == (1, 0, 3)
+
     def test_a_newer_export_takes_back_what_its_conversation_has_no_more_and_an_older_one_nothing(
         self, tmp_path: Path, engine: Engine, settings: Settings
     ) -> None:
@@ -549,6 +559,28 @@ class TestSlack:
             as_zip(tmp_path / "y.zip", {**WORKSPACE, "garden/2025-01-15.json": more}), engine, settings
         )
         assert later["lines"] == {"read": 4, "new": 1, "changed": 0, "skipped": 3, "rejected": 0}
+
+    def test_what_stands_only_in_blocks_or_attachments_is_read(self, tmp_path: Path) -> None:
+        words = [
+            {"type": "text", "text": "Only "},
+            {"type": "emoji", "name": "wave"},
+            {"type": "user", "user_id": "U1"},
+        ]
+        rich = [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": words}]}]
+        section = [{"type": "section", "text": {"type": "mrkdwn", "text": "In a section"}}]
+        path = garden(
+            tmp_path,
+            posted("", "1736931600.000100", blocks=rich),
+            posted("", "1736931601.000100", blocks=section),
+            posted("", "1736931602.000100", subtype="bot_message", attachments=[{"fallback": "Build failed"}]),
+        )
+        assert [line.text for line in read(path).lines][-3:] == ["Only :wave:@Ann", "In a section", "Build failed"]
+
+    def test_one_broken_day_costs_that_day(self, tmp_path: Path) -> None:
+        path = as_folder(tmp_path / "x", {**WORKSPACE, "garden/2025-01-16.json": b'[{"ts": "17'})
+        found = read(path)
+        assert found.said == ROSES
+        assert "garden/2025-01-16.json" in found.reasons[0]
 
     def test_a_message_that_is_answered_later_moves_to_its_thread(
         self, tmp_path: Path, engine: Engine, settings: Settings

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.exports.files import ExportError
 from crew_pipeline.settings import Settings
-from crew_pipeline_tests.discovery.exported import NINE, as_file, as_zip, import_twice, read
+from crew_pipeline_tests.discovery.exported import NINE, as_file, as_zip, by_time, import_twice, read
 
 PLAIN = (
     "session_id,line,created_at,speaker,text\n"
@@ -73,7 +73,7 @@ class TestCsv:
         with pytest.raises(ExportError, match=r"created_at or speaker; its columns are wer, was, wann, text\. Say"):
             open_export(path, "csv")
         columns = {"speaker": "wer", "text": "was", "created_at": "wann"}
-        assert read(path, columns=columns).said == [("x/2025-01-15", 0, "Ann", "Hallo")]
+        assert read(path, columns=columns).said == [("x/2025-01-15", by_time("2025-01-15T09:00Z"), "Ann", "Hallo")]
 
     def test_a_table_without_a_known_column_is_told_what_it_has(self, tmp_path: Path) -> None:
         path = as_file(tmp_path / "x.CSV", "wer;was;wann\nAnn;Hallo;2025-01-15T09:00:00Z\n")
@@ -90,19 +90,19 @@ class TestCsv:
         with pytest.raises(ExportError, match="is no table but jsonl"):
             open_export(lines, columns={"text": "text"})
 
-    def test_without_session_and_line_a_session_is_a_day_and_rows_are_counted(self, tmp_path: Path) -> None:
-        rows = "time,name,text\n2025-01-15T23:30:00Z,Ann,a\n2025-01-15T23:40:00Z,Ben,b\n2025-01-14T10:00:00Z,Ann,c\n"
+    def test_without_session_and_line_a_session_is_a_day_and_rows_stand_by_their_time(self, tmp_path: Path) -> None:
+        rows = "time,name,text\n2025-01-15T23:30:00Z,Ann,a\n2025-01-15T23:30:00Z,Ben,b\n2025-01-14T10:00:00Z,Ann,c\n"
         path = as_file(tmp_path / "diary.csv", rows)
         assert [one[:2] for one in read(path).said] == [
-            ("diary/2025-01-15", 0),
-            ("diary/2025-01-15", 1),
-            ("diary/2025-01-14", 0),
+            ("diary/2025-01-15", by_time("2025-01-15T23:30Z")),
+            ("diary/2025-01-15", by_time("2025-01-15T23:30Z", 1)),
+            ("diary/2025-01-14", by_time("2025-01-14T10:00Z")),
         ]
         assert read(path, zone=ZoneInfo("Europe/Berlin")).lines[0].session_id == "diary/2025-01-16"
 
     def test_a_column_is_the_line_only_where_it_holds_whole_numbers(self, tmp_path: Path) -> None:
         rows = "session_id,message_id,date,role,content\ns,{},2025-01-15T09:00:00Z,user,a\n"
-        assert read(as_file(tmp_path / "x", rows.format("b7e1"))).lines[0].position == 0
+        assert read(as_file(tmp_path / "x", rows.format("b7e1"))).lines[0].position == by_time("2025-01-15T09:00Z")
         assert read(as_file(tmp_path / "y", rows.format("71"))).lines[0].position == 71
 
     @pytest.mark.parametrize(
@@ -142,18 +142,46 @@ class TestCsv:
         rows = PLAIN + 's1,2,2025-01-15T09:02:00Z,Ann,"open\n' + "more\n" * 1_500_000
         found = read(as_file(tmp_path / "x", rows))
         assert found.said == KETTLE
-        assert "cannot be read" in found.reasons[0]
+        assert "a quote is opened and not closed" in found.reasons[0]
+
+    def test_an_open_quote_costs_its_own_row_and_no_other(self, tmp_path: Path) -> None:
+        more = "".join(f"s1,{n},2025-01-15T09:02:00Z,Ann,good {n}\n" for n in range(3, 1000))
+        for opened in ('"oops', '"' + "x" * (5 * 1024 * 1024) + '"'):
+            found = read(as_file(tmp_path / "x", f"{PLAIN}s1,2,2025-01-15T09:02:00Z,Ann,{opened}\n{more}"))
+            assert len(found.said) == len(KETTLE) + 997
+            assert [number for number, _ in found.reading.rejections] == [4]
+
+    def test_a_line_in_another_encoding_costs_that_line(self, tmp_path: Path) -> None:
+        lines = [f"s1,{n},2025-01-15T09:02:00Z,Ann,x\n".encode() for n in range(2, 3_000)]
+        lines[2_500] = "s1,9,2025-01-15T09:02:00Z,Ann,é\n".encode("latin-1")
+        found = read(as_file(tmp_path / "x", PLAIN.encode() + b"".join(lines)))
+        assert len(found.said) == len(KETTLE) + 2_997
+        assert "not UTF-8" in found.reasons[0]
+
+    def test_what_excel_says_of_its_separator_is_no_row(self, tmp_path: Path) -> None:
+        rows = "sep=;\ntime;name;text\n2025-01-15T09:00:00Z;Ann;a\n2025-01-15T09:00:00Z;Ann\n"
+        found = read(as_file(tmp_path / "x.csv", rows))
+        assert [one[3] for one in found.said] == ["a"]
+        assert [number for number, _ in found.reading.rejections] == [4]
+
+    def test_two_tables_of_one_session_stand_side_by_side(
+        self, tmp_path: Path, engine: Engine, settings: Settings
+    ) -> None:
+        for hour, words in (("09", "first"), ("10", "second")):
+            rows = "".join(f"s,2025-01-15T{hour}:00:00Z,Ann,{words} {n}\n" for n in range(3))
+            path = as_file(tmp_path / f"{hour}.csv", f"session_id,time,name,text\n{rows}")
+            _, again = import_twice(path, engine, settings)
+        assert again["stored"] == {"conversations": 1, "lines": 6}
 
     @pytest.mark.parametrize(
         "content",
         [
             PLAIN.replace("kettle", "kéttle").encode("latin-1"),
             PLAIN.encode("utf-16"),
-            (PLAIN + "s1,2,2025-01-15T09:02:00Z,Ann,x\n" * 9_000).encode() + "s1,é,,,\n".encode("latin-1"),
         ],
     )
     def test_another_encoding_is_refused_in_a_sentence(self, tmp_path: Path, content: bytes) -> None:
-        with pytest.raises(ExportError, match=r"is not UTF-8 .*; save it as UTF-8"):
+        with pytest.raises(ExportError, match=r"is (not UTF-8|UTF-16).*; save it as UTF-8"):
             read(as_file(tmp_path / "x", content), "csv")
 
     def test_importing_twice_changes_nothing(self, tmp_path: Path, engine: Engine, settings: Settings) -> None:
@@ -201,7 +229,7 @@ class TestParquet:
         path = as_parquet(tmp_path / "x.parquet", time=cells, speaker=["Ann"], text=["a"])
         line = read(path, zone=ZoneInfo("Europe/Berlin")).lines[0]
         assert line.spoken_at.isoformat() == expected
-        assert (line.session_id, line.position) == ("x/2025-01-15", 0)
+        assert (line.session_id, line.position) == ("x/2025-01-15", by_time(expected))
 
     @pytest.mark.parametrize(
         "cells",

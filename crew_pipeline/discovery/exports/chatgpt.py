@@ -115,7 +115,7 @@ def _text(message: Mapping[str, Any]) -> str:
         return ""
     is_hidden = isinstance(metadata, Mapping) and metadata.get("is_visually_hidden_from_conversation") is True
     weight = message.get("weight")
-    if is_hidden or (weight is not None and not weight) or message.get("recipient") not in {None, "all"}:
+    if is_hidden or (weight is not None and not weight) or message.get("recipient") not in (None, "all"):
         return ""
     if content.get("content_type") not in _SAID:
         return ""

@@ -57,4 +57,4 @@ def _text(message: Mapping[str, Any]) -> str:
     said = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
     texts = [text.strip() for text in said if isinstance(text, str) and text.strip()]
     plain = message.get("text")
-    return "\n".join(texts) if texts or not isinstance(plain, str) else plain.strip()
+    return "\n".join(texts) if parts or not isinstance(plain, str) else plain.strip()

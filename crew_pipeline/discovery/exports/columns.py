@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+
+from cachetools import LRUCache
 
 from crew_pipeline.discovery.exports.files import ExportError
 from crew_pipeline.discovery.exports.found import Found, from_epoch, is_number
@@ -30,6 +31,9 @@ COMMON_NAMES: dict[str, tuple[str, ...]] = {
     "line": ("line", "line_number", "position", "index", "message_index", "sequence", "message_id", "msg_id"),
     "title": ("title", "conversation_title", "session_title", "subject", "topic"),
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RANKS = 1_000_000
+_MOMENTS_REMEMBERED = 100_000
 NEEDED = ("created_at", "speaker", "text")
 # The first is no digits alone but for a fraction: 20250115 is a day, as ISO 8601 writes it.
 _DIGITS = re.compile(r"-?\d{9,14}(\.\d{1,9})?")
@@ -82,27 +86,26 @@ def is_whole(value: object) -> bool:
 class Rows:
     """Rows of a table on their way to lines: cells made fields, what a table leaves out filled in.
 
-    A table without a column for the session has one session a day, named for the file; one without a column for the
-    line numbers the rows of each session from 0.
+    A table without a column for the session has one session a day, named for the file. Without a column for the line a
+    row stands in its session by its millisecond and its rank among the rows of that, so that another table of the same
+    session brings other lines.
     """
 
     def __init__(self, stem: str, limits: Limits, reading: Reading) -> None:
         self._stem = stem
         self._limits = limits
         self._reading = reading
-        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._ranks: LRUCache[tuple[str, int], int] = LRUCache(_MOMENTS_REMEMBERED)
 
     def found(self, cells: Mapping[str, object], number: int) -> Iterator[Found]:
         """The row with these cells by field, as a record."""
         try:
             moment = self._moment(cells["created_at"])
             session_id = self._session(cells, moment)
-            position = _position(cells["line"]) if "line" in cells else self._counts[session_id]
+            position = _position(cells["line"]) if "line" in cells else self._by_time(session_id, moment)
         except RejectedLineError as refusal:
             yield Found(refusal, number)
             return
-        if "line" not in cells:
-            self._counts[session_id] += 1
         self._reading.entitle(session_id, cells.get("title"))
         record = {
             "session_id": session_id,
@@ -112,6 +115,12 @@ class Rows:
             "text": cells["text"],
         }
         yield Found(record, number)
+
+    def _by_time(self, session_id: str, moment: datetime) -> int:
+        milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+        rank = self._ranks.get((session_id, milliseconds), 0)
+        self._ranks[session_id, milliseconds] = rank + 1
+        return max(0, milliseconds) * _RANKS + rank
 
     def _moment(self, cell: object) -> datetime:
         if isinstance(cell, str) and _DIGITS.fullmatch(cell.strip()):

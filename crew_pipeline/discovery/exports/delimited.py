@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
@@ -17,12 +19,15 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 _DELIMITERS = ",\t;|"
 _HEAD_BYTES = 65_536
 _SAMPLED_ROWS = 50
+_MOST_OPEN_QUOTES = 1_000
+# Excel's way to say by what the cells are separated.
+_SEPARATOR = re.compile(rb"(?:\xef\xbb\xbf)?sep=[^\r\n]\r?\n", re.IGNORECASE)
 
 
 def looks_like_one(head: bytes, given: Mapping[str, str]) -> bool:
     """Whether a file's beginning is a table with a column for the text and one more that is known."""
     try:
-        header, _ = _sampled(_decoded(head, "it"), given)
+        header, _ = _sampled(_decoded(_SEPARATOR.sub(b"", head, count=1), "it"), given)
     except (ExportError, csv.Error):
         return False
     known = {*tables.guess(header, lambda column: True), *(one for one, name in given.items() if name in header)}
@@ -54,7 +59,11 @@ def read(
         rows = tables.Rows(tables.stem(member.name), limits, reading)
         places: dict[str, int] = {}
         width = 0
-        for number, row in _rows(content, delimiter, str(files.path)):
+        if said := _SEPARATOR.match(head):
+            content.read(said.end())
+        skipped = int(said is not None)
+        for line_number, row in _rows(content, delimiter):
+            number = line_number + skipped
             if isinstance(row, RejectedLineError):
                 yield Found(row, number)
             elif not places:
@@ -67,7 +76,7 @@ def read(
 
 
 def _chosen(head: bytes, given: Mapping[str, str], name: str) -> tuple[dict[str, str], str]:
-    text = _decoded(head, name)
+    text = _decoded(_SEPARATOR.sub(b"", head, count=1), name)
     try:
         header, delimiter = _sampled(text, given)
         sample = list(_sample(text, delimiter))
@@ -102,45 +111,99 @@ def _sample(text: str, delimiter: str) -> Iterator[list[str]]:
         yield row
 
 
-def _rows(content: IO[bytes], delimiter: str, name: str) -> Iterator[tuple[int, list[str] | RejectedLineError]]:
+def _rows(content: IO[bytes], delimiter: str) -> Iterator[tuple[int, list[str] | RejectedLineError]]:
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    lines = _Lines(content, name)
+    lines = _Lines(content)
     reader = csv.reader(lines, delimiter=delimiter)
     while True:
-        first = lines.number + 1
+        lines.begin_row()
+        row: list[str] | RejectedLineError
         try:
             row = next(reader)
         except StopIteration:
+            yield from lines.refused()
             return
         except csv.Error as error:
-            yield first, RejectedLineError(f"the row cannot be read ({error}); check its quotes")
-            continue
-        if lines.was_cut:
-            lines.was_cut = False
-            yield first, RejectedLineError(f"the line is longer than {MAX_LINE_BYTES // 1024**2} MiB; split it")
-        elif any(cell.strip() for cell in row):
+            row = RejectedLineError(f"the row cannot be read ({error}); check its quotes")
+        first = lines.first
+        if lines.is_open or (isinstance(row, RejectedLineError) and len(lines.of_row) > 1):
+            # A quote that nothing closes would swallow all that follows; only its own line is lost.
+            row = RejectedLineError("a quote is opened and not closed; close it")
+            lines.give_back()
+            reader = csv.reader(lines, delimiter=delimiter)
+        yield from lines.refused()
+        if isinstance(row, RejectedLineError) or any(cell.strip() for cell in row):
             yield first, row
 
 
 class _Lines:
-    """Lines as text, with the number of the last one, and whether one was cut short."""
+    """Lines as text; what cannot be one is an empty line to whoever reads, and told with its reason.
 
-    def __init__(self, content: IO[bytes], name: str) -> None:
+    Attributes:
+        of_row: the lines that the row at hand has taken, with their numbers.
+        is_open: whether the row was still going on when the file ended.
+    """
+
+    def __init__(self, content: IO[bytes]) -> None:
         self._lines = bounded_lines(content, MAX_LINE_BYTES)
-        self._name = name
-        self.number = 0
-        self.was_cut = False
+        self._again: deque[tuple[int, str]] = deque()
+        self._refused: list[tuple[int, RejectedLineError]] = []
+        self._given_back = 0
+        self.of_row: list[tuple[int, str]] = []
+        self.is_open = False
+
+    @property
+    def first(self) -> int:
+        """The number of the row's first line."""
+        return self.of_row[0][0] if self.of_row else 0
+
+    def begin_row(self) -> None:
+        """What comes from now on is another row."""
+        self.of_row = []
+        self.is_open = False
+
+    def give_back(self) -> None:
+        """Read the row's lines once more, but for the first.
+
+        Raises:
+            ExportError: that has been necessary too often for a table.
+        """
+        self._given_back += 1
+        if self._given_back > _MOST_OPEN_QUOTES:
+            raise ExportError("Too many quotes are opened and not closed; export the table again as CSV.")
+        self._again.extendleft(reversed(self.of_row[1:]))
+
+    def refused(self) -> Iterator[tuple[int, RejectedLineError]]:
+        """Lines that could not be read since this was asked last."""
+        yield from self._refused
+        self._refused = []
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self.number, line = next(self._lines)
-        self.was_cut = self.was_cut or len(line) >= MAX_LINE_BYTES
-        try:
-            return line.decode("utf-8-sig" if self.number == 1 else "utf-8", "ignore" if self.was_cut else "strict")
-        except UnicodeDecodeError:
-            raise ExportError(_wrong_encoding(self._name, f"line {self.number}")) from None
+        if self._again:
+            number, text = self._again.popleft()
+        else:
+            try:
+                number, line = next(self._lines)
+            except StopIteration:
+                self.is_open = bool(self.of_row)
+                raise
+            text = self._text(number, line)
+        self.of_row.append((number, text))
+        return text
+
+    def _text(self, number: int, line: bytes) -> str:
+        if len(line) >= MAX_LINE_BYTES:
+            reason = f"the line is longer than {MAX_LINE_BYTES // 1024**2} MiB; split it"
+        else:
+            try:
+                return line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                reason = "the line is not UTF-8; save the table as UTF-8"
+        self._refused.append((number, RejectedLineError(reason)))
+        return "\n"
 
 
 def _decoded(head: bytes, name: str) -> str:

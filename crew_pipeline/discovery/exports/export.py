@@ -22,6 +22,7 @@ from crew_pipeline.discovery.records import Limits, RejectedLineError, parse_rec
 from crew_pipeline.storage.ingest import SourceLine
 
 _LINES_BETWEEN_PROGRESS = 2_000
+_SIGNS_OF_AN_END = ("EOF", "unallowed token", "premature", "incomplete")
 _BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile, LZMAError, NotImplementedError)
 _MALFORMED = (ijson.JSONError, RecursionError, ValueError)
 _READERS = {
@@ -77,8 +78,11 @@ class Export:
                         on_progress(files.position)
                     number = found.number or reading.lines_read
                     try:
-                        yield _line(found, number, limits)
+                        line = _line(found, number, limits)
+                        reading.moved += found.moved
+                        yield line
                     except RejectedLineError as refusal:
+                        reading.spare(found.record)
                         reading.reject(number, f"{found.where}: {refusal}" if found.where else str(refusal))
         except ExportError:
             raise
@@ -130,13 +134,15 @@ def _line(found: Found, number: int, limits: Limits) -> SourceLine:
 
 
 def _explained(path: Path, lines: int, error: BaseException) -> str:
-    reason = str(error.args[0].decode("utf-8", "replace")) if _is_bytes(error) else why(error)
-    is_whole = isinstance(error, _MALFORMED) and "EOF" not in reason and "unallowed token" not in reason
+    reason = _json_reason(error) if isinstance(error, ijson.JSONError) else why(error)
+    is_whole = isinstance(error, _MALFORMED) and not any(sign in reason for sign in _SIGNS_OF_AN_END)
     if is_whole:
-        first = reason.split("  ")[0].splitlines()[0]
-        return f"{path} is malformed after {lines} lines ({first}); nothing was imported. Export it again."
+        return f"{path} is malformed after {lines} lines ({reason}); nothing was imported. Export it again."
     return f"{path} breaks off after {lines} lines ({reason}); nothing was imported. Get it whole."
 
 
-def _is_bytes(error: BaseException) -> bool:
-    return bool(error.args) and isinstance(error.args[0], bytes)
+def _json_reason(error: BaseException) -> str:
+    """What a parser says without the piece of the document that it shows."""
+    said = error.args[0] if error.args else ""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return " ".join((text.splitlines() or [type(error).__name__])[0].split())[:120]

@@ -22,11 +22,13 @@ class Found(NamedTuple):
         record: an object as ``parse_record`` takes it, or why there is none.
         number: line of the file; None where the running number of the record tells more.
         where: conversation or member that it stands in, for reasons.
+        moved: session and position at which the line may have stood in an earlier export.
     """
 
     record: Mapping[str, object] | RejectedLineError
     number: int | None = None
     where: str = ""
+    moved: tuple[tuple[str, int], ...] = ()
 
 
 def from_epoch(value: int | float | Decimal, name: str = "created_at") -> datetime:

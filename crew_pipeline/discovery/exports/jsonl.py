@@ -8,6 +8,7 @@ import orjson
 
 from crew_pipeline.discovery.exports.files import Files, Member, bounded_lines
 from crew_pipeline.discovery.exports.found import Found
+from crew_pipeline.discovery.exports.objects import objects
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError
 
@@ -15,8 +16,14 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
-    """The records of JSON lines, with the numbers of their lines; ``title`` is taken where there is one."""
+    """The records of JSON lines, or of one JSON array; ``title`` is taken where there is one."""
     with files.open(members[0]) as content:
+        if content.peek(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+            for one in objects(content, f"{members[0].name} of {files.path}"):
+                if isinstance(one, dict):
+                    reading.entitle(one.get("session_id"), one.get("title"))
+                yield Found(one)
+            return
         for number, line in bounded_lines(content, MAX_LINE_BYTES):
             if not line.strip():
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import IO, Any
@@ -17,6 +18,9 @@ _CHUNK_BYTES = 64 * 1024
 _PER_VALUE_BYTES = 8
 _MOST_EVENTS_OF_A_GLANCE = 5_000_000
 _MARK = b"\xef\xbb\xbf"
+# ijson's C part crashes on integers that are longer than Python's limit of 4,300 digits.
+_MOST_DIGITS = 4_000
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _MOST_DIGITS)
 
 _OPENINGS: dict[str, Callable[[], Any]] = {"start_map": dict, "start_array": list}
 
@@ -83,9 +87,8 @@ def first_keys(stream: IO[bytes], name: str, within: Collection[str], most: int 
 
 
 def _events(watch: _Watch) -> Events:
-    # Floats are exact to the microsecond for times until the year 2255. Without them ijson makes Python's integers, and
-    # its C part crashes on those of more than 4,300 digits.
-    events: Events = ijson.basic_parse(watch, multiple_values=True, buf_size=_CHUNK_BYTES, use_float=True)
+    # Numbers of any size, as Decimal where they have a fraction; the stream lets none through that Python refuses.
+    events: Events = ijson.basic_parse(watch, multiple_values=True, buf_size=_CHUNK_BYTES)
     return events
 
 
@@ -148,6 +151,7 @@ class _Watch:
         self._stream = stream
         self._name = name
         self._is_start = True
+        self._end = b""
         self.limit = limit
         self.silent = 0
 
@@ -156,6 +160,9 @@ class _Watch:
         if self._is_start and content:
             self._is_start = False
             content = content.removeprefix(_MARK) or self._stream.read(count)
+        if _LONG_NUMBER.search(self._end + content):
+            raise ExportError(f"{self._name} holds a number of thousands of digits; nothing was imported.")
+        self._end = content[-_MOST_DIGITS:]
         self.silent += len(content)
         if self.silent > self.limit + 2 * _CHUNK_BYTES:
             raise ExportError(

@@ -15,7 +15,7 @@ from crew_pipeline.discovery.records import Limits, RejectedLineError
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-_ROWS_AT_ONCE = 1_000
+_ROWS_AT_ONCE = 64
 
 
 class _Unreadable:
@@ -82,9 +82,14 @@ def _chosen(table: ParquetFile, given: Mapping[str, str], name: str) -> dict[str
     schema = table.schema_arrow
 
     def whole(column: str) -> bool:
-        return bool(pyarrow.types.is_integer(schema.field(column).type))
+        places = schema.get_all_field_indices(column)
+        return bool(pyarrow.types.is_integer(schema.field(places[0]).type))
 
-    return tables.choose(list(dict.fromkeys(schema.names)), given, whole, name)
+    chosen = tables.choose(list(dict.fromkeys(schema.names)), given, whole, name)
+    twice = [column for column in chosen.values() if schema.names.count(column) > 1]
+    if twice:
+        raise ExportError(f"{name} has more than one column {twice[0]!r}; write it with one of them.")
+    return chosen
 
 
 def _values(column: Any) -> list[Any]:
@@ -95,7 +100,7 @@ def _values(column: Any) -> list[Any]:
         if pyarrow.types.is_timestamp(column.type):
             column = column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
         values: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError, pyarrow.ArrowException):
+    except (ValueError, OverflowError, KeyError, pyarrow.ArrowException):
         values = [_value(cell) for cell in column]
     return values
 
@@ -103,5 +108,5 @@ def _values(column: Any) -> list[Any]:
 def _value(cell: Any) -> Any:
     try:
         return cell.as_py()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, KeyError):
         return _Unreadable()

@@ -25,6 +25,7 @@ _LINEAR = ("jsonl", "csv", "parquet")
 _CONVERSATIONS = re.compile(r"conversations(-\d+)?\.json(\.gz)?")
 _NAMED_TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 _MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 50
 
 
@@ -57,6 +58,8 @@ def _recognise_one(files: Files, member: Member, requested: str, columns: Mappin
         head = content.read(HEAD_BYTES)
     if not head.removeprefix(_MARK).strip():
         raise ExportError(f"{files.path} is empty; nothing was imported.")
+    if head.startswith(_UTF_16):
+        raise ExportError(f"{files.path} is UTF-16; save it as UTF-8 (in Excel: CSV UTF-8) and import it again.")
     found = _format_of(files, member, head, columns or {}) if requested == "auto" else requested
     if found is None:
         what = "binary" if _is_binary(head) else "JSON of another shape" if _is_json(head) else "not JSON lines"

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import ijson
+
 from crew_pipeline.discovery.exports.files import Files, Member
 from crew_pipeline.discovery.exports.found import Found, from_epoch
 from crew_pipeline.discovery.exports.objects import objects
-from crew_pipeline.discovery.exports.slack_text import Names, readable
+from crew_pipeline.discovery.exports.slack_text import Names, readable, said_by
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError
 
@@ -64,8 +66,13 @@ def read(files: Files, members: Sequence[Member], limits: Limits, reading: Readi
                         _note(workspace, member.base, entry)
                 continue
             channel, day = member.name.split("/")[-2:]
-            for message in held:
-                yield from _line(message, channel, f"{channel}/{day}", workspace, limits, reading)
+            try:
+                for message in held:
+                    yield from _line(message, channel, f"{channel}/{day}", workspace, limits, reading)
+            except ijson.JSONError:
+                yield Found(
+                    RejectedLineError("the file is no whole JSON; export that day again"), where=f"{channel}/{day}"
+                )
 
 
 def _is_day(name: str) -> bool:
@@ -81,7 +88,12 @@ def _note(workspace: _Workspace, listed: str, entry: Mapping[str, Any]) -> None:
         if called := _called(entry):
             workspace.names.people[identity] = called
     elif listed in {"dms.json", "mpims.json"}:
-        them = [workspace.names.person(one) for one in entry.get("members") or () if isinstance(one, str)]
+        listed_members = entry.get("members")
+        them = [
+            workspace.names.person(one)
+            for one in (listed_members if isinstance(listed_members, list) else ())
+            if isinstance(one, str)
+        ]
         workspace.titles[str(name or identity)] = ", ".join(them)
     elif isinstance(name, str):
         workspace.names.channels[identity] = name
@@ -118,8 +130,8 @@ def _line(
         message = changed
     if message.get("subtype") not in _SAID or message.get("type", "message") != "message":
         return
-    text = message.get("text")
-    if not isinstance(text, str) or not text.strip():
+    text = said_by(message)
+    if not text.strip():
         return
     try:
         stamp = _microseconds(message.get("ts"))
@@ -130,9 +142,10 @@ def _line(
         return
     day = f"{channel}/{moment.astimezone(limits.zone).date()}"
     session_id = day if thread is None else f"{channel}/{thread}"
+    moved: tuple[tuple[str, int], ...] = ()
     if thread is not None and _microseconds(thread, "thread_ts") == stamp:
         # Before anybody answered, its first message was one of its day.
-        reading.moved.append((day, stamp))
+        moved = ((day, stamp),)
     if session_id not in reading.titles:
         reading.entitle(session_id, workspace.titles.get(channel))
     record = {
@@ -142,11 +155,11 @@ def _line(
         "speaker": _speaker(message, workspace.names),
         "text": readable(text, workspace.names),
     }
-    yield Found(record, where=where)
+    yield Found(record, where=where, moved=moved)
 
 
 def _microseconds(stamp: object, name: str = "ts") -> int:
-    if not isinstance(stamp, str | float | int) or not _STAMP.fullmatch(str(stamp)):
+    if not isinstance(stamp, str | float | int | Decimal) or not _STAMP.fullmatch(str(stamp)):
         raise RejectedLineError(f"{name} must be seconds since 1970 like 1736931600.000100, not {str(stamp)[:40]!r}")
     return int(Decimal(str(stamp)) * _MICROSECONDS)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+_DEEPEST = 20
 _MARKED = re.compile(r"<([^<>\n]{1,4000})>")
 
 
@@ -42,3 +45,47 @@ def _shown(marked: str, names: Names) -> str:
 
 def _address(link: str) -> str:
     return re.sub(r"^(mailto:|https?://)", "", link).rstrip("/")
+
+
+def said_by(message: Mapping[str, Any]) -> str:
+    """The text of a message, or else what its blocks or its attachments say, as applications write them."""
+    text = message.get("text")
+    if isinstance(text, str) and text.strip():
+        return text
+    said = [*_texts(message.get("blocks"))]
+    attachments = message.get("attachments")
+    for one in attachments if isinstance(attachments, list) and not said else []:
+        if isinstance(one, Mapping):
+            said += [part for part in (one.get("fallback") or one.get("text"),) if isinstance(part, str)]
+    return "\n".join(part.strip() for part in said if part.strip())
+
+
+def _texts(blocks: object, depth: int = 0) -> Iterator[str]:
+    """The texts of blocks: a line for each element that holds others."""
+    if depth > _DEEPEST or not isinstance(blocks, list):
+        return
+    line: list[str] = []
+    for one in blocks:
+        if not isinstance(one, Mapping):
+            continue
+        line += _piece(one)
+        inner = one.get("text")
+        if isinstance(inner, Mapping) and isinstance(inner.get("text"), str):
+            line.append(inner["text"])
+        yield from _texts(one.get("elements"), depth + 1)
+    if line:
+        yield "".join(line)
+
+
+def _piece(element: Mapping[str, Any]) -> list[str]:
+    kind = element.get("type")
+    if kind == "user":
+        return [f"<@{element.get('user_id')}>"]
+    if kind == "channel":
+        return [f"<#{element.get('channel_id')}>"]
+    if kind == "emoji":
+        return [f":{element.get('name')}:"]
+    if kind == "link" and not isinstance(element.get("text"), str):
+        return [str(element.get("url") or "")]
+    text = element.get("text")
+    return [text] if isinstance(text, str) else []
