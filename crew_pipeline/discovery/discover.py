@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import partial
+from threading import Lock
 
-from sqlalchemy import Engine
+from cachetools import TTLCache
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from crew_pipeline.discovery.incremental import CrewRound
@@ -17,13 +19,16 @@ from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.registry import apply_registry, read_registry
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.discovery.sources import SourceError, opened
-from crew_pipeline.discovery.table import examine
+from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
 from crew_pipeline.storage.crews import CrewError, HistorySource
 from crew_pipeline.storage.discovery import note_look, record_round
 
 logger = logging.getLogger(__name__)
+
+_tables: TTLCache[Hashable, HistoryTable] = TTLCache(maxsize=256, ttl=300)
+_looking_up = Lock()
 
 
 Step = Callable[[CrewRound], None]
@@ -117,8 +122,7 @@ def discover_crew(
     started = time.monotonic()
     try:
         with opened(source, engine, _statement_s(settings, seconds)) as reader:
-            with reader.begin():
-                found = examine(reader, source.history_table, source.columns)
+            found = _examined(reader, source)
             report.warnings = found.warnings
             limits = limits_of(settings, now)
             deadline = started + seconds
@@ -133,6 +137,8 @@ def discover_crew(
     except Exception as error:
         report.error = f"reading {source.code} broke ({type(error).__name__}); 'crew crews check' may say where."
         logger.warning("discovery of %s broke: %s", source.code, type(error).__name__)
+    if report.error:
+        _forget_tables()
     report.seconds = time.monotonic() - started
     report.settle()
     with engine.begin() as connection:
@@ -144,10 +150,28 @@ def discover_crew(
     return report
 
 
+def _examined(reader: Connection, source: HistorySource) -> HistoryTable:
+    """How the table is read, looked up anew every few minutes, and after a failure."""
+    key = (reader.engine.url, source.history_table, tuple(sorted(source.columns.items())))
+    with _looking_up:
+        found = _tables.get(key)
+    if found is None:
+        with reader.begin():
+            found = examine(reader, source.history_table, source.columns)
+        with _looking_up:
+            _tables[key] = found
+    return found
+
+
+def _forget_tables() -> None:
+    with _looking_up:
+        _tables.clear()
+
+
 def _statement_s(settings: Settings, seconds: float) -> float:
     """How long one statement may take: no longer than the round, and ten times a round where that has no end."""
     longest = settings.discovery_timeout_s
-    return 10 * longest if math.isinf(seconds) else min(longest, max(seconds, 1.0))
+    return 10 * longest if math.isinf(seconds) else min(longest, math.ceil(max(seconds, 1.0)))
 
 
 def _failure(error: SQLAlchemyError, source: HistorySource) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from crew_pipeline.storage.crews import HistorySource
 
 _CONNECT_WITHIN_S = 5
 _SQLITE_STEPS = 100_000
+_ENGINES_KEPT = 64
 
 
 class SourceError(RuntimeError):
@@ -37,39 +38,43 @@ def opened(source: HistorySource, own: Engine, statement_timeout_s: float) -> It
     Raises:
         SourceError: the environment variable is unset or holds no address that can be used.
     """
-    engine = source_engine(source, own, statement_timeout_s)
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+    with source_engine(source, own, statement_timeout_s).connect() as connection:
+        yield connection
 
 
 def source_engine(source: HistorySource, own: Engine, statement_timeout_s: float) -> Engine:
-    """An engine of its own for one crew's source; nothing can be written through it.
+    """An engine for one crew's source; nothing can be written through it, and no connection is kept.
 
     Raises:
         SourceError: as of ``opened``.
     """
     url = own.url if source.source_env is None else _url_in(source)
-    milliseconds = int(statement_timeout_s * 1000)
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or "").expanduser()
+        if not url.database or url.database == ":memory:" or not path.is_file():
+            raise SourceError(f"{source.source_env} names no SQLite file that is there; check its path.")
+        return _sqlite(path.absolute(), statement_timeout_s)
     try:
-        if url.get_backend_name() == "sqlite":
-            return _sqlite(url, source, statement_timeout_s)
-        if url.get_backend_name() == "postgresql":
-            return _engine(url, connect_args=_postgres_arguments(url, milliseconds))
-        if url.get_backend_name() not in {"mysql", "mariadb"}:
-            return _engine(url)
-        within = {"connect_timeout": _CONNECT_WITHIN_S, "read_timeout": max(1, int(statement_timeout_s))}
-        engine = _engine(url, connect_args=within)
-        event.listen(engine, "connect", _mysql_read_only)
-        return engine
+        return _server(url, statement_timeout_s)
     except ImportError as error:
         raise SourceError(
             f"{source.source_env} needs the driver {error.name}; install it beside crew-pipeline."
         ) from None
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise _unusable(source) from None
+
+
+@lru_cache(maxsize=_ENGINES_KEPT)
+def _server(url: URL, statement_timeout_s: float) -> Engine:
+    """Kept, so that statements need not be put together anew in every round."""
+    if url.get_backend_name() == "postgresql":
+        return _engine(url, connect_args=_postgres_arguments(url, int(statement_timeout_s * 1000)))
+    if url.get_backend_name() not in {"mysql", "mariadb"}:
+        return _engine(url)
+    within = {"connect_timeout": _CONNECT_WITHIN_S, "read_timeout": max(1, int(statement_timeout_s))}
+    engine = _engine(url, connect_args=within)
+    event.listen(engine, "connect", _mysql_read_only)
+    return engine
 
 
 def _url_in(source: HistorySource) -> URL:
@@ -119,11 +124,9 @@ def _mysql_read_only(connection: Any, _record: Any) -> None:
         cursor.execute("SET time_zone = '+00:00'")
 
 
-def _sqlite(url: URL, source: HistorySource, statement_timeout_s: float) -> Engine:
-    path = Path(url.database or "").expanduser()
-    if not url.database or url.database == ":memory:" or not path.is_file():
-        raise SourceError(f"{source.source_env} names no SQLite file that is there; check its path.")
-    address = f"{path.absolute().as_uri()}?mode=ro"
+@lru_cache(maxsize=_ENGINES_KEPT)
+def _sqlite(path: Path, statement_timeout_s: float) -> Engine:
+    address = f"{path.as_uri()}?mode=ro"
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(address, uri=True, timeout=_CONNECT_WITHIN_S)

@@ -18,8 +18,10 @@ _ROUNDS_KEPT = timedelta(days=30)
 _REFUSED_KEPT = 1_000
 
 
+# The transaction need not wait for the disk: a server that dies loses rows and watermark together, to be read again.
 _LOCK = """
-SELECT watermark, crews.active AND clients.active AND history_table IS NOT NULL AS is_read,
+SELECT set_config('synchronous_commit', 'off', true), watermark,
+       crews.active AND clients.active AND history_table IS NOT NULL AS is_read,
        crews.id AS crew_id, client, code, source_env, history_table, columns
 FROM crew_discovery_state AS state JOIN crews ON crews.id = crew_id JOIN clients USING (client)
 WHERE crew_id = :id FOR UPDATE OF state
@@ -38,7 +40,7 @@ def lock_watermark(connection: Connection, crew_id: int) -> tuple[dict[str, Any]
             {"id": crew_id},
         )
         row = connection.execute(text(_LOCK), {"id": crew_id}).one()
-    watermark, is_read, *source = row
+    _, watermark, is_read, *source = row
     return watermark, HistorySource(*source) if is_read else None
 
 
