@@ -60,7 +60,10 @@ async def latest(request: Request, client: Client) -> Response:
     summary="The deduplicated day",
     response_model=DayEnvelope,
     responses={
-        202: {"model": DayEnvelope, "description": "being processed; `data` holds the raw conversations"},
+        202: {
+            "model": DayEnvelope,
+            "description": "being processed; `data` holds the raw conversations, or a preliminary result",
+        },
         304: {"description": "the version that the reader has is still in force"},
         500: {"model": DayEnvelope, "description": "processing failed; `fallback_data` holds the raw conversations"},
         **PROBLEMS,
@@ -103,6 +106,7 @@ def _respond(
             "status_url": f"/api/semantic/status/{day}",
             "events_url": f"/api/semantic/events/{day}",
             "websocket_url": f"/ws/semantic/{day}",
+            **({"preliminary": True} if answer.preliminary else {}),
         }
         return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2"}, JSON)
     if answer.stale:

@@ -68,6 +68,7 @@ class DayMetadata(BaseModel):
     status_url: str | None = None
     events_url: str | None = None
     websocket_url: str | None = None
+    preliminary: bool | None = None
 
 
 class DayEnvelope(BaseModel):

@@ -20,17 +20,26 @@ from dagster import (
 
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.engine import Clusters, Comparison, compare_lines, distinct_texts, fold_lines
+from crew_pipeline.dedup.engine import (
+    Clusters,
+    Comparison,
+    compare_lines,
+    distinct_texts,
+    first_comparison,
+    fold_lines,
+)
 from crew_pipeline.dedup.reader import reader_of
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, progress
+from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, previews, progress
 from crew_pipeline.storage.claims import Unit
 
 GROUP = "clean_up_crew"
 POOL = "crew_days"
+TRIGGER_TAG = "crew/trigger"
+ON_DEMAND = "on-demand"
 MAX_DAYS_PER_RUN = 31
 TEXTS_AT_ONCE = 512
 EMBEDDING_SHARE = 0.9
@@ -131,6 +140,8 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
                 reporter = progress.Reporter(database.engine, [unit], context.run.run_id)
+                if missing and context.run.tags.get(TRIGGER_TAG) == ON_DEMAND:
+                    _preview(context, database, engine_config, unit, frames.of_client(lines, unit.client))
                 with isolated(database.engine, unit, context.run.run_id, context.log):
                     for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
                         reporter.stage(
@@ -253,6 +264,20 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
         return DayFrames(days_of(context.partition_keys), documents_of)
 
     return day_document
+
+
+def _preview(
+    context: AssetExecutionContext, database: Database, config: EngineConfig, unit: Unit, lines: pd.DataFrame
+) -> None:
+    """What the engine's first stage finds, by words alone, for whoever waits; the day goes on without it."""
+    token = context.run.run_id
+    try:
+        found = _folded(database, config, unit, token, lines, first_comparison(lines, config))
+        built = _build_document(unit, lines, found.members, "preliminary")
+        with database.engine.begin() as connection:
+            previews.store(connection, unit, token, built.body)
+    except Exception as error:
+        context.log.warning(f"{unit.client}, {unit.day}: no preliminary result ({type(error).__name__})")
 
 
 def _compared(

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from dagster import DagsterInstance, Definitions, JobDefinition
 from dagster._core.utils import make_new_run_id
 
-from crew_pipeline.orchestration.assets import Scope
+from crew_pipeline.orchestration.assets import TRIGGER_TAG, Scope
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch
-from crew_pipeline.orchestration.schedules import TRIGGER_TAG, range_tags
+from crew_pipeline.orchestration.schedules import range_tags
 from crew_pipeline.storage.days import Work
 
 

@@ -18,7 +18,7 @@ from dagster import (
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, Scope
+from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, TRIGGER_TAG, Scope
 from crew_pipeline.orchestration.discovery import DISCOVERY_JOB
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
@@ -29,7 +29,6 @@ from crew_pipeline.storage import days
 
 logger = logging.getLogger(__name__)
 
-TRIGGER_TAG = "crew/trigger"
 _DISCOVERY_WITHIN_S = 900
 UNFINISHED = [
     DagsterRunStatus.QUEUED,

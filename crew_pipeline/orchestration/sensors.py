@@ -16,11 +16,11 @@ from dagster import (
 )
 
 from crew_pipeline.discovery.discover import apply_crews_file, discover
-from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
+from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, TRIGGER_TAG
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.schedules import TRIGGER_TAG, background_config, range_tags
+from crew_pipeline.orchestration.schedules import background_config, range_tags
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, days
 

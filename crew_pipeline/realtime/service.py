@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
 from crew_pipeline.realtime.listener import Listener
-from crew_pipeline.storage import days
+from crew_pipeline.storage import days, previews
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.days import DayStatus
 from crew_pipeline.storage.documents import READ_CURRENT, StoredDocument
@@ -40,6 +40,7 @@ class DayAnswer:
         version: of the document; None for raw conversations.
         hit: whether it was there when the request came.
         stale: whether it is being made again.
+        preliminary: whether it is what the engine's first stage found, while the rest is being made.
     """
 
     state: State
@@ -48,6 +49,7 @@ class DayAnswer:
     processed_at: datetime | None = None
     hit: bool = False
     stale: bool = False
+    preliminary: bool = False
     error: str | None = None
 
 
@@ -171,7 +173,20 @@ class DayService:
             return answer
         if force and (present := await self._ready(unit, view)):
             return present
+        preview = await self._preview(unit, view)
+        if preview is not None:
+            return DayAnswer("processing", preview, preliminary=True)
         return DayAnswer("processing", await self.raw(unit, view))
+
+    async def _preview(self, unit: Unit, view: View) -> bytes | None:
+        """What the engine's first stage has found of a day that is being made."""
+
+        def read() -> bytes | None:
+            with self._engine.connect() as connection:
+                body = previews.current(connection, unit)
+            return body if body is None or view == "condensed" else document.full_view(body)
+
+        return await asyncio.to_thread(read)
 
     async def _outcome(self, unit: Unit, view: View, *, force: bool) -> DayAnswer | None:
         """The answer, once there is one to wait no longer for."""

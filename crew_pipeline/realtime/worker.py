@@ -25,6 +25,7 @@ from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.reader import reader_of
 from crew_pipeline.dedup.static import word_vectors
 from crew_pipeline.discovery.watch import watch
+from crew_pipeline.orchestration.assets import ON_DEMAND
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
@@ -107,7 +108,7 @@ class Worker:
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()
-        outcome = self._runner.run(day_batch(work), trigger="on-demand", client=work.client, force=True, run_id=run_id)
+        outcome = self._runner.run(day_batch(work), trigger=ON_DEMAND, client=work.client, force=True, run_id=run_id)
         seconds = time.monotonic() - started
         logger.info("%s, %s: %d lines in %.2f s (run %s)", work.client, work.day, work.lines, seconds, run_id)
         with self._engine.begin() as connection:

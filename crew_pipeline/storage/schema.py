@@ -367,6 +367,18 @@ class DayDocument(Base):
     token: Mapped[str] = mapped_column(comment="claim (Dagster run) that wrote it")
 
 
+class DayPreview(Base):
+    """The preliminary result of a day that is being made."""
+
+    __tablename__ = "day_previews"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(comment="claim that made it; it is shown while that lasts")
+    body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class DayClaim(Base):
     """Who computes a client's day. One row per claim; at most one of a day is open."""
 

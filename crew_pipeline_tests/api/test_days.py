@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import Folds
-from crew_pipeline.storage import claims, days
+from crew_pipeline.storage import claims, days, previews
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.api.conftest import Ready
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -118,6 +118,24 @@ def test_a_missing_day_answers_with_the_raw_conversations_after_the_wait(api: Te
     for name in ("status_url", "events_url"):
         assert api.get(content["metadata"][name]).status_code == 200
     assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "queued"
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClient, engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert claims.acquire(connection, UNIT, "at work", 60)
+        days.begin(connection, UNIT)
+        assert previews.store(connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]')
+        assert not previews.store(connection, UNIT, "overtaken", b"[]")
+    answer = api.get(PATH, params={"wait_s": 0})
+    assert answer.status_code == 202
+    assert answer.json()["metadata"]["preliminary"] is True
+    assert answer.json()["data"][0]["id"] == "first look"
+    with engine.begin() as connection:
+        claims.give_back(connection, "at work")
+    after = api.get(PATH, params={"wait_s": 0}).json()
+    assert "preliminary" not in after["metadata"]
+    assert after["data"][0]["line_count"] == 3
 
 
 @pytest.mark.usefixtures("talk")

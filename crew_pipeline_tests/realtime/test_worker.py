@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from datetime import date
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.config import fingerprint_of
@@ -19,7 +20,7 @@ from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.worker import RECYCLED, Worker
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage import claims, days
+from crew_pipeline.storage import claims, days, documents, previews
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import libpq_url
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -83,6 +84,43 @@ def test_a_run_is_a_dagster_run_with_its_trigger_and_client(
     assert run.tags["crew/trigger"] == "on-demand"
     assert run.tags["crew/client"] == "default"
     assert run.tags["dagster/partition"] == "2025-01-15"
+
+
+def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [("Ann", "The update to version 4.2 broke my login."), ("Ann", "The update to version 4.2 broke my login.")]
+    bring(engine, lines_at("2025-01-15", "a", *said), client="default")
+    seen: list[tuple[int, bool]] = []
+    publish = documents.publish
+
+    def watched(connection: Connection, unit: Unit, *values: object) -> object:
+        body = previews.current(connection, unit)
+        assert body is not None
+        (shown,) = json.loads(body)[0]["display_conversation"]
+        seen.append((len(shown["hidden_variations"]), shown["is_deduplicated"]))
+        return publish(connection, unit, *values)
+
+    monkeypatch.setattr(documents, "publish", watched)
+    ask(engine)
+    assert make_worker().work_once()
+    assert seen == [(1, True)]
+    assert query("SELECT count(*) FROM day_previews") == [(0,)]
+    told = query("SELECT payload->>'preliminary' FROM day_events WHERE payload ? 'preliminary'")
+    assert told == [("true",)]
+
+
+def test_a_day_without_a_first_look_is_made_all_the_same(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    query("DROP TABLE day_previews")
+    query("CREATE VIEW day_previews AS SELECT client, day, token, ''::bytea AS body, now() AS created_at "
+          "FROM day_claims WHERE false")  # fmt: skip
+    query("CREATE RULE kept AS ON DELETE TO day_previews DO INSTEAD NOTHING")
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    assert make_worker().work_once()
+    assert query("SELECT semantic_status FROM data_items") == [("completed",)]
 
 
 def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
