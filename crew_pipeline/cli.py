@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crew_pipeline import console, rendering
-from crew_pipeline.commands import clients, crews, discover, feedback, label, tokens
+from crew_pipeline.commands import clients, crews, discover, feedback, label, status, tokens
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
@@ -41,6 +41,8 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(feedback.app, name="feedback")
 app.command("label")(label.label)
 app.command("discover")(discover.discover)
+app.command("status")(status.status)
+app.command("retry")(status.retry)
 
 FileFormat = Literal["auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet"]
 
@@ -180,32 +182,6 @@ def show_day(
         console.print_json(answer)
     else:
         rendering.print_day(wanted, client, answer, only_folds=only_folds)
-
-
-@app.command("status")
-def status(
-    day: Annotated[str | None, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")] = None,
-    as_json: JsonOption = False,
-    data_dir: HomeOption = None,
-) -> None:
-    """Show the queue, the days by status and the last runs; with a DAY, that day of every client."""
-    from crew_pipeline.realtime.overview import day_overview, overview
-
-    with open_store(data_dir) as (settings, databases):
-        if day is not None:
-            wanted = day_named(day, settings, databases, None)
-            found = day_overview(databases.engine, wanted)
-        else:
-            found = overview(databases.engine, settings)
-    if as_json:
-        console.print_json(found)
-    elif day is not None:
-        rendering.print_days(found["days"], f"{wanted}: no conversations.")
-        for one in found["days"]:
-            if one["error"]:
-                console.note(f"{one['client']}: {one['error']}")
-    else:
-        rendering.print_overview(found)
 
 
 @app.command("evaluate")

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import alerts, claims, days, workers
+from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.discovery import Health, conversations_by_crew, health
 
 _QUEUE_SHOWN = 10
@@ -71,4 +72,23 @@ def day_overview(engine: Engine, day: date) -> dict[str, Any]:
     """One day of every client."""
     with engine.connect() as connection:
         found = days.summaries(connection, day, day)
-    return {"day": day.isoformat(), "days": [{**one._asdict(), "day": one.day.isoformat()} for one in found]}
+    return {"day": day.isoformat(), "days": [_day(one) for one in found]}
+
+
+def failed_days(engine: Engine) -> dict[str, Any]:
+    """The days that were set aside, newest first, with their errors."""
+    with engine.connect() as connection:
+        return {"days": [_day(one) for one in days.failed(connection)]}
+
+
+def release_failed(engine: Engine, day: date | None, client: str | None) -> list[dict[str, Any]]:
+    """Put days that were set aside back into the queue; those that were."""
+    with engine.begin() as connection:
+        found = [one for one in days.failed(connection) if day in {None, one.day} and client in {None, one.client}]
+        for one in found:
+            claims.set_status(connection, Unit(one.client, one.day), "pending", of=["failed"])
+    return [{**_day(one), "status": "pending"} for one in found]
+
+
+def _day(one: days.Summary) -> dict[str, Any]:
+    return {**one._asdict(), "day": one.day.isoformat()}

@@ -18,6 +18,7 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner
+from crew_pipeline.realtime.overview import failed_days, release_failed
 from crew_pipeline.realtime.worker import RECYCLED, Worker
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage import claims, days, documents, previews
@@ -140,7 +141,13 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
     assert "no room" not in str(error)
     assert query("SELECT outcome FROM day_claims ORDER BY ended_at") == [("retried",), ("retried",), ("failed",)]
     query("DROP TRIGGER refuse ON line_embeddings")
-    ask(engine, force=True)
+    (set_aside,) = failed_days(engine)["days"]
+    assert (set_aside["day"], set_aside["client"]) == ("2025-01-15", "default")
+    assert "RaiseException" in set_aside["error"]
+    assert release_failed(engine, None, "somebody else") == []
+    assert [one["day"] for one in release_failed(engine, DAY, None)] == ["2025-01-15"]
+    assert failed_days(engine)["days"] == []
+    ask(engine)
     worker.work_once()
     assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]
 
