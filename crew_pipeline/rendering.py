@@ -161,6 +161,12 @@ def print_overview(found: dict[str, Any]) -> None:
                 times = f"failed {one['consecutive_failures']} times in a row"
                 console.note(f"{one['client']}/{one['crew']} {times}: {one['last_error']}")
     console.say(f"\n{found['workers']} warm workers alive.")
+    for name, one in found["hit_rate"].items():
+        if one["instant"] is not None:
+            console.say(
+                f"Visits over {name.replace('_', ' ')}: {one['instant']:.0%} answered at once "
+                f"({one['hit']:,} hits, {one['stale']:,} stale, {one['miss']:,} misses)."
+            )
     for alert in found["alerts"]:
         console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
 

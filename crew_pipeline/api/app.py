@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from crew_pipeline import __version__
 from crew_pipeline.api import conversations, days, feedback, metrics, problems
 from crew_pipeline.api.access import Doorkeeper
+from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.models import Health, Readiness
 from crew_pipeline.realtime.listener import Listener
 from crew_pipeline.realtime.service import DayService
@@ -49,11 +50,14 @@ def create_app(settings: Settings, database_url: str, fingerprint: str, host: st
         listener = Listener(libpq_url(database_url))
         await pool.open()
         await listener.start()
+        app.state.visits = VisitCounter(engine)
+        app.state.visits.start()
         app.state.listener = listener
         app.state.days = DayService(pool, engine, listener, fingerprint, settings.document_cache_mb)
         try:
             yield
         finally:
+            await app.state.visits.stop()
             await listener.stop()
             await pool.close()
 

@@ -22,6 +22,7 @@ from crew_pipeline.realtime.service import DayAnswer, DayService, View
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import days, events, progress
 from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.visits import Kind
 
 router = APIRouter()
 
@@ -84,6 +85,8 @@ async def conversations(
     settings: Settings = request.app.state.settings
     wait = settings.fallback_after_s if wait_s is None else wait_s
     answer = await service.read(Unit(client, day), view, force=force_process, wait_s=wait)
+    kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
+    request.app.state.visits.count(client, kind, 1000 * (time.perf_counter() - started))
     return _respond(answer, day, client, view, if_none_match, started)
 
 

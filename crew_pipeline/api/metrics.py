@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 from cachetools import TTLCache
 from fastapi import APIRouter, Request, Response
@@ -12,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
-from crew_pipeline.storage import alerts, conversations, discovery, workers
+from crew_pipeline.storage import alerts, conversations, discovery, visits, workers
 
 router = APIRouter()
 
@@ -48,6 +49,7 @@ class TableCollector(Collector):
             waiting = conversations.unfinished(connection, self._client)
             open_alerts = alerts.in_force(connection) if self._client is None else []
             alive = workers.alive(connection)
+            served = visits.since(connection, timedelta(days=1), self._client)
         for name, meaning in _TOTALS:
             counter = CounterMetricFamily(f"crew_discovery_{name}", meaning, labels=_LABELS)
             for crew in crews:
@@ -70,6 +72,12 @@ class TableCollector(Collector):
         for kind in sorted({alert.kind for alert in open_alerts}):
             raised.add_metric([kind], sum(alert.kind == kind for alert in open_alerts))
         yield raised
+        counted = GaugeMetricFamily("crew_day_visits_last_day", "Requests for days, by how they went.", labels=["kind"])
+        for kind, one in served.items():
+            counted.add_metric([kind], one.visits)
+        yield counted
+        if (share := visits.instant_share(served)) is not None:
+            yield GaugeMetricFamily("crew_day_visits_instant_ratio", "Answered at once, of the last day.", value=share)
         yield GaugeMetricFamily("crew_workers_alive", "Warm workers that are alive.", value=alive)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -33,7 +33,7 @@ from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, previews, progress
+from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, previews, progress, visits
 from crew_pipeline.storage.claims import Unit
 
 GROUP = "clean_up_crew"
@@ -255,6 +255,7 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
                     "hidden_ratio": round(hidden / total, 4) if total else 0.0,
                     "bytes": sum(len(row[1].body) for row in rows),
                     "versions": {row[0]: row[1].version for row in rows},
+                    **(_visits(database) if rows else {}),
                     "seconds": round(time.monotonic() - started, 3),
                 },
                 partition_key=day.isoformat(),
@@ -342,6 +343,14 @@ def _build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fing
         },
         fingerprint,
     )
+
+
+def _visits(database: Database) -> dict[str, float]:
+    """How often readers were answered at once, over a day and two weeks, as far as there were any."""
+    with database.engine.connect() as connection:
+        spans = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
+        shares = {name: visits.instant_share(visits.since(connection, back)) for name, back in spans.items()}
+    return {f"instant_visits_{name}": round(share, 4) for name, share in shares.items() if share is not None}
 
 
 def _claimed(database: Database, token: str, day: date) -> list[Unit]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import alerts, claims, days, workers
+from crew_pipeline.storage import alerts, claims, days, visits, workers
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.discovery import Health, conversations_by_crew, health
 
 _QUEUE_SHOWN = 10
 _RUNS_SHOWN = 10
+_VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
 
 
 def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
@@ -40,9 +41,22 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
             ],
             "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
             "workers": workers.alive(connection),
+            "hit_rate": {name: _served(connection, back) for name, back in _VISITS_OVER.items()},
             "discovery": [_crew(one, counts.get((one.client, one.crew), 0)) for one in health(connection)],
             "alerts": [one._asdict() for one in alerts.in_force(connection)],
         }
+
+
+def _served(connection: Connection, back: timedelta) -> dict[str, Any]:
+    found = visits.since(connection, back)
+    share = visits.instant_share(found)
+    return {
+        **{kind: one.visits for kind, one in found.items()},
+        "instant": None if share is None else round(share, 4),
+        "average_ms": {
+            kind: round(one.milliseconds / one.visits, 1) if one.visits else None for kind, one in found.items()
+        },
+    }
 
 
 def _crew(one: Health, conversations: int) -> dict[str, Any]:

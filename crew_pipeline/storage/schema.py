@@ -379,6 +379,19 @@ class DayPreview(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class DayVisits(Base):
+    """Requests for days that were served one way within an hour."""
+
+    __tablename__ = "day_visits"
+    __table_args__ = (Index("day_visits_hour", "hour"),)
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True, comment="hit, stale or miss")
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    visits: Mapped[int] = mapped_column(BigInteger)
+    milliseconds: Mapped[float] = mapped_column(comment="of all of them together")
+
+
 class DayClaim(Base):
     """Who computes a client's day. One row per claim; at most one of a day is open."""
 

@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import Folds
+from crew_pipeline.realtime.overview import overview
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, days, previews
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.api.conftest import Ready
@@ -118,6 +120,26 @@ def test_a_missing_day_answers_with_the_raw_conversations_after_the_wait(api: Te
     for name in ("status_url", "events_url"):
         assert api.get(content["metadata"][name]).status_code == 200
     assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "queued"
+
+
+@pytest.mark.usefixtures("talk")
+def test_every_visit_is_counted_as_hit_stale_or_miss(
+    api: TestClient, make_ready: Ready, engine: Engine, query: Query, settings: Settings
+) -> None:
+    api.get(PATH, params={"wait_s": 0})
+    make_ready(DAY)
+    for _ in range(3):
+        api.get(PATH)
+    bring(engine, lines_at(DAY, "a", ("Ann", "one more"), first=7), client="default")
+    api.get(PATH)
+    api.portal.call(api.app.state.visits.write)
+    assert dict(query("SELECT kind, visits FROM day_visits")) == {"hit": 3, "stale": 1, "miss": 1}
+    assert query("SELECT bool_and(milliseconds > 0) FROM day_visits") == [(True,)]
+    rate = overview(engine, settings)["hit_rate"]["day"]
+    assert (rate["hit"], rate["stale"], rate["miss"], rate["instant"]) == (3, 1, 1, 0.8)
+    page = TestClient(api.app, base_url="http://localhost", client=("127.0.0.1", 5)).get("/metrics").text
+    assert 'crew_day_visits_last_day{kind="hit"} 3.0' in page
+    assert "crew_day_visits_instant_ratio 0.8" in page
 
 
 @pytest.mark.usefixtures("talk")

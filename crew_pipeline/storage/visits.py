@@ -1,0 +1,60 @@
+"""How readers were served: requests for days that were hits, stale or misses, and how long they took, by the hour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, text
+
+Kind = Literal["hit", "stale", "miss"]
+KINDS: tuple[Kind, ...] = ("hit", "stale", "miss")
+KEPT = timedelta(days=90)
+
+
+class Visits(NamedTuple):
+    """Requests of one kind, and their time together (ms)."""
+
+    visits: int
+    milliseconds: float
+
+
+def add(connection: Connection, visits: Mapping[tuple[str, Kind], Visits]) -> None:
+    """Count requests, by client and kind, into the present hour; what is older than 90 days is forgotten."""
+    connection.execute(
+        text("""
+            INSERT INTO day_visits AS known (client, kind, hour, visits, milliseconds)
+            SELECT client, kind, date_trunc('hour', now()), visits, milliseconds
+            FROM unnest(CAST(:clients AS text[]), CAST(:kinds AS text[]), CAST(:counts AS bigint[]),
+                        CAST(:times AS double precision[])) AS told (client, kind, visits, milliseconds)
+            ON CONFLICT (client, kind, hour) DO UPDATE
+                SET visits = known.visits + excluded.visits, milliseconds = known.milliseconds + excluded.milliseconds
+        """),
+        {
+            "clients": [client for client, _ in visits],
+            "kinds": [kind for _, kind in visits],
+            "counts": [one.visits for one in visits.values()],
+            "times": [one.milliseconds for one in visits.values()],
+        },
+    )
+    connection.execute(text("DELETE FROM day_visits WHERE hour < now() - :kept"), {"kept": KEPT})
+
+
+def since(connection: Connection, back: timedelta, client: str | None = None) -> dict[Kind, Visits]:
+    """Requests of the time that lies back at most so long, by kind."""
+    rows = connection.execute(
+        text(
+            "SELECT kind, sum(visits) AS visits, sum(milliseconds) AS milliseconds FROM day_visits "
+            "WHERE hour > now() - :back AND (CAST(:client AS text) IS NULL OR client = :client) GROUP BY kind"
+        ),
+        {"back": back, "client": client},
+    )
+    found = {row.kind: Visits(int(row.visits), float(row.milliseconds)) for row in rows}
+    return {kind: found.get(kind, Visits(0, 0.0)) for kind in KINDS}
+
+
+def instant_share(visits: Mapping[Kind, Visits]) -> float | None:
+    """The share of requests that were answered at once, hits and stale ones; None where there was none."""
+    everything = sum(one.visits for one in visits.values())
+    return None if not everything else (visits["hit"].visits + visits["stale"].visits) / everything
