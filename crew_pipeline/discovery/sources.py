@@ -135,7 +135,8 @@ def _sqlite(path: Path, statement_timeout_s: float) -> Engine:
         connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
         return connection
 
-    engine = _engine("sqlite://", creator=connect)
+    # The address is not connected to, but tells one source from another.
+    engine = _engine(URL.create("sqlite", database=str(path)), creator=connect)
     event.listen(engine, "before_cursor_execute", partial(_limit_sqlite, statement_timeout_s))
     return engine
 

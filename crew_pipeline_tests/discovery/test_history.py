@@ -97,6 +97,23 @@ def test_a_row_that_cannot_be_used_is_counted_by_its_id(
     assert "no text" in report.rejections[0][1]
 
 
+def test_two_sources_may_have_tables_of_one_name_and_other_columns(
+    tmp_path: Path, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_sqlite(tmp_path / "one.db", [("a", {"role": "user", "content": "hello"}, "2025-01-15 09:00:00")])
+    with sqlite3.connect(tmp_path / "two.db") as connection:
+        connection.execute(
+            "CREATE TABLE histories (number INTEGER PRIMARY KEY, thread_id TEXT, author TEXT, body TEXT)"
+        )
+        connection.execute("INSERT INTO histories VALUES (1, 't', 'Bo', 'hi')")
+    for name in ("one", "two"):
+        monkeypatch.setenv(f"SOURCE_{name.upper()}", f"sqlite:///{tmp_path / name}.db")
+        add_crew(engine, name, f"SOURCE_{name.upper()}")
+    for _ in range(2):
+        assert [report.error for report in discover(engine, settings, NOW)] == [None, None]
+    assert query("SELECT text FROM lines ORDER BY text") == [("hello",), ("hi",)]
+
+
 def test_a_crew_that_fails_is_recorded_and_the_others_go_on(
     tmp_path: Path, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
