@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
-from crew_pipeline.storage import alerts, conversations, discovery, visits, workers
+from crew_pipeline.storage import alerts, conversations, rounds, visits, workers
 
 router = APIRouter()
 
@@ -45,7 +45,7 @@ class TableCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every figure, read in one go."""
         with self._engine.connect() as connection:
-            crews = [one for one in discovery.totals(connection) if self._client in {None, one.client}]
+            crews = [one for one in rounds.totals(connection) if self._client in {None, one.client}]
             waiting = conversations.unfinished(connection, self._client)
             open_alerts = alerts.in_force(connection) if self._client is None else []
             alive = workers.alive(connection)

@@ -23,7 +23,7 @@ from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import crews
 from crew_pipeline.storage.crews import CrewError, HistorySource
-from crew_pipeline.storage.discovery import note_look, record_round
+from crew_pipeline.storage.rounds import note_look, record_round
 
 logger = logging.getLogger(__name__)
 

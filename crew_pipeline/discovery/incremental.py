@@ -14,7 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.expression import ColumnElement
 
 from crew_pipeline.discovery import scan
-from crew_pipeline.discovery.placing import RANKS, HistoryRow, Placing, place, places_to_look_at
+from crew_pipeline.discovery.placing import (
+    HistoryRow,
+    Placing,
+    place,
+    places_to_look_at,
+    timed_key,
+    timed_stretch,
+)
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.discovery.scan import Batch
@@ -278,8 +285,7 @@ class CrewRound:
 
     def _sessions_beginning(self, connection: Connection, mark: Watermark, first: int, below: int) -> list[Extent]:
         """Sessions whose first line stands where rows of these keys have their places."""
-        timed = [(first // 1000 * RANKS, (below // 1000 + 1) * RANKS)]
-        spans = timed if self._timed else mark.stretches(first, below)
+        spans = [timed_stretch(first, below)] if self._timed else mark.stretches(first, below)
         return [
             one
             for begin, end in spans
@@ -319,7 +325,7 @@ class CrewRound:
     def _forget_blocks_of(self, connection: Connection, mark: Watermark, session: str) -> None:
         """Have the blocks compared anew that a session's rows were counted in: they may come back as they were."""
         lines = discovery.lines_of_sessions(connection, self.source.crew_id, [session])
-        keys = [one.position // RANKS * 1000 if self._timed else mark.key_at(one.position) for one in lines]
+        keys = [timed_key(one.position) if self._timed else mark.key_at(one.position) for one in lines]
         discovery.drop_blocks(connection, self.source.crew_id, sorted({key // mark.block for key in keys}))
 
     def _withdraw(self, connection: Connection, mark: Watermark, session: str, *, gone: bool) -> Watermark:
@@ -369,7 +375,6 @@ class CrewRound:
                 today=self._today,
                 from_history=True,
             )
-            done.conversations_unchanged = 0
             report.ingested.add(done)
         if len(report.sessions) > _SESSIONS_KEPT:
             report.settle()

@@ -27,6 +27,16 @@ Place = tuple[str, int]
 """Session and position."""
 
 
+def timed_stretch(first: int, below: int) -> tuple[int, int]:
+    """From which position on, and below which, rows of these keys stand, where keys are times."""
+    return first // _MICROSECONDS * RANKS, (below // _MICROSECONDS + 1) * RANKS
+
+
+def timed_key(position: int) -> int:
+    """The millisecond of a line, as a key, where keys are times."""
+    return position // RANKS * _MICROSECONDS
+
+
 class HistoryRow:
     """A row of a history table as a line whose position is its key still."""
 

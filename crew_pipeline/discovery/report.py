@@ -7,8 +7,8 @@ from datetime import datetime
 
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.storage.conversations import Stored
-from crew_pipeline.storage.discovery import Round
 from crew_pipeline.storage.ingest import IngestReport
+from crew_pipeline.storage.rounds import Round
 
 
 @dataclass

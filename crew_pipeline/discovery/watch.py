@@ -13,7 +13,7 @@ from crew_pipeline.dedup.document import stamp
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import alerts
 from crew_pipeline.storage.alerts import Condition, News
-from crew_pipeline.storage.discovery import Health, health
+from crew_pipeline.storage.rounds import Health, health
 
 logger = logging.getLogger(__name__)
 # It logs every address that it posts to, and that of a webhook is a secret.

@@ -33,7 +33,7 @@ from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, previews, progress, visits
+from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, preliminary, progress, visits
 from crew_pipeline.storage.claims import Unit
 
 GROUP = "clean_up_crew"
@@ -141,7 +141,7 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                 missing = [key for key in texts if key not in known]
                 reporter = progress.Reporter(database.engine, [unit], context.run.run_id)
                 if missing and context.run.tags.get(TRIGGER_TAG) == ON_DEMAND:
-                    _preview(context, database, engine_config, unit, frames.of_client(lines, unit.client))
+                    _preliminary(context, database, engine_config, unit, frames.of_client(lines, unit.client))
                 with isolated(database.engine, unit, context.run.run_id, context.log):
                     for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
                         reporter.stage(
@@ -267,7 +267,7 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     return day_document
 
 
-def _preview(
+def _preliminary(
     context: AssetExecutionContext, database: Database, config: EngineConfig, unit: Unit, lines: pd.DataFrame
 ) -> None:
     """What the engine's first stage finds, by words alone, for whoever waits; the day goes on without it."""
@@ -276,7 +276,7 @@ def _preview(
         found = _folded(database, config, unit, token, lines, first_comparison(lines, config))
         built = _build_document(unit, lines, found.members, "preliminary")
         with database.engine.begin() as connection:
-            previews.store(connection, unit, token, built.body)
+            preliminary.store(connection, unit, token, built.body)
     except Exception as error:
         context.log.warning(f"{unit.client}, {unit.day}: no preliminary result ({type(error).__name__})")
 

@@ -22,7 +22,7 @@ from crew_pipeline.discovery.watch import watch
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.settings import process_settings
-from crew_pipeline.storage.discovery import Totals, totals
+from crew_pipeline.storage.rounds import Totals, totals
 
 DISCOVERY_JOB = "discover_conversations"
 ASSET = "history_tables"

@@ -11,7 +11,7 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import alerts, claims, days, visits, workers
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.discovery import Health, conversations_by_crew, health
+from crew_pipeline.storage.rounds import Health, conversations_by_crew, health
 
 _QUEUE_SHOWN = 10
 _RUNS_SHOWN = 10

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
 from crew_pipeline.realtime.listener import Listener
-from crew_pipeline.storage import days, previews
+from crew_pipeline.storage import days, preliminary
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.days import DayStatus
 from crew_pipeline.storage.documents import READ_CURRENT, StoredDocument
@@ -173,17 +173,17 @@ class DayService:
             return answer
         if force and (present := await self._ready(unit, view)):
             return present
-        preview = await self._preview(unit, view)
-        if preview is not None:
-            return DayAnswer("processing", preview, preliminary=True)
+        body = await self._preliminary(unit, view)
+        if body is not None:
+            return DayAnswer("processing", body, preliminary=True)
         return DayAnswer("processing", await self.raw(unit, view))
 
-    async def _preview(self, unit: Unit, view: View) -> bytes | None:
+    async def _preliminary(self, unit: Unit, view: View) -> bytes | None:
         """What the engine's first stage has found of a day that is being made."""
 
         def read() -> bytes | None:
             with self._engine.connect() as connection:
-                body = previews.current(connection, unit)
+                body = preliminary.current(connection, unit)
             return body if body is None or view == "condensed" else document.full_view(body)
 
         return await asyncio.to_thread(read)

@@ -38,18 +38,24 @@ class Listed(NamedTuple):
         return Place(self.day, self.started_at, self.id)
 
 
-_PAGE = """
+_LISTED = """
 SELECT item.id, item.session_id, code, item.title, item.days_date, item.started_at, item.ended_at, item.line_count,
        item.semantic_status, item.times_inferred, item.source_deleted_at, item.content_hash
 FROM data_items AS item JOIN crews ON crews.id = item.crew_id
+"""
+_PAGE = (
+    _LISTED
+    + """
 WHERE {whose}
   AND item.days_date BETWEEN :first AND :last
   AND (item.days_date, item.started_at, item.id) < (:day, :started_at, :id)
 ORDER BY item.days_date DESC, item.started_at DESC, item.id DESC
 LIMIT :most
 """
+)
 _OF_CLIENT = text(_PAGE.format(whose="item.client = :client"))
 _OF_CREW = text(_PAGE.format(whose="item.crew_id = (SELECT id FROM crews WHERE client = :client AND code = :crew)"))
+_OF_SESSION = text(_LISTED + "WHERE crews.client = :client AND code = :crew AND session_id = :session")
 _END = Place(date.max, datetime(9999, 1, 1), "")  # noqa: DTZ001 - beyond every moment, in any zone
 
 
@@ -87,11 +93,7 @@ def page(
 def of_session(connection: Connection, client: str, crew: str, session_id: str) -> Listed | None:
     """One conversation by the name that its source gives it."""
     row = connection.execute(
-        text(
-            "SELECT item.id, session_id, code, title, days_date, started_at, ended_at, line_count, semantic_status, "
-            "times_inferred, source_deleted_at, content_hash FROM data_items AS item JOIN crews ON crews.id = crew_id "
-            "WHERE crews.client = :client AND code = :crew AND session_id = :session"
-        ),
+        _OF_SESSION,
         {"client": client, "crew": crew, "session": session_id},
     ).one_or_none()
     return None if row is None else Listed(*row)

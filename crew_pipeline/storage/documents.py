@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import Document
-from crew_pipeline.storage import claims, previews
+from crew_pipeline.storage import claims, preliminary
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.events import emit
 
@@ -111,7 +111,7 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
         {"version": document.version, "conversations": document.conversation_count},
         token,
     )
-    previews.drop(connection, unit)
+    preliminary.drop(connection, unit)
     claims.finish(connection, unit, token, "completed")
     assert published is not None
     return published

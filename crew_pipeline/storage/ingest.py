@@ -51,10 +51,9 @@ class IngestReport:
     days: list[date] = field(default_factory=list)
 
     def add(self, other: IngestReport) -> None:
-        """Count what another import of the same source did as well."""
+        """Count what another import of the same source did as well, but for sessions that it left alone."""
         self.new_sessions |= other.new_sessions
         self.changed_sessions |= other.changed_sessions - self.new_sessions
-        self.conversations_unchanged += other.conversations_unchanged
         self.lines_new += other.lines_new
         self.lines_changed += other.lines_changed
         self.lines_unchanged += other.lines_unchanged

@@ -367,10 +367,10 @@ class DayDocument(Base):
     token: Mapped[str] = mapped_column(comment="claim (Dagster run) that wrote it")
 
 
-class DayPreview(Base):
+class PreliminaryDocument(Base):
     """The preliminary result of a day that is being made."""
 
-    __tablename__ = "day_previews"
+    __tablename__ = "preliminary_documents"
 
     client: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from crew_pipeline.dedup.document import Folds
 from crew_pipeline.realtime.overview import overview
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, previews
+from crew_pipeline.storage import claims, days, preliminary
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.api.conftest import Ready
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -147,8 +147,8 @@ def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClien
     with engine.begin() as connection:
         assert claims.acquire(connection, UNIT, "at work", 60)
         days.begin(connection, UNIT)
-        assert previews.store(connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]')
-        assert not previews.store(connection, UNIT, "overtaken", b"[]")
+        assert preliminary.store(connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]')
+        assert not preliminary.store(connection, UNIT, "overtaken", b"[]")
     answer = api.get(PATH, params={"wait_s": 0})
     assert answer.status_code == 202
     assert answer.json()["metadata"]["preliminary"] is True

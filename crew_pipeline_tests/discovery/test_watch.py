@@ -15,7 +15,7 @@ from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.watch import conditions, watch
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.crews import history_sources, set_history
-from crew_pipeline.storage.discovery import Health
+from crew_pipeline.storage.rounds import Health
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.histories import History
 

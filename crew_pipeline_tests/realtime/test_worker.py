@@ -21,7 +21,7 @@ from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.overview import failed_days, release_failed
 from crew_pipeline.realtime.worker import RECYCLED, Worker
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage import claims, days, documents, previews
+from crew_pipeline.storage import claims, days, documents, preliminary
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import libpq_url
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -96,7 +96,7 @@ def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
     publish = documents.publish
 
     def watched(connection: Connection, unit: Unit, *values: object) -> object:
-        body = previews.current(connection, unit)
+        body = preliminary.current(connection, unit)
         assert body is not None
         (shown,) = json.loads(body)[0]["display_conversation"]
         seen.append((len(shown["hidden_variations"]), shown["is_deduplicated"]))
@@ -106,7 +106,7 @@ def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
     ask(engine)
     assert make_worker().work_once()
     assert seen == [(1, True)]
-    assert query("SELECT count(*) FROM day_previews") == [(0,)]
+    assert query("SELECT count(*) FROM preliminary_documents") == [(0,)]
     told = query("SELECT payload->>'preliminary' FROM day_events WHERE payload ? 'preliminary'")
     assert told == [("true",)]
 
@@ -114,10 +114,10 @@ def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
 def test_a_day_without_a_first_look_is_made_all_the_same(
     engine: Engine, make_worker: Callable[..., Worker], query: Query
 ) -> None:
-    query("DROP TABLE day_previews")
-    query("CREATE VIEW day_previews AS SELECT client, day, token, ''::bytea AS body, now() AS created_at "
+    query("DROP TABLE preliminary_documents")
+    query("CREATE VIEW preliminary_documents AS SELECT client, day, token, ''::bytea AS body, now() AS created_at "
           "FROM day_claims WHERE false")  # fmt: skip
-    query("CREATE RULE kept AS ON DELETE TO day_previews DO INSTEAD NOTHING")
+    query("CREATE RULE kept AS ON DELETE TO preliminary_documents DO INSTEAD NOTHING")
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     ask(engine)
     assert make_worker().work_once()

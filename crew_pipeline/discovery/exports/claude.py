@@ -7,20 +7,14 @@ from typing import Any
 
 from crew_pipeline.discovery.exports.files import Files, Member
 from crew_pipeline.discovery.exports.found import Found
-from crew_pipeline.discovery.exports.objects import objects
+from crew_pipeline.discovery.exports.objects import conversations
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError
 
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
     """What human and assistant said to each other, numbered from 0 in each conversation."""
-    for member in members:
-        with files.open(member) as content:
-            for conversation in objects(content, f"{member.name} of {files.path}"):
-                if isinstance(conversation, RejectedLineError):
-                    yield Found(conversation, where=member.name)
-                elif "chat_messages" in conversation:
-                    yield from _lines(conversation, reading)
+    return conversations(files, members, "chat_messages", lambda one: _lines(one, reading))
 
 
 def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import IO, Any
 
 import ijson
 
-from crew_pipeline.discovery.exports.files import ExportError
+from crew_pipeline.discovery.exports.files import ExportError, Files, Member
+from crew_pipeline.discovery.exports.found import Found
 from crew_pipeline.discovery.records import RejectedLineError
 
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
@@ -61,6 +62,19 @@ def objects(
                 key = first
             elif head == "map_key":
                 yield _built(first, events, watch)
+
+
+def conversations(
+    files: Files, members: Sequence[Member], key: str, lines: Callable[[Mapping[str, Any]], Iterator[Found]]
+) -> Iterator[Found]:
+    """What ``lines`` finds in each object of the members that has this key; one beyond measure is refused."""
+    for member in members:
+        with files.open(member) as content:
+            for conversation in objects(content, f"{member.name} of {files.path}"):
+                if isinstance(conversation, RejectedLineError):
+                    yield Found(conversation, where=member.name)
+                elif key in conversation:
+                    yield from lines(conversation)
 
 
 def first_keys(stream: IO[bytes], name: str, within: Collection[str], most: int = 3) -> Iterator[set[str]]:

@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "day_previews",
+        "preliminary_documents",
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("token", sa.Text(), nullable=False, comment="claim that made it; it is shown while that lasts"),
@@ -21,8 +21,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("client", "day"),
     )
-    op.execute("ALTER TABLE day_previews ALTER COLUMN body SET STORAGE EXTERNAL")
+    op.execute("ALTER TABLE preliminary_documents ALTER COLUMN body SET STORAGE EXTERNAL")
 
 
 def downgrade() -> None:
-    op.drop_table("day_previews")
+    op.drop_table("preliminary_documents")

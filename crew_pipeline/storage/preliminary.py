@@ -19,7 +19,7 @@ def store(connection: Connection, unit: Unit, token: str, body: bytes) -> bool:
         return False
     connection.execute(
         text("""
-            INSERT INTO day_previews (client, day, token, body) VALUES (:client, :day, :token, :body)
+            INSERT INTO preliminary_documents (client, day, token, body) VALUES (:client, :day, :token, :body)
             ON CONFLICT (client, day) DO UPDATE SET token = excluded.token, body = excluded.body, created_at = now()
         """),
         {"client": unit.client, "day": unit.day, "token": token, "body": body},
@@ -39,7 +39,7 @@ def current(connection: Connection, unit: Unit) -> bytes | None:
     """The preliminary result of the claim that is at work on a client's day, once there is one."""
     found: bytes | None = connection.scalar(
         text("""
-            SELECT body FROM day_previews JOIN day_claims USING (client, day, token)
+            SELECT body FROM preliminary_documents JOIN day_claims USING (client, day, token)
             WHERE client = :client AND day = :day AND ended_at IS NULL AND expires_at >= now()
         """),
         {"client": unit.client, "day": unit.day},
@@ -50,6 +50,6 @@ def current(connection: Connection, unit: Unit) -> bytes | None:
 def drop(connection: Connection, unit: Unit) -> None:
     """Forget the preliminary result: the document is there."""
     connection.execute(
-        text("DELETE FROM day_previews WHERE client = :client AND day = :day"),
+        text("DELETE FROM preliminary_documents WHERE client = :client AND day = :day"),
         {"client": unit.client, "day": unit.day},
     )
