@@ -20,7 +20,7 @@ from crew_pipeline.dedup.document import stamp
 from crew_pipeline.realtime.listener import Listener
 from crew_pipeline.realtime.service import DayAnswer, DayService, View
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import days, events, progress
+from crew_pipeline.storage import days, events, progress, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.visits import Kind
 
@@ -170,7 +170,7 @@ def _state(engine: Engine, unit: Unit) -> dict[str, Any]:
 
 
 @router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=PROBLEMS)
-async def queue(request: Request, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50) -> Response:
+async def waiting_days(request: Request, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50) -> Response:
     """The days of this client that are not ready, most urgent first."""
     engine: Engine = request.app.state.engine
     fingerprint: str = request.app.state.fingerprint
@@ -184,7 +184,7 @@ async def queue(request: Request, client: Client, limit: Annotated[int, Query(ge
                     "conversation_count": work.conversations,
                     "line_count": work.lines,
                 }
-                for work in days.work(connection, fingerprint, client=client, most=limit)
+                for work in queue.work(connection, fingerprint, client=client, most=limit)
             ]
 
     return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)

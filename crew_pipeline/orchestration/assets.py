@@ -33,7 +33,17 @@ from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
-from crew_pipeline.storage import claims, clients, days, embeddings, feedback, pairs, preliminary, progress, visits
+from crew_pipeline.storage import (
+    claims,
+    clients,
+    embeddings,
+    feedback,
+    pairs,
+    preliminary,
+    progress,
+    queue,
+    visits,
+)
 from crew_pipeline.storage.claims import Unit
 
 GROUP = "clean_up_crew"
@@ -90,7 +100,7 @@ def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
 
         def work_of(day: date) -> pd.DataFrame:
             with database.engine.connect() as connection:
-                found = days.work(
+                found = queue.work(
                     connection,
                     fingerprint,
                     days=[day],

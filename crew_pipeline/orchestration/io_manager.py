@@ -29,6 +29,7 @@ from crew_pipeline.storage import (
     feedback,
     invariants,
     progress,
+    queue,
 )
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.days import Discovered
@@ -99,7 +100,7 @@ class TableIOManager(ConfigurableIOManager):
             for row in frames.rows(frame):
                 unit = Unit(str(row.client), day)
                 if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)) is not None:
-                    days.begin(connection, unit)
+                    queue.begin(connection, unit)
                     started = {"estimated_time_s": progress.estimated_seconds(connection, int(row.lines))}
                     events.emit(connection, unit.client, day, "processing_started", started, scope.token)
                 else:
@@ -132,7 +133,7 @@ class TableIOManager(ConfigurableIOManager):
                 documents.publish(connection, unit, row.document, own.fingerprint(scope.model), scope.token)
                 if feedback.changed_since(connection, unit, scope.token):
                     documents.outdate(connection, unit)
-                    days.request(connection, unit, outdated=True)
+                    queue.request(connection, unit, outdated=True)
             _snapshots.drop(unit)
 
 
@@ -149,7 +150,7 @@ def _claim_day(connection: Connection, scope: _Scope, day: date, *, publishes: b
     """Claim every client's day that nobody else holds; a token that was overtaken there gets nothing."""
     for unit in days.units_on(connection, day):
         if claims.acquire(connection, unit, scope.token, scope.ttl_s) == "new" and publishes:
-            days.begin(connection, unit)
+            queue.begin(connection, unit)
 
 
 class _Snapshots:

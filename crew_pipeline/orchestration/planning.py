@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from crew_pipeline.storage.days import Work
+from crew_pipeline.storage.queue import Work
 
 
 class Batch(NamedTuple):

@@ -18,7 +18,7 @@ from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.orchestration.schedules import range_tags
-from crew_pipeline.storage.days import Work
+from crew_pipeline.storage.queue import Work
 
 
 @dataclass(frozen=True)

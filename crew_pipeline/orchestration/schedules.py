@@ -25,7 +25,7 @@ from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch, batches
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, Settings
-from crew_pipeline.storage import days
+from crew_pipeline.storage import queue
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def background_config() -> dict[str, Any]:
     return {"ops": {FIRST_ASSET: {"config": Scope(retry_failed=False).model_dump()}}}
 
 
-def sweep_requests(work: Sequence[days.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
+def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
     """What a sweep asks for: the most urgent batches, as many as may run at once."""
     planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
     return [
@@ -104,8 +104,8 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
         tick = context.scheduled_execution_time
         fingerprint = fingerprint_of(settings)
         with database.engine.begin() as connection:
-            days.refresh_priorities(connection, tick.astimezone(settings.zone).date())
-            waiting = days.work(connection, fingerprint, with_failed=False, most=10_000)
+            queue.refresh_priorities(connection, tick.astimezone(settings.zone).date())
+            waiting = queue.work(connection, fingerprint, with_failed=False, most=10_000)
         requests = sweep_requests(waiting, settings, tick)
         return requests or SkipReason("every day is ready")
 

@@ -22,7 +22,7 @@ from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.schedules import background_config, range_tags
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days
+from crew_pipeline.storage import claims, queue
 
 QUIET = timedelta(seconds=60)
 """A conversation that grew less than this ago is still going on; its day waits."""
@@ -32,7 +32,7 @@ MOST_OLDER_DAYS = MAX_DAYS_PER_RUN
 """More older days than this are a backlog, which is the sweep's."""
 
 
-def day_requests(changes: Sequence[days.Change], settings: Settings, now: datetime) -> list[RunRequest]:
+def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datetime) -> list[RunRequest]:
     """Which days to ask for: those with conversations that have changed and gone quiet.
 
     Today and yesterday always; older days while they are few. A run key contains what has changed, so that a tick which
@@ -49,7 +49,7 @@ def day_requests(changes: Sequence[days.Change], settings: Settings, now: dateti
     return [_request(batch, wanted) for batch in planned]
 
 
-def _request(batch: Batch, changes: Sequence[days.Change]) -> RunRequest:
+def _request(batch: Batch, changes: Sequence[queue.Change]) -> RunRequest:
     key = run_key(
         batch,
         [
@@ -87,7 +87,7 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
             if report.error or report.scanned:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.engine.connect() as connection:
-            changes = days.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
+            changes = queue.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
         return day_requests(changes, settings, now) or SkipReason("no day has changed and gone quiet")
 
     def settle(context: RunStatusSensorContext, database: Database) -> None:

@@ -12,9 +12,10 @@ from sqlalchemy import Engine
 from crew_pipeline import console
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days
+from crew_pipeline.storage import claims, days, queue
 from crew_pipeline.storage.access import Databases
-from crew_pipeline.storage.days import Summary, Work
+from crew_pipeline.storage.days import Summary
+from crew_pipeline.storage.queue import Work
 
 # Dagster stores the events of a materialization over many days together instead of one by one.
 _DAGSTER_EVENT_BATCH = "64"
@@ -87,7 +88,7 @@ def _work(
 ) -> list[Work]:
     with engine.connect() as connection:
         wanted = None if span is None else days.days_between(connection, *span, client)
-        return days.work(connection, fingerprint_of(settings), days=wanted, client=client, force=force)
+        return queue.work(connection, fingerprint_of(settings), days=wanted, client=client, force=force)
 
 
 def _run(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import alerts, claims, days, visits, workers
+from crew_pipeline.storage import alerts, claims, days, queue, visits, workers
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.rounds import Health, conversations_by_crew, health
 
@@ -23,7 +23,7 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
     with engine.connect() as connection:
         by_status = days.counts_by_status(connection)
         counts = conversations_by_crew(connection)
-        queue = days.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
+        waiting = queue.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
         return {
             "by_status": {
                 name: {"days": by_status.get(name, (0, 0))[0], "conversations": by_status.get(name, (0, 0))[1]}
@@ -37,7 +37,7 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
                     "conversations": one.conversations,
                     "lines": one.lines,
                 }
-                for one in queue
+                for one in waiting
             ],
             "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
             "workers": workers.alive(connection),

@@ -18,7 +18,7 @@ from crew_pipeline.dedup.engine import cores, distinct_texts, fold_lines
 from crew_pipeline.dedup.pair_model import Point
 from crew_pipeline.dedup.text import count_words, text_hash
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, clients, clusters, days, documents, feedback, invariants, pairs
+from crew_pipeline.storage import claims, clients, clusters, days, documents, feedback, invariants, pairs, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.days import Discovered
 
@@ -108,7 +108,7 @@ def _refold_all(engine: Engine, settings: Settings, client: str, found: list[dat
         later.append(day)
         with engine.begin() as connection:
             documents.outdate(connection, unit)
-            days.request(connection, unit, outdated=True)
+            queue.request(connection, unit, outdated=True)
     return Refolded(done, later)
 
 

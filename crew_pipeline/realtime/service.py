@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
 from crew_pipeline.realtime.listener import Listener
-from crew_pipeline.storage import days, preliminary
+from crew_pipeline.storage import days, preliminary, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.days import DayStatus
 from crew_pipeline.storage.documents import READ_CURRENT, StoredDocument
@@ -87,7 +87,7 @@ class DayService:
 
         def ask() -> bool:
             with self._engine.begin() as connection:
-                return days.request(connection, unit, force=force, outdated=outdated)
+                return queue.request(connection, unit, force=force, outdated=outdated)
 
         return await asyncio.to_thread(ask)
 

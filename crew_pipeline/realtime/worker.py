@@ -31,11 +31,11 @@ from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, workers
+from crew_pipeline.storage import claims, queue, workers
 from crew_pipeline.storage.access import Databases
 from crew_pipeline.storage.database import libpq_url
-from crew_pipeline.storage.days import Work
 from crew_pipeline.storage.events import REQUEST_CHANNEL
+from crew_pipeline.storage.queue import Work
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Worker:
 
     def _waiting(self) -> list[Work]:
         with self._engine.connect() as connection:
-            return days.work(connection, self._fingerprint, urgent=True, most=8)
+            return queue.work(connection, self._fingerprint, urgent=True, most=8)
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()

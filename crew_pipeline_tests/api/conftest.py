@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.document import Fold, Folds, build
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, documents
+from crew_pipeline.storage import claims, days, documents, queue
 from crew_pipeline.storage.claims import Unit
 
 ENGINE = "engine-in-force"
@@ -35,7 +35,7 @@ def make_ready(engine: Engine) -> Ready:
         with engine.begin() as connection:
             token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
             assert claims.acquire(connection, unit, token, 60)
-            days.begin(connection, unit)
+            queue.begin(connection, unit)
             made = build(
                 client,
                 days.conversations_of(connection, unit),

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from crew_pipeline.dedup.document import Folds
 from crew_pipeline.realtime.overview import overview
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, preliminary
+from crew_pipeline.storage import claims, preliminary, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.api.conftest import Ready
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -146,7 +146,7 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
 def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClient, engine: Engine) -> None:
     with engine.begin() as connection:
         assert claims.acquire(connection, UNIT, "at work", 60)
-        days.begin(connection, UNIT)
+        queue.begin(connection, UNIT)
         assert preliminary.store(connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]')
         assert not preliminary.store(connection, UNIT, "overtaken", b"[]")
     answer = api.get(PATH, params={"wait_s": 0})
@@ -194,7 +194,7 @@ def test_many_readers_of_a_missing_day_ask_for_it_once_and_all_get_it(
 def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient, engine: Engine) -> None:
     with engine.begin() as connection:
         claims.acquire(connection, UNIT, "run", 60)
-        days.begin(connection, UNIT)
+        queue.begin(connection, UNIT)
         claims.fail(connection, UNIT, "run", "ValueError: it broke")
     answer = api.get(PATH)
     assert answer.status_code == 500

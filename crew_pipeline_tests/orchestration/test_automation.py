@@ -16,7 +16,7 @@ from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.schedules import build_schedules, next_run
 from crew_pipeline.orchestration.sensors import build_sensors
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days
+from crew_pipeline.storage import claims, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
@@ -140,7 +140,7 @@ def test_a_run_that_failed_gives_back_what_it_held(
     unit = Unit("acme", date(2025, 1, 15))
     with engine.begin() as connection:
         claims.acquire(connection, unit, run.run_id, 60)
-        days.begin(connection, unit)
+        queue.begin(connection, unit)
     fresh_instance.report_run_failed(run)
     event = fresh_instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
     context = dg.build_run_status_sensor_context(

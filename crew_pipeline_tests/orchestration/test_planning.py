@@ -12,7 +12,7 @@ from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.schedules import discovery_cron, range_tags, sweep_requests
 from crew_pipeline.orchestration.sensors import MOST_OLDER_DAYS, QUIET, day_requests
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, load_settings
-from crew_pipeline.storage.days import Change, Work
+from crew_pipeline.storage.queue import Change, Work
 
 FIRST = date(2025, 1, 1)
 

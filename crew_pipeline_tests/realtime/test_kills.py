@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage import days, invariants
+from crew_pipeline.storage import invariants, queue
 from crew_pipeline.storage.access import Databases, open_databases
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.progress import estimated_seconds
@@ -60,7 +60,7 @@ def ask_for_a_long_day(engine: Engine) -> None:
         part = said[session * 100 : (session + 1) * 100]
         bring(engine, lines_at("2025-01-15", f"s{session}", *part, hour=session), client="default")
     with engine.begin() as connection:
-        days.request(connection, UNIT)
+        queue.request(connection, UNIT)
 
 
 def wait_for(engine: Engine, condition: str, seconds: float = 120) -> None:

@@ -16,7 +16,7 @@ from crew_pipeline.dedup.engine import BY_A_READER
 from crew_pipeline.discovery.pairs import read_pairs
 from crew_pipeline.realtime import labelling, refolding
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, documents, feedback, pairs
+from crew_pipeline.storage import claims, days, documents, feedback, pairs, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
@@ -131,7 +131,7 @@ def test_a_verdict_during_a_run_is_not_lost(engine: Engine, settings: Settings, 
     with engine.begin() as connection:
         assert feedback.changed_since(connection, UNIT, "a run at work")
         claims.finish(connection, UNIT, "a run at work", "released")
-        waiting = days.work(connection, fingerprint_of(settings), urgent=True)
+        waiting = queue.work(connection, fingerprint_of(settings), urgent=True)
     assert [work.unit for work in waiting] == [UNIT]
     assert ready(DAY).success
     assert shown(engine)["Mara"] == []
@@ -144,7 +144,7 @@ def test_another_operating_point_folds_again_without_a_run(engine: Engine, setti
         stored = documents.current(connection, UNIT, fingerprint_of(settings))
         assert stored is not None
         assert not stored.stale
-        assert days.work(connection, fingerprint_of(settings)) == []
+        assert queue.work(connection, fingerprint_of(settings)) == []
     assert ready(DAY, force=True).success
     with engine.connect() as connection:
         stored = documents.current(connection, UNIT, fingerprint_of(settings))

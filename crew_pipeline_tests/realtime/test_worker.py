@@ -21,7 +21,7 @@ from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.overview import failed_days, release_failed
 from crew_pipeline.realtime.worker import RECYCLED, Worker
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage import claims, days, documents, preliminary
+from crew_pipeline.storage import claims, documents, preliminary, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import libpq_url
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -57,7 +57,7 @@ def serving(make_worker: Callable[..., Worker]) -> Iterator[Worker]:
 
 def ask(engine: Engine, unit: Unit = UNIT, *, force: bool = False) -> None:
     with engine.begin() as connection:
-        assert days.request(connection, unit, force=force)
+        assert queue.request(connection, unit, force=force)
 
 
 def test_only_days_that_were_asked_for_are_made(
@@ -159,7 +159,7 @@ def test_a_day_whose_worker_died_is_taken_over(
     ask(engine)
     with engine.begin() as connection:
         claims.acquire(connection, UNIT, "dead", 60)
-        days.begin(connection, UNIT)
+        queue.begin(connection, UNIT)
     worker = make_worker()
     assert not worker.work_once()
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
@@ -178,7 +178,7 @@ def test_a_day_that_kills_its_workers_is_set_aside(
     for run_id in runs:
         with engine.begin() as connection:
             claims.acquire(connection, UNIT, run_id, 60)
-            days.begin(connection, UNIT)
+            queue.begin(connection, UNIT)
         query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
     assert not make_worker(on_demand_retries=2).work_once()
     assert query("SELECT semantic_status FROM data_items") == [("failed",)]

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import Document, build
-from crew_pipeline.storage import claims, days, documents
+from crew_pipeline.storage import claims, days, documents, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.events import events_after
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -42,7 +42,7 @@ def publish(engine: Engine, token: str, document: Document) -> None:
 
 def begin(engine: Engine) -> None:
     with engine.begin() as connection:
-        days.begin(connection, UNIT)
+        queue.begin(connection, UNIT)
 
 
 def test_a_day_has_one_claimant(engine: Engine) -> None:
@@ -138,7 +138,7 @@ def test_a_conversation_that_left_the_day_meanwhile_leaves_it_out_of_date(engine
     publish(engine, "run", made)
     with engine.connect() as connection:
         stored = documents.current(connection, UNIT, "engine")
-        waiting = {work.day for work in days.work(connection, "engine")}
+        waiting = {work.day for work in queue.work(connection, "engine")}
     assert stored is not None
     assert stored.outdated
     assert waiting == {date(2025, 1, 14), DAY}
@@ -153,8 +153,8 @@ def test_the_same_content_keeps_its_version_and_another_engine_is_out_of_date(en
     assert query("SELECT count(*) FROM day_documents") == [(1,)]
     with engine.connect() as connection:
         assert documents.current(connection, UNIT, "another engine").outdated
-        assert [work.day for work in days.work(connection, "another engine")] == [DAY]
-        assert days.work(connection, "engine") == []
+        assert [work.day for work in queue.work(connection, "another engine")] == [DAY]
+        assert queue.work(connection, "engine") == []
 
 
 def test_a_failure_is_recorded_told_and_closes_the_claim(engine: Engine, query: Query) -> None:
@@ -237,8 +237,8 @@ def test_days_that_a_live_claim_holds_are_not_in_the_queue(engine: Engine, query
     acquire(engine, "run")
     begin(engine)
     with engine.connect() as connection:
-        assert days.work(connection, "engine") == []
-        assert [work.day for work in days.work(connection, "engine", token="run")] == [DAY]
+        assert queue.work(connection, "engine") == []
+        assert [work.day for work in queue.work(connection, "engine", token="run")] == [DAY]
     expire(query, "run")
     with engine.connect() as connection:
-        assert [work.day for work in days.work(connection, "engine", urgent=True)] == [DAY]
+        assert [work.day for work in queue.work(connection, "engine", urgent=True)] == [DAY]
