@@ -88,7 +88,21 @@ class Settings(BaseSettings):
     sweep_timeout_min: int = Field(60, ge=1, description="minutes after which a sweep run is stopped")
 
     fallback_after_s: float = Field(5, ge=0, le=30, description="how long a request for a missing day waits by default")
-    on_demand_retries: int = Field(2, ge=0, description="times an on-demand day is tried again after a failure")
+    on_demand_limit_s: float = Field(
+        30, gt=0, description="one turn of an on-demand day (s); a longer day goes on after the others that wait"
+    )
+    on_demand_retries: int = Field(2, ge=0, le=8, description="times a day is tried again right after a failure")
+    background_retries: int = Field(
+        3, ge=0, le=8, description="times it is tried again after those, with a pause before each"
+    )
+    retry_backoff_s: float = Field(600, gt=0, description="the first such pause (s); it doubles each time")
+    workers: int = Field(1, ge=1, le=64, description="warm worker processes that 'crew up' runs")
+    worker_grace_s: float = Field(
+        10, gt=0, description="time that a worker has to finish its day when it is told to stop (s)"
+    )
+    stuck_after_s: float = Field(
+        600, gt=0, description="time after which one run of a worker counts as stuck and its process is ended (s)"
+    )
     claim_ttl_s: int = Field(60, ge=5, description="seconds without a heartbeat after which a claim is taken over")
     poll_s: float = Field(2, gt=0, description="seconds between two looks at the queue when no notification comes")
     memory_limit_mb: int = Field(1024, ge=512, description="resident memory above which the worker is recycled (MiB)")

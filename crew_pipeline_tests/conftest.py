@@ -18,12 +18,15 @@ from dagster import DagsterInstance
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import Engine, create_engine, text
 
+from crew_pipeline.dedup.document import Folds, build
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
 from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.storage import claims, days, documents, queue
+from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.crews import ensure_crew
 from crew_pipeline.storage.database import application_url, dagster_url, engine_for, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
@@ -36,6 +39,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 _numbers = itertools.count()
 
+ENGINE = "engine-in-force"
+Ready = Callable[..., str]
 Run = Callable[..., RunOutcome]
 
 
@@ -186,6 +191,29 @@ def bring(
             zone=zone,
             today=today,
         )
+
+
+@pytest.fixture
+def make_ready(engine: Engine) -> Ready:
+    """Publish the document of a client's day, as a run does; ``folds`` as of ``dedup.document``."""
+
+    def ready(day: str, client: str = "default", folds: Folds | None = None, fingerprint: str = ENGINE) -> str:
+        unit = Unit(client, date.fromisoformat(day))
+        with engine.begin() as connection:
+            token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
+            assert claims.acquire(connection, unit, token, 60)
+            queue.begin(connection, unit)
+            made = build(
+                client,
+                days.conversations_of(connection, unit),
+                days.lines_of(connection, unit),
+                folds or {},
+                fingerprint,
+            )
+            documents.publish(connection, unit, made, fingerprint, token)
+        return made.version
+
+    return ready
 
 
 @pytest.fixture

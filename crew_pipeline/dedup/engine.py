@@ -86,6 +86,11 @@ def distinct_texts(lines: pd.DataFrame, config: EngineConfig) -> dict[bytes, str
     return dict(sorted(found.items()))
 
 
+def exact_repeats() -> Comparison:
+    """No pair compared: by it ``fold_lines`` folds what repeats word for word and nothing else."""
+    return Comparison([], judging.no_pairs(), 0, whole=False, stage="words")
+
+
 def first_comparison(lines: pd.DataFrame, config: EngineConfig) -> Comparison:
     """Compare the texts of a client's day by their words alone: no embedding is needed."""
     texts = distinct_texts(lines, config)

@@ -95,6 +95,12 @@ def _taken(pairs: Pairs, rows: Ints) -> Pairs:
     )
 
 
+def no_pairs() -> Pairs:
+    """An empty list of pairs."""
+    ints, floats = np.empty(0, np.int64), np.empty(0, np.float64)
+    return Pairs(ints, ints, floats, floats, floats, np.empty(0, np.bool_), [])
+
+
 def joined(parts: Sequence[Pairs]) -> Pairs:
     """Pairs of several lists, none of them in two, in ascending order."""
     together = Pairs(

@@ -1,7 +1,7 @@
 """The day's assets, from conversations to the document that is served. Thin: the engine computes, the tables keep."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,28 +18,19 @@ from dagster import (
     asset,
 )
 
-from crew_pipeline.dedup import document, frames
+from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.engine import (
-    Clusters,
-    Comparison,
-    compare_lines,
     distinct_texts,
-    first_comparison,
-    fold_lines,
 )
-from crew_pipeline.dedup.reader import reader_of
+from crew_pipeline.orchestration import steps, tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
 from crew_pipeline.storage import (
     claims,
-    clients,
     embeddings,
-    feedback,
-    pairs,
-    preliminary,
     progress,
     queue,
     visits,
@@ -48,12 +39,8 @@ from crew_pipeline.storage.claims import Unit
 
 GROUP = "clean_up_crew"
 POOL = "crew_days"
-TRIGGER_TAG = "crew/trigger"
-ON_DEMAND = "on-demand"
 MAX_DAYS_PER_RUN = 31
 TEXTS_AT_ONCE = 512
-EMBEDDING_SHARE = 0.9
-"""How much of a day's time goes into embedding, for the progress bar."""
 
 _LARGEST_SHOWN = 10
 
@@ -139,30 +126,33 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
         """Embed the texts that have no vector yet, some hundreds at a time."""
 
         encoder = embedding_model.encoder
+        token = context.run.run_id
+        turn_s = float(context.run.tags.get(tags.TURN, "inf"))
 
         def vectors_of(day: date) -> Iterator[pd.DataFrame]:
             started = time.monotonic()
             lines = discovered_conversations[day]
             distinct = embedded = 0
             for unit in _units_in(lines, day):
-                texts = distinct_texts(frames.of_client(lines, unit.client), engine_config)
+                own = frames.of_client(lines, unit.client)
+                texts = distinct_texts(own, engine_config)
                 with database.engine.connect() as connection:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
-                reporter = progress.Reporter(database.engine, [unit], context.run.run_id)
-                if missing and context.run.tags.get(TRIGGER_TAG) == ON_DEMAND:
-                    _preliminary(context, database, engine_config, unit, frames.of_client(lines, unit.client))
-                with isolated(database.engine, unit, context.run.run_id, context.log):
+                if missing and context.run.tags.get(tags.TRIGGER) == tags.ON_DEMAND:
+                    warn = context.log.warning
+                    steps.first_looks(database.engine, encoder, engine_config, unit, token, own, warn)
+                reporter = progress.Reporter(database.engine, [unit], token)
+                with isolated(database.engine, database.patience, unit, token, context.log):
                     for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
-                        reporter.stage(
-                            "embedding",
-                            EMBEDDING_SHARE * done / len(missing),
-                            f"{done:,} of {len(missing):,} lines embedded",
-                        )
+                        if done and time.monotonic() - started > turn_s:
+                            _pause(database, unit, token, f"{done:,} of {len(missing):,} lines embedded")
+                            break
+                        reporter.stage("embedding", done, len(missing), "lines embedded")
                         vectors = encoder.encode([texts[key] for key in keys])
                         yield frames.frame(zip(keys, vectors, strict=True), frames.VECTORS)
+                        embedded += len(keys)
                 distinct += len(texts)
-                embedded += len(missing)
             context.add_asset_metadata(
                 {
                     "distinct_texts": distinct,
@@ -198,16 +188,18 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             loaded = line_embeddings[day]
             vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
             units = _units_in(lines, day)
-            progress.Reporter(database.engine, units, context.run.run_id).stage(
-                "clustering", EMBEDDING_SHARE, "comparing lines"
-            )
+            token, encoder = context.run.run_id, embedding_model.encoder
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
             for unit in units:
-                with isolated(database.engine, unit, context.run.run_id, context.log):
+                reporter = progress.Reporter(database.engine, [unit], token)
+                with isolated(database.engine, database.patience, unit, token, context.log):
                     own = frames.of_client(lines, unit.client)
-                    token = context.run.run_id
-                    comparison, known = _compared(database, embedding_model, engine_config, unit, token, own, vectors)
-                    result = _folded(database, engine_config, unit, token, own, comparison)
+                    reporter.stage("comparing", message=f"comparing {len(own):,} lines")
+                    comparison, known = steps.compared(
+                        database.engine, encoder, engine_config, unit, token, own, vectors
+                    )
+                    reporter.stage("clustering", message=f"folding what {comparison.candidates:,} pairs tell")
+                    result = steps.folded(database.engine, engine_config, unit, token, own, comparison)
                     parts.append(result.members)
                     compared += result.compared - known
                     candidates += result.candidates
@@ -249,10 +241,12 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
             lines = discovered_conversations[day]
             members = semantic_clusters[day]
             rows = []
-            for unit in _claimed(database, context.run.run_id, day):
-                with isolated(database.engine, unit, context.run.run_id, context.log):
-                    fingerprint = _config_of(database, engine_config, unit.client).fingerprint(model)
-                    built = _build_document(unit, lines, members, fingerprint)
+            units = _claimed(database, context.run.run_id, day)
+            progress.Reporter(database.engine, units, context.run.run_id).stage("writing", message="writing the day")
+            for unit in units:
+                with isolated(database.engine, database.patience, unit, context.run.run_id, context.log):
+                    own = steps.config_of(database.engine, engine_config, unit.client)
+                    built = steps.build_document(unit, lines, members, own.fingerprint(model))
                     rows.append((unit.client, built))
             hidden = sum(row[1].hidden_count for row in rows)
             total = sum(row[1].line_count for row in rows)
@@ -277,84 +271,6 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     return day_document
 
 
-def _preliminary(
-    context: AssetExecutionContext, database: Database, config: EngineConfig, unit: Unit, lines: pd.DataFrame
-) -> None:
-    """What the engine's first stage finds, by words alone, for whoever waits; the day goes on without it."""
-    token = context.run.run_id
-    try:
-        found = _folded(database, config, unit, token, lines, first_comparison(lines, config))
-        built = _build_document(unit, lines, found.members, "preliminary")
-        with database.engine.begin() as connection:
-            preliminary.store(connection, unit, token, built.body)
-    except Exception as error:
-        context.log.warning(f"{unit.client}, {unit.day}: no preliminary result ({type(error).__name__})")
-
-
-def _compared(
-    database: Database,
-    model: EmbeddingModel,
-    config: EngineConfig,
-    unit: Unit,
-    token: str,
-    lines: pd.DataFrame,
-    vectors: Mapping[bytes, Any],
-) -> tuple[Comparison, int]:
-    """The judged pairs of a client's day, kept for the next time; and how many texts had been compared before."""
-    judgement = config.judgement(model.encoder.model_id)
-    with database.engine.connect() as connection:
-        known = pairs.load(connection, unit, judgement)
-    comparison = compare_lines(lines, vectors, config, reader_of(config.reader, model.encoder), known)
-    if comparison is not known:
-        with database.engine.begin() as connection:
-            if unit in claims.held(connection, token, [unit.day], lock=True):
-                pairs.store(connection, unit, judgement, comparison)
-    return comparison, 0 if known is None else len(known.texts)
-
-
-def _folded(
-    database: Database, config: EngineConfig, unit: Unit, token: str, lines: pd.DataFrame, comparison: Comparison
-) -> Clusters:
-    """The client's clusters, at its own operating point and by what its readers have said."""
-    with database.engine.begin() as connection:
-        feedback.remember(connection, unit, token)
-        said = feedback.in_force(connection, unit.client)
-    own = _config_of(database, config, unit.client)
-    return fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said)
-
-
-def _config_of(database: Database, config: EngineConfig, client: str) -> EngineConfig:
-    with database.engine.connect() as connection:
-        return config.at(clients.folding_of(connection, client))
-
-
-def _build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str) -> document.Document:
-    own = list(frames.rows(frames.of_client(lines, unit.client)))
-    return document.build(
-        unit.client,
-        {
-            document.Conversation(
-                row.conversation_id,
-                row.session_id,
-                row.crew,
-                row.title,
-                row.started_at,
-                row.ended_at,
-                row.times_inferred,
-            )
-            for row in own
-        },
-        [document.Line(row.conversation_id, row.position, row.speaker, row.spoken_at, row.text) for row in own],
-        {
-            (row.conversation_id, row.position): document.Fold(
-                row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason
-            )
-            for row in frames.rows(frames.of_client(members, unit.client))
-        },
-        fingerprint,
-    )
-
-
 def _visits(database: Database) -> dict[str, float]:
     """How often readers were answered at once, over a day and two weeks, as far as there were any."""
     with database.engine.connect() as connection:
@@ -366,6 +282,12 @@ def _visits(database: Database) -> dict[str, float]:
 def _claimed(database: Database, token: str, day: date) -> list[Unit]:
     with database.engine.connect() as connection:
         return claims.held(connection, token, [day])
+
+
+def _pause(database: Database, unit: Unit, token: str, done: str) -> None:
+    """Let the others that wait go first; what has been embedded stays, and the day goes on from there."""
+    with database.engine.begin() as connection:
+        claims.pause(connection, unit, token, done)
 
 
 def _units_in(lines: pd.DataFrame, day: date) -> list[Unit]:

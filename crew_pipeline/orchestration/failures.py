@@ -14,7 +14,7 @@ from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.dedup.engine import MissingVectorsError
 from crew_pipeline.storage import claims
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.claims import Patience, Unit
 from crew_pipeline.storage.documents import OvertakenError
 from crew_pipeline.storage.invariants import InvariantError
 
@@ -53,11 +53,12 @@ def permanent_errors_end_at_once(token: str) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(engine: Engine, unit: Unit, token: str, log: DagsterLogManager) -> Iterator[None]:
+def isolated(engine: Engine, patience: Patience, unit: Unit, token: str, log: DagsterLogManager) -> Iterator[None]:
     """Keep what fails for one client's day from taking the others with it.
 
     A transient error passes through to the retry policy. A model that is missing fails the step without retries: it
-    fails for everybody. Any other error marks the client's day ``failed`` with its reason, and the run goes on.
+    fails for everybody. Any other error marks the client's day ``failed`` with its reason, to be tried again as
+    ``patience`` says, and the run goes on.
     """
     try:
         yield
@@ -74,4 +75,4 @@ def isolated(engine: Engine, unit: Unit, token: str, log: DagsterLogManager) -> 
             raise
         log.exception(f"{unit.client}, {unit.day}: failed; the other clients go on")
         with engine.begin() as connection:
-            claims.fail(connection, unit, token, sentence(error, token))
+            claims.fail(connection, unit, token, sentence(error, token), patience)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 from dagster import AssetKey, ConfigurableIOManager, DagsterRun, InputContext, OutputContext, ResourceDependency
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.engine import distinct_texts
+from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
 from crew_pipeline.orchestration.frames import DayFrames
 from crew_pipeline.orchestration.partitions import days_of
@@ -25,10 +26,8 @@ from crew_pipeline.storage import (
     days,
     documents,
     embeddings,
-    events,
     feedback,
     invariants,
-    progress,
     queue,
 )
 from crew_pipeline.storage.claims import Unit
@@ -40,13 +39,20 @@ LAST_ASSET = "day_document"
 
 @dataclass(frozen=True)
 class _Scope:
-    """What a table needs to know of the run that reads or writes it."""
+    """What a table needs to know of the run that reads or writes it.
+
+    Attributes:
+        background: whether no reader waits for the run.
+        after: the claim that was made for the run before it started.
+    """
 
     token: str
     ttl_s: int
     model: str
     vectors: str
     config: EngineConfig
+    background: bool
+    after: str | None
 
 
 class TableIOManager(ConfigurableIOManager):
@@ -62,7 +68,7 @@ class TableIOManager(ConfigurableIOManager):
 
     def handle_output(self, context: OutputContext, obj: DayFrames) -> None:
         """Store the frames of every day as they are made."""
-        scope = self._scope(context.run_id)
+        scope = self._scope(context.step_context.dagster_run)
         write = _WRITERS[context.asset_key.to_user_string()]
         engine = self.database.engine
         rows = 0
@@ -76,7 +82,7 @@ class TableIOManager(ConfigurableIOManager):
     def load_input(self, context: InputContext) -> DayFrames:
         """The upstream asset's frames of the run's days, each loaded when it is asked for."""
         run = context.step_context.dagster_run
-        scope = self._scope(run.run_id)
+        scope = self._scope(run)
         read = _READERS[context.asset_key.to_user_string()]
         midway = not _contains(run, FIRST_ASSET)
         publishes = _contains(run, LAST_ASSET)
@@ -89,21 +95,31 @@ class TableIOManager(ConfigurableIOManager):
 
         return DayFrames(days_of(context.asset_partition_keys), load)
 
-    def _scope(self, token: str) -> _Scope:
-        model = self.embedding_model.model_id
-        config = self.engine_config
-        return _Scope(token, self.database.claim_ttl_s, model, self.embedding_model.encoder.model_id, config)
+    def _scope(self, run: DagsterRun) -> _Scope:
+        return _Scope(
+            run.run_id,
+            self.database.claim_ttl_s,
+            self.embedding_model.model_id,
+            self.embedding_model.encoder.model_id,
+            self.engine_config,
+            background=run.tags.get(tags.TRIGGER) != tags.ON_DEMAND,
+            after=run.tags.get(tags.CLAIM),
+        )
 
     def _write_work(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on."""
         with self.database.engine.begin() as connection:
             for row in frames.rows(frame):
                 unit = Unit(str(row.client), day)
-                if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)) is not None:
-                    queue.begin(connection, unit)
-                    started = {"estimated_time_s": progress.estimated_seconds(connection, int(row.lines))}
-                    events.emit(connection, unit.client, day, "processing_started", started, scope.token)
-                else:
+                if not queue.take(
+                    connection,
+                    unit,
+                    scope.token,
+                    scope.ttl_s,
+                    int(row.lines),
+                    background=scope.background,
+                    after=scope.after,
+                ):
                     context.log.warning(f"{unit.client}, {day}: another run is at work on it; left to that one")
 
     def _write_vectors(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
@@ -118,7 +134,7 @@ class TableIOManager(ConfigurableIOManager):
         with engine.connect() as connection:
             units = claims.held(connection, scope.token, [day])
         for unit in units:
-            with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
+            with isolated(engine, self.database.patience, unit, scope.token, context.log), engine.begin() as connection:
                 if unit in claims.held(connection, scope.token, [day], lock=True):
                     clusters.replace(connection, unit, frames.of_client(frame, unit.client))
                     invariants.hold_clusters(connection, unit)
@@ -128,7 +144,7 @@ class TableIOManager(ConfigurableIOManager):
         engine = self.database.engine
         for row in frames.rows(frame):
             unit = Unit(str(row.client), day)
-            with isolated(engine, unit, scope.token, context.log), engine.begin() as connection:
+            with isolated(engine, self.database.patience, unit, scope.token, context.log), engine.begin() as connection:
                 own = scope.config.at(clients.folding_of(connection, unit.client))
                 documents.publish(connection, unit, row.document, own.fingerprint(scope.model), scope.token)
                 if feedback.changed_since(connection, unit, scope.token):
@@ -149,12 +165,13 @@ def _contains(run: DagsterRun, asset: str) -> bool:
 def _claim_day(connection: Connection, scope: _Scope, day: date, *, publishes: bool) -> None:
     """Claim every client's day that nobody else holds; a token that was overtaken there gets nothing."""
     for unit in days.units_on(connection, day):
-        if claims.acquire(connection, unit, scope.token, scope.ttl_s) == "new" and publishes:
+        claim = claims.acquire(connection, unit, scope.token, scope.ttl_s, background=scope.background)
+        if claim == "new" and publishes:
             queue.begin(connection, unit)
 
 
 class _Snapshots:
-    """What the run of this process computes from: a client's day is read once, by its first step.
+    """What the run of this process computes from: a client's day is read once, by its first step or before it.
 
     Lines that arrive meanwhile belong to the next run; steps that saw different lines would not fit together. Only one
     run is kept, since a process runs one at a time.
@@ -193,6 +210,12 @@ def _stamp(found: Sequence[Discovered]) -> bytes:
 
 
 _snapshots = _Snapshots()
+
+
+def lines_to_come(engine: Engine, unit: Unit, token: str) -> pd.DataFrame | None:
+    """The lines (``frames.DISCOVERED``) that a run of this process with ``token``, which holds the day, will read."""
+    with engine.begin() as connection:
+        return _snapshots.read(connection, unit, token)
 
 
 def _read_lines(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:

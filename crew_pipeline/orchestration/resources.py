@@ -13,6 +13,7 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Precision, SentenceTransformerEncoder, model_id
 from crew_pipeline.settings import Settings, process_settings
 from crew_pipeline.storage.access import open_databases
+from crew_pipeline.storage.claims import Patience
 from crew_pipeline.storage.database import engine_for
 
 DATABASE_VARIABLE = "CREW_DATABASE_URL"
@@ -23,11 +24,19 @@ class Database(ConfigurableResource):  # type: ignore[type-arg]
 
     url: str = ""
     claim_ttl_s: int = 60
+    on_demand_retries: int = 2
+    background_retries: int = 3
+    retry_backoff_s: float = 600
 
     @property
     def engine(self) -> Engine:
         """The pooled engine of this process."""
         return engine_for(self.url or _embedded_url())
+
+    @property
+    def patience(self) -> Patience:
+        """How often a client's day is tried."""
+        return Patience(self.on_demand_retries, self.background_retries, self.retry_backoff_s)
 
 
 @lru_cache(maxsize=1)
@@ -70,7 +79,13 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """
     url: Any = EnvVar(DATABASE_VARIABLE) if os.environ.get(DATABASE_VARIABLE) else ""
     return {
-        "database": Database(url=url, claim_ttl_s=settings.claim_ttl_s),
+        "database": Database(
+            url=url,
+            claim_ttl_s=settings.claim_ttl_s,
+            on_demand_retries=settings.on_demand_retries,
+            background_retries=settings.background_retries,
+            retry_backoff_s=settings.retry_backoff_s,
+        ),
         "embedding_model": EmbeddingModel(
             model=settings.model,
             batch=settings.embed_batch,

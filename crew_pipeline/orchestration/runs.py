@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from dagster import DagsterInstance, Definitions, JobDefinition
 from dagster._core.utils import make_new_run_id
 
-from crew_pipeline.orchestration.assets import TRIGGER_TAG, Scope
+from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.assets import Scope
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.orchestration.schedules import range_tags
 from crew_pipeline.storage.queue import Work
+
+_DIED = "The process that executed this run died; its days were taken over."
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class DayRunner:
         client: str = "",
         force: bool = False,
         run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
+        more_tags: Mapping[str, str] | None = None,
     ) -> RunOutcome:
         """Materialize the days of ``batch``.
 
@@ -63,6 +66,7 @@ class DayRunner:
             trigger: who asked: ``on-demand``, ``command``, ``sweep``.
             client: only this client's days.
             run_id: the token of claims made beforehand.
+            more_tags: further tags of the run.
         """
         run_id = run_id or new_run_id()
         result = self._job.execute_in_process(
@@ -74,10 +78,10 @@ class DayRunner:
             },
             tags={
                 **range_tags(batch),
-                TRIGGER_TAG: trigger,
-                "dagster/priority": str(batch.priority),
-                **({"crew/client": client} if client else {}),
-                **(tags or {}),
+                tags.TRIGGER: trigger,
+                tags.PRIORITY: str(batch.priority),
+                **({tags.CLIENT: client} if client else {}),
+                **(more_tags or {}),
             },
             raise_on_error=False,
         )
@@ -86,14 +90,12 @@ class DayRunner:
         release_memory()
         return outcome
 
-    def close_dead(self, run_ids: Sequence[str]) -> None:
+    def close_dead(self, run_ids: Sequence[str], why: str = _DIED) -> None:
         """Tell Dagster of runs whose process died: nobody else would, and they would count as running for an hour."""
         for run_id in run_ids:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
-                self._instance.report_run_failed(
-                    run, "The process that executed this run died; its days were taken over."
-                )
+                self._instance.report_run_failed(run, why)
 
 
 def new_run_id() -> str:

@@ -18,7 +18,8 @@ from dagster import (
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, TRIGGER_TAG, Scope
+from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, Scope
 from crew_pipeline.orchestration.discovery import DISCOVERY_JOB
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
@@ -74,7 +75,7 @@ def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetim
             run_config=background_config(),
             tags={
                 **range_tags(batch),
-                TRIGGER_TAG: "sweep",
+                tags.TRIGGER: tags.SWEEP,
                 "dagster/priority": str(batch.priority),
                 "dagster/max_runtime": str(settings.sweep_timeout_min * 60),
             },
@@ -97,7 +98,7 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
     )
     def sweep(context: ScheduleEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
         unfinished = context.instance.get_run_records(
-            RunsFilter(statuses=UNFINISHED, tags={TRIGGER_TAG: "sweep"}), limit=1
+            RunsFilter(statuses=UNFINISHED, tags={tags.TRIGGER: tags.SWEEP}), limit=1
         )
         if unfinished:
             return SkipReason(f"an earlier sweep is still at work (run {unfinished[0].dagster_run.run_id})")
@@ -127,7 +128,7 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
             return SkipReason(f"an earlier discovery is still at work (run {unfinished[0].dagster_run.run_id})")
         return RunRequest(
             run_key=f"discovery:{tick.isoformat()}",
-            tags={TRIGGER_TAG: "schedule", "dagster/max_runtime": str(_DISCOVERY_WITHIN_S)},
+            tags={tags.TRIGGER: "schedule", "dagster/max_runtime": str(_DISCOVERY_WITHIN_S)},
         )
 
     return [sweep, discovery]

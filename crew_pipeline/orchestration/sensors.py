@@ -16,7 +16,8 @@ from dagster import (
 )
 
 from crew_pipeline.discovery.discover import apply_crews_file, discover
-from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, TRIGGER_TAG
+from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.resources import Database
@@ -62,7 +63,7 @@ def _request(batch: Batch, changes: Sequence[queue.Change]) -> RunRequest:
         run_key=key,
         job_name=DAY_JOB,
         run_config=background_config(),
-        tags={**range_tags(batch), TRIGGER_TAG: "sensor", "dagster/priority": str(batch.priority)},
+        tags={**range_tags(batch), tags.TRIGGER: "sensor", "dagster/priority": str(batch.priority)},
     )
 
 
@@ -95,7 +96,7 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
         with database.engine.begin() as connection:
             if run.status == DagsterRunStatus.FAILURE:
                 error = f"the Dagster run {run.run_id} failed; its log says why"
-                claims.settle_failure(connection, run.run_id, error, settings.on_demand_retries)
+                claims.settle_failure(connection, run.run_id, error, database.patience)
             for unit in claims.give_back(connection, run.run_id):
                 context.log.info(f"{unit.client}, {unit.day}: given back to the queue")
 

@@ -109,14 +109,14 @@ def _run(
         console.progress("processing", total, quiet=quiet) as advance,
     ):
         runner = DayRunner(build_defs(settings), instance)
+        patience = claims.Patience.of(settings)
         for batch in planned:
             outcome = runner.run(batch, trigger="command", client=client or "", force=force)
             with databases.engine.begin() as connection:
                 if outcome.success:
                     claims.give_back(connection, outcome.run_id)
                 else:
-                    for unit in claims.held(connection, outcome.run_id):
-                        claims.fail(connection, unit, outcome.run_id, outcome.error or "the run failed")
+                    claims.settle_failure(connection, outcome.run_id, outcome.error or "the run failed", patience)
             done += batch.lines
             advance(done, f"processed up to {batch.last}")
     return len(planned)

@@ -79,15 +79,15 @@ class DayService:
         if ready is None:
             return await self._make(unit, view, wait_s, force=False)
         if ready.stale:
-            await self.ask(unit, outdated=True)
+            await self.ask(unit, outdated=True, waiting=False)
         return ready
 
-    async def ask(self, unit: Unit, *, force: bool = False, outdated: bool = False) -> bool:
-        """Ask for a client's day; whether this call changed anything."""
+    async def ask(self, unit: Unit, *, force: bool = False, outdated: bool = False, waiting: bool = True) -> bool:
+        """Ask for a client's day, see ``queue.request``; whether this call changed anything."""
 
         def ask() -> bool:
             with self._engine.begin() as connection:
-                return queue.request(connection, unit, force=force, outdated=outdated)
+                return queue.request(connection, unit, force=force, outdated=outdated, waiting=waiting)
 
         return await asyncio.to_thread(ask)
 

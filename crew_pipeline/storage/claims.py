@@ -2,6 +2,8 @@
 
 A claim is a row. At most one of a day is open; one without a heartbeat expires and is overtaken, and its token can
 never claim that day again, so an overtaken run cannot write over what came after it. The token is the Dagster run id.
+A background claim yields to a reader who waits. Moments are the database's; a claim that expires later than its time to
+live allows was made before the clock was set back, and counts as expired.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage.events import emit
 
 
@@ -26,17 +29,52 @@ class Unit(NamedTuple):
     day: date
 
 
+class Patience(NamedTuple):
+    """How often a client's day is tried again before it is set aside.
+
+    Attributes:
+        at_once: tries that follow the first without a pause, while a reader waits.
+        later: tries in the background after those.
+        backoff_s: pause before the first of these (s); it doubles each time, to six hours at most.
+    """
+
+    at_once: int = 2
+    later: int = 3
+    backoff_s: float = 600
+
+    @classmethod
+    def of(cls, settings: Settings) -> Patience:
+        """As the settings say."""
+        return cls(settings.on_demand_retries, settings.background_retries, settings.retry_backoff_s)
+
+    def pause(self, failures: int) -> float | None:
+        """Seconds until the next try after so many failures in a row; None where the day is set aside."""
+        if failures > self.at_once + self.later:
+            return None
+        if failures <= self.at_once:
+            return 0.0
+        return float(min(self.backoff_s * 2 ** (failures - self.at_once - 1), _LONGEST_PAUSE_S))
+
+
+_LONGEST_PAUSE_S = 6 * 3600
+
 _OVERTAKE = """
-UPDATE day_claims SET ended_at = now(), outcome = 'overtaken'
-WHERE client = :client AND day = :day AND ended_at IS NULL AND expires_at < now() AND token <> :token
+UPDATE day_claims
+SET ended_at = now(), outcome = CASE WHEN claim_lives(expires_at, ttl_s) THEN 'yielded' ELSE 'overtaken' END
+WHERE client = :client AND day = :day AND ended_at IS NULL AND token <> :token
+  AND (NOT claim_lives(expires_at, ttl_s) OR (NOT :background AND background AND wanted_at IS NOT NULL))
 """
 _CLAIM = """
-INSERT INTO day_claims (client, day, token, expires_at, line_count)
-VALUES (:client, :day, :token, now() + make_interval(secs => :ttl), :lines)
+INSERT INTO day_claims (client, day, token, expires_at, ttl_s, line_count, background)
+VALUES (:client, :day, :token, now() + make_interval(secs => :ttl), :ttl, :lines, :background)
 ON CONFLICT DO NOTHING RETURNING token
 """
 _PROLONG = """
-UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl)
+UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl), ttl_s = :ttl
+WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING token
+"""
+_HAND_OVER = """
+UPDATE day_claims SET token = :to, expires_at = now() + make_interval(secs => :ttl), ttl_s = :ttl
 WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING token
 """
 
@@ -47,19 +85,59 @@ SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL
 
 
 def acquire(
-    connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0
+    connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0, *, background: bool = False
 ) -> Literal["new", "held"] | None:
     """Claim a client's day for ``token``; claiming again what one holds prolongs it.
+
+    Args:
+        background: the claim yields to a reader who waits, and does not make others yield.
 
     Returns:
         ``new`` for a claim that was made now, ``held`` for one that was prolonged, None where somebody else holds it or
         where this token was overtaken there before.
     """
-    values = {"client": unit.client, "day": unit.day, "token": token, "ttl": ttl_s, "lines": lines}
+    values = {
+        "client": unit.client,
+        "day": unit.day,
+        "token": token,
+        "ttl": ttl_s,
+        "lines": lines,
+        "background": background,
+    }
     connection.execute(text(_OVERTAKE), values)
     if connection.scalar(text(_CLAIM), values):
         return "new"
     return "held" if connection.scalar(text(_PROLONG), values) else None
+
+
+def hand_over(connection: Connection, unit: Unit, token: str, to: str, ttl_s: int) -> bool:
+    """Let another token go on with the claim of ``token``; whether ``token`` still held it."""
+    values = {"client": unit.client, "day": unit.day, "token": token, "to": to, "ttl": ttl_s}
+    return connection.scalar(text(_HAND_OVER), values) is not None
+
+
+def prolong(connection: Connection, token: str, ttl_s: int) -> int:
+    """Beat for all claims of ``token``; how many it still holds."""
+    return connection.execute(
+        text(
+            "UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl), ttl_s = :ttl "
+            "WHERE token = :token AND ended_at IS NULL"
+        ),
+        {"token": token, "ttl": ttl_s},
+    ).rowcount
+
+
+def want(connection: Connection, unit: Unit) -> bool:
+    """Tell the background run that works at a client's day that a reader waits; whether this call was the first to."""
+    return bool(
+        connection.execute(
+            text(
+                "UPDATE day_claims SET wanted_at = now() WHERE client = :client AND day = :day AND ended_at IS NULL "
+                "AND background AND wanted_at IS NULL AND claim_lives(expires_at, ttl_s)"
+            ),
+            {"client": unit.client, "day": unit.day},
+        ).rowcount
+    )
 
 
 def held(connection: Connection, token: str, days: Sequence[date] | None = None, *, lock: bool = False) -> list[Unit]:
@@ -94,13 +172,38 @@ def finish(connection: Connection, unit: Unit, token: str, outcome: str) -> None
     )
 
 
-def fail(connection: Connection, unit: Unit, token: str, error: str) -> None:
-    """Set the rows that this claim was processing to ``failed``, with the reason, and close the claim."""
+def fail(
+    connection: Connection, unit: Unit, token: str, error: str, patience: Patience, *, at_once: bool = False
+) -> None:
+    """A try at a client's day has failed: it is tried again at once, later, or set aside with its error.
+
+    Args:
+        at_once: a reader waits, so that the first tries follow each other; else there is a pause before each.
+    """
     if unit not in held(connection, token, [unit.day], lock=True):
         return
-    set_status(connection, unit, "failed", of=("processing", "queued"), error=error)
-    emit(connection, unit.client, unit.day, "processing_failed", {"error": error}, token)
-    finish(connection, unit, token, "failed")
+    pause = patience.pause(failures_in_a_row(connection, unit) + 1)
+    if at_once and pause == 0:
+        set_status(connection, unit, "queued", of=("processing",))
+        finish(connection, unit, token, "retried")
+    else:
+        _set_back(connection, unit, token, error, pause, patience, "retried")
+
+
+def give_up(connection: Connection, unit: Unit, token: str, error: str, patience: Patience) -> None:
+    """Not try a client's day, which ``token`` has claimed, after what became of those that tried before."""
+    pause = patience.pause(failures_in_a_row(connection, unit))
+    _set_back(connection, unit, token, error, pause, patience, "released")
+
+
+def _set_back(
+    connection: Connection, unit: Unit, token: str, error: str, pause: float | None, patience: Patience, outcome: str
+) -> None:
+    again = None if pause is None else max(pause, patience.backoff_s)
+    set_status(connection, unit, "failed", of=("processing", "queued"), error=error, retry_in_s=again)
+    told = {"error": error, **({"retry_in_s": again} if again is not None else {})}
+    emit(connection, unit.client, unit.day, "processing_failed", told, token)
+    finish(connection, unit, token, "failed" if again is None else outcome)
 
 
 def give_back(
@@ -119,21 +222,41 @@ def give_back(
     return units
 
 
-def settle_failure(connection: Connection, token: str, error: str, retries: int, status: str = "pending") -> None:
-    """A run ended in failure: its days wait again with ``status`` while tries are left, else they have failed."""
+def pause(connection: Connection, unit: Unit, token: str, done: str) -> None:
+    """Return a client's day to the queue in the middle, behind others that wait; readers are told what is done."""
+    if unit in give_back(connection, token, only=unit, status="queued", outcome="paused"):
+        told = {
+            "stage": "queued",
+            "progress": 0.0,
+            "message": f"{done}; others go first",
+            "estimated_remaining_s": None,
+        }
+        emit(connection, unit.client, unit.day, "processing_progress", told, token)
+
+
+def settle_failure(
+    connection: Connection, token: str, error: str, patience: Patience, *, at_once: bool = False
+) -> None:
+    """A run ended in failure: so has every day that it still held. See ``fail``."""
     for unit in held(connection, token, lock=True):
-        if failures_in_a_row(connection, unit) < retries:
-            give_back(connection, token, only=unit, status=status, outcome="retried")
-        else:
-            fail(connection, unit, token, error)
+        fail(connection, unit, token, error, patience, at_once=at_once)
 
 
 def set_status(
-    connection: Connection, unit: Unit, status: str, *, of: Sequence[str] | None = None, error: str | None = None
+    connection: Connection,
+    unit: Unit,
+    status: str,
+    *,
+    of: Sequence[str] | None = None,
+    error: str | None = None,
+    retry_in_s: float | None = None,
 ) -> int:
     """Set the status of a client's day's conversations (of those in one of the statuses ``of``); how many there were.
 
     Rows are locked in order of id, here and in imports, so that the two never wait for each other.
+
+    Args:
+        retry_in_s: when a failed day is tried again by itself (s from now); None: not at all.
     """
     return connection.execute(
         text("""
@@ -143,6 +266,7 @@ def set_status(
                 ORDER BY id FOR UPDATE
             )
             UPDATE data_items SET semantic_status = :status, semantic_error = :error,
+                retry_at = now() + make_interval(secs => CAST(:retry_in AS double precision)),
                 semantic_processed_at = CASE WHEN :status = 'completed' THEN now() ELSE semantic_processed_at END
             FROM locked WHERE data_items.id = locked.id
                 AND (CAST(:of AS text[]) IS NULL OR semantic_status = ANY(:of))
@@ -153,6 +277,7 @@ def set_status(
             "of": None if of is None else list(of),
             "status": status,
             "error": error,
+            "retry_in": retry_in_s,
         },
     ).rowcount
 
@@ -160,12 +285,12 @@ def set_status(
 def failures_in_a_row(connection: Connection, unit: Unit) -> int:
     """How many of the last claims of a client's day failed or died, one after the other.
 
-    A day that was set aside begins anew when it is asked for again.
+    What yielded, paused or was given back tells nothing. A day that was set aside begins anew when asked for again.
     """
     rows = connection.execute(
         text(
-            "SELECT outcome FROM day_claims WHERE client = :client AND day = :day AND ended_at IS NOT NULL "
-            "ORDER BY ended_at DESC LIMIT 20"
+            "SELECT outcome FROM day_claims WHERE client = :client AND day = :day "
+            "AND outcome NOT IN ('yielded', 'paused', 'released') ORDER BY ended_at DESC LIMIT 20"
         ),
         {"client": unit.client, "day": unit.day},
     )
@@ -196,13 +321,7 @@ def heartbeat(engine: Engine, token: str, ttl_s: int) -> Iterator[None]:
         while not stop.wait(ttl_s / 3):
             try:
                 with engine.begin() as connection:
-                    connection.execute(
-                        text(
-                            "UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl) "
-                            "WHERE token = :token AND ended_at IS NULL"
-                        ),
-                        {"token": token, "ttl": ttl_s},
-                    )
+                    prolong(connection, token, ttl_s)
             except SQLAlchemyError:
                 continue
 

@@ -117,6 +117,16 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
     return published
 
 
+def exists(connection: Connection, unit: Unit) -> bool:
+    """Whether there is a document to serve, up to date or not."""
+    return bool(
+        connection.scalar(
+            text("SELECT EXISTS (SELECT 1 FROM day_documents WHERE client = :client AND day = :day AND is_current)"),
+            {"client": unit.client, "day": unit.day},
+        )
+    )
+
+
 def outdate(connection: Connection, unit: Unit) -> None:
     """Have the document in force made again, though its lines and its engine are the same."""
     connection.execute(

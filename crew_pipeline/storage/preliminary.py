@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from crew_pipeline.storage import claims
+from crew_pipeline.storage import claims, progress
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.events import emit
 
 
-def store(connection: Connection, unit: Unit, token: str, body: bytes) -> bool:
+def store(connection: Connection, unit: Unit, token: str, body: bytes, message: str) -> bool:
     """Keep the preliminary result of a claim and tell readers; whether the claim still holds.
 
     Args:
         body: UTF-8 JSON, the array of conversations.
+        message: what readers are told of it.
     """
     if unit not in claims.held(connection, token, [unit.day], lock=True):
         return False
@@ -24,15 +24,19 @@ def store(connection: Connection, unit: Unit, token: str, body: bytes) -> bool:
         """),
         {"client": unit.client, "day": unit.day, "token": token, "body": body},
     )
-    told = {
-        "progress": 0.0,
-        "stage": "comparing",
-        "message": "a first look by words is there",
-        "estimated_remaining_s": None,
-        "preliminary": True,
-    }
-    emit(connection, unit.client, unit.day, "processing_progress", told, token)
+    progress.tell(connection, unit, token, "discovering", 0.02, message, preliminary=True)
     return True
+
+
+def shown(connection: Connection, unit: Unit, token: str) -> bool:
+    """Whether a claim has shown a preliminary result."""
+    return bool(
+        connection.scalar(
+            text("SELECT EXISTS (SELECT 1 FROM preliminary_documents WHERE client = :client AND day = :day "
+                 "AND token = :token)"),
+            {"client": unit.client, "day": unit.day, "token": token},
+        )
+    )  # fmt: skip
 
 
 def current(connection: Connection, unit: Unit) -> bytes | None:
@@ -40,7 +44,7 @@ def current(connection: Connection, unit: Unit) -> bytes | None:
     found: bytes | None = connection.scalar(
         text("""
             SELECT body FROM preliminary_documents JOIN day_claims USING (client, day, token)
-            WHERE client = :client AND day = :day AND ended_at IS NULL AND expires_at >= now()
+            WHERE client = :client AND day = :day AND ended_at IS NULL AND claim_lives(expires_at, ttl_s)
         """),
         {"client": unit.client, "day": unit.day},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
 
@@ -14,10 +15,33 @@ from crew_pipeline.storage.events import emit
 _FIRST_GUESS_PER_LINE = 1 / 200
 _FIRST_GUESS_FIXED = 0.5
 _RUNS_REMEMBERED = 50
+_AT_MOST_EVERY_S = 0.5
+
+Stage = Literal["discovering", "embedding", "comparing", "clustering", "writing"]
+
+# Where each stage begins and ends on the way from 0 to 1: shares of a day's time as measured on chat (2 cores).
+_SHARES: dict[Stage, tuple[float, float]] = {
+    "discovering": (0.0, 0.02),
+    "embedding": (0.02, 0.7),
+    "comparing": (0.7, 0.93),
+    "clustering": (0.93, 0.97),
+    "writing": (0.97, 1.0),
+}
 
 
 def estimated_seconds(connection: Connection, lines: int) -> float:
     """How long a day of ``lines`` lines will take, learned from the runs that finished last."""
+    return round(_estimate(lines, seconds_per_line(connection)), 1)
+
+
+def _estimate(lines: int, per_line: float | None) -> float:
+    if per_line is None:
+        return _FIRST_GUESS_FIXED + lines * _FIRST_GUESS_PER_LINE
+    return max(0.1, lines * per_line)
+
+
+def seconds_per_line(connection: Connection) -> float | None:
+    """What a line took in the runs that finished last; None where there was none."""
     per_line = connection.scalar(
         text("""
             SELECT sum(seconds) / nullif(sum(lines), 0) FROM (
@@ -30,35 +54,76 @@ def estimated_seconds(connection: Connection, lines: int) -> float:
         """),
         {"runs": _RUNS_REMEMBERED},
     )
-    if per_line is None:
-        return round(_FIRST_GUESS_FIXED + lines * _FIRST_GUESS_PER_LINE, 1)
-    return round(max(0.1, lines * float(per_line)), 1)
+    return None if per_line is None else float(per_line)
 
 
 class Reporter:
-    """Tells the progress of some clients' days, at most twice a second for one stage."""
+    """Tells the progress of some clients' days that a claim still holds, at most twice a second within one stage."""
 
     def __init__(self, engine: Engine, units: Sequence[Unit], token: str) -> None:
         self._engine = engine
-        self._units = list(units)
+        self._units = set(units)
         self._token = token
-        self._started = time.monotonic()
         self._last: tuple[str, float] = ("", -1.0)
 
-    def stage(self, stage: str, fraction: float, message: str) -> None:
-        """Record that ``fraction`` (0 to 1) of the work is done."""
-        now = time.monotonic()
-        if stage == self._last[0] and now - self._last[1] < 0.5:
+    def stage(self, stage: Stage, done: int = 0, of: int = 1, message: str = "") -> None:
+        """Tell that ``done`` of ``of`` parts of a stage are done; where they are counted, in the message as well."""
+        at = time.monotonic()
+        if stage == self._last[0] and at - self._last[1] < _AT_MOST_EVERY_S:
             return
-        self._last = (stage, now)
-        spent = now - self._started
-        remaining = spent * (1 - fraction) / fraction if fraction > 0 else None
-        payload = {
-            "progress": round(fraction, 3),
-            "stage": stage,
-            "message": message,
-            "estimated_remaining_s": None if remaining is None else round(remaining, 1),
-        }
+        self._last = (stage, at)
+        begin, end = _SHARES[stage]
+        fraction = begin + (end - begin) * done / max(1, of)
+        counted = f"{done:,} of {of:,} {message}" if of > 1 else message
         with self._engine.begin() as connection:
-            for unit in self._units:
-                emit(connection, unit.client, unit.day, "processing_progress", payload, self._token)
+            for unit, spent_s, estimate_s in self._held(connection):
+                tell(connection, unit, self._token, stage, fraction, counted, remaining(fraction, spent_s, estimate_s))
+
+    def _held(self, connection: Connection) -> list[tuple[Unit, float, float]]:
+        """What the claim still holds of the days, with the seconds since it was made and those it was thought to take:
+        who has been overtaken does not speak any more."""
+        rows = connection.execute(
+            text(
+                "SELECT client, day, line_count, extract(epoch FROM clock_timestamp() - claimed_at)::float8 AS spent "
+                "FROM day_claims WHERE token = :token AND ended_at IS NULL ORDER BY day, client"
+            ),
+            {"token": self._token},
+        ).all()
+        per_line = seconds_per_line(connection)
+        return [
+            (Unit(row.client, row.day), row.spent, _estimate(row.line_count, per_line))
+            for row in rows
+            if Unit(row.client, row.day) in self._units
+        ]
+
+
+def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
+    """Seconds that are left: at first by what past runs took, the further a run is the more by its own pace."""
+    by_past = max(0.0, estimate_s - spent_s)
+    if fraction <= 0:
+        return round(by_past, 1)
+    by_pace = spent_s * (1 - fraction) / fraction
+    return round(fraction * by_pace + (1 - fraction) * by_past, 1)
+
+
+def tell(
+    connection: Connection,
+    unit: Unit,
+    token: str,
+    stage: str,
+    fraction: float,
+    message: str,
+    remaining_s: float | None = None,
+    *,
+    preliminary: bool = False,
+) -> None:
+    """Record a progress event: ``fraction`` (0 to 1) of a day's work is done."""
+    payload: dict[str, object] = {
+        "progress": round(fraction, 3),
+        "stage": stage,
+        "message": message,
+        "estimated_remaining_s": remaining_s,
+    }
+    if preliminary:
+        payload["preliminary"] = True
+    emit(connection, unit.client, unit.day, "processing_progress", payload, token)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from crew_pipeline.storage import claims
+from crew_pipeline.storage import claims, progress
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.events import REQUEST_CHANNEL, notify
+from crew_pipeline.storage.events import REQUEST_CHANNEL, emit, notify
 
 
 class Work(NamedTuple):
@@ -28,13 +28,17 @@ class Work(NamedTuple):
         return Unit(self.client, self.day)
 
 
-# A day needs work when one of its conversations is not completed, when its document was made by another engine, or when
-# it was made before a conversation left the day (engine ''). Rows of a live claim are being worked at.
+# A day needs work when one of its conversations is not completed (failed ones once their pause is over), when its
+# document was made by another engine, or when it was made before a conversation left the day (engine ''). Rows of a
+# live claim are being worked at, unless a reader waits and the claim is one of the background.
+#
+# What only another engine makes out of date comes last (priority 0), newest first: its document is served meanwhile.
+# Among urgent days those come first that have no document to show, then those that have not been tried lately.
 _WORK = """
 WITH unfinished AS (
     SELECT client, days_date AS day FROM data_items
     WHERE semantic_status <> 'completed'
-      AND (semantic_status <> 'failed' OR :with_failed)
+      AND (semantic_status <> 'failed' OR :with_failed OR retry_at <= now())
       AND (NOT :urgent OR semantic_status IN ('queued', 'processing'))
     UNION
     SELECT client, day FROM day_documents
@@ -51,15 +55,32 @@ WITH unfinished AS (
       AND NOT EXISTS (
           SELECT 1 FROM day_claims AS claim
           WHERE claim.client = unfinished.client AND claim.day = unfinished.day AND claim.ended_at IS NULL
-            AND claim.expires_at >= now() AND claim.token <> :token
+            AND claim_lives(claim.expires_at, claim.ttl_s) AND claim.token <> :token
+            AND NOT (:urgent AND claim.background AND claim.wanted_at IS NOT NULL)
       )
+), counted AS (
+    SELECT wanted.client, wanted.day,
+           max(item.processing_priority) FILTER (WHERE item.semantic_status <> 'completed') AS unfinished_priority,
+           max(item.processing_priority) AS priority, count(item.id) AS conversations,
+           coalesce(sum(item.line_count), 0) AS lines
+    FROM wanted LEFT JOIN data_items AS item ON item.client = wanted.client AND item.days_date = wanted.day
+    GROUP BY wanted.client, wanted.day
+), ranked AS (
+    SELECT counted.client, counted.day, conversations, lines, document.version IS NOT NULL AS served,
+           coalesce(unfinished_priority, CASE WHEN document.engine <> '' AND NOT :force THEN 0 END, priority, 1)
+               AS priority
+    FROM counted LEFT JOIN day_documents AS document
+        ON document.client = counted.client AND document.day = counted.day AND document.is_current
 )
-SELECT wanted.client, wanted.day,
-       coalesce(max(item.processing_priority) FILTER (WHERE item.semantic_status <> 'completed'), 1) AS priority,
-       count(item.id) AS conversations, coalesce(sum(item.line_count), 0) AS lines
-FROM wanted LEFT JOIN data_items AS item ON item.client = wanted.client AND item.days_date = wanted.day
-GROUP BY wanted.client, wanted.day
-ORDER BY priority DESC, wanted.day, wanted.client
+SELECT client, day, priority, conversations, lines FROM ranked
+ORDER BY :urgent AND served,
+         CASE WHEN :urgent THEN (
+             SELECT count(*) FROM day_claims AS tried
+             WHERE tried.client = ranked.client AND tried.day = ranked.day
+               AND outcome IN ('retried', 'overtaken', 'paused') AND ended_at > now() - interval '1 hour') END,
+         priority DESC,
+         CASE WHEN priority = 0 THEN date '1970-01-01' - day ELSE day - date '1970-01-01' END,
+         client
 LIMIT :most
 """
 
@@ -82,7 +103,7 @@ def work(
         engine: fingerprint of the engine in force; documents of another are out of date.
         days: only these; with ``force`` every client's day among them, ready or not.
         urgent: only days that were asked for, and those whose run died.
-        with_failed: whether days whose last attempt failed are taken again.
+        with_failed: whether days whose last attempt failed are taken before their pause is over.
         token: claims of this token do not count as somebody else's.
     """
     rows = connection.execute(
@@ -101,7 +122,9 @@ def work(
     return [Work(*row) for row in rows]
 
 
-def request(connection: Connection, unit: Unit, *, force: bool = False, outdated: bool = False) -> bool:
+def request(
+    connection: Connection, unit: Unit, *, force: bool = False, outdated: bool = False, waiting: bool = True
+) -> bool:
     """Ask for a client's day now: its rows go ahead of the queue and a worker is woken.
 
     A day that failed is only asked for again with ``force``, so that readers do not keep it failing.
@@ -109,17 +132,19 @@ def request(connection: Connection, unit: Unit, *, force: bool = False, outdated
     Args:
         force: process it even if it is ready or failed.
         outdated: its document is missing or out of date, so completed rows are taken as well.
+        waiting: the reader has nothing to read yet, so a background run that works at the day gives it up.
 
     Returns:
         Whether this call changed anything. Asking again while it is queued or processed does not.
     """
+    wanted = waiting and claims.want(connection, unit)
     statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
     if not _worked_at(connection, unit):
         statuses.append("processing")
     changed = claims.set_status(connection, unit, "queued", of=statuses)
-    if changed or outdated:
+    if changed or wanted or outdated:
         notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
-    return changed > 0
+    return changed > 0 or wanted
 
 
 def _worked_at(connection: Connection, unit: Unit) -> bool:
@@ -127,11 +152,44 @@ def _worked_at(connection: Connection, unit: Unit) -> bool:
         connection.scalar(
             text(
                 "SELECT EXISTS (SELECT 1 FROM day_claims WHERE client = :client AND day = :day "
-                "AND ended_at IS NULL AND expires_at >= now())"
+                "AND ended_at IS NULL AND claim_lives(expires_at, ttl_s))"
             ),
             {"client": unit.client, "day": unit.day},
         )
     )
+
+
+def take(
+    connection: Connection,
+    unit: Unit,
+    token: str,
+    ttl_s: int,
+    lines: int = 0,
+    *,
+    background: bool = False,
+    after: str | None = None,
+) -> bool:
+    """Claim a client's day, mark the rows that are read from here on, and tell readers; all in one transaction.
+
+    A day that ``token`` has taken before is only prolonged: rows that changed since then are not what it reads.
+
+    Args:
+        background: see ``claims.acquire``.
+        after: a claim made for this one before it started, which it goes on with.
+
+    Returns:
+        Whether ``token`` holds the day.
+    """
+    if after is not None and claims.hand_over(connection, unit, after, token, ttl_s):
+        claim: str | None = "new"
+    else:
+        claim = claims.acquire(connection, unit, token, ttl_s, lines, background=background)
+    if claim == "new":
+        begin(connection, unit)
+        estimate_s = progress.estimated_seconds(connection, lines)
+        emit(connection, unit.client, unit.day, "processing_started", {"estimated_time_s": estimate_s}, token)
+        progress.tell(connection, unit, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
+    return claim is not None
 
 
 def begin(connection: Connection, unit: Unit) -> None:
@@ -152,25 +210,30 @@ def refresh_priorities(connection: Connection, today: date) -> int:
 
 
 class Change(NamedTuple):
-    """A client's day with conversations that arrived or grew, and when the last of them did."""
+    """A client's day with conversations that arrived or grew, and when the last of them did.
+
+    Where one has failed and its pause is over, the moment is the end of that pause.
+    """
 
     work: Work
     updated_at: datetime
 
 
 def changes_of_discovery(connection: Connection, since: date, most: int = 500) -> list[Change]:
-    """Days with pending conversations that nobody works at: from ``since`` on, and older ones of history tables.
+    """Days with conversations that wait and that nobody works at: from ``since`` on, and older ones of history tables.
 
     At most ``most``, newest days first.
     """
     rows = connection.execute(
         text("""
             SELECT item.client, days_date AS day, max(processing_priority) AS priority, count(*) AS conversations,
-                   sum(line_count) AS lines, max(updated_at) AS updated_at
+                   sum(line_count) AS lines,
+                   max(CASE WHEN semantic_status = 'failed' THEN retry_at ELSE updated_at END) AS updated_at
             FROM data_items AS item JOIN crews ON crews.id = crew_id
-            WHERE semantic_status = 'pending' AND (days_date >= :since OR history_table IS NOT NULL) AND NOT EXISTS (
+            WHERE (semantic_status = 'pending' OR (semantic_status = 'failed' AND retry_at <= now()))
+              AND (days_date >= :since OR history_table IS NOT NULL) AND NOT EXISTS (
                 SELECT 1 FROM day_claims AS claim WHERE claim.client = item.client AND claim.day = item.days_date
-                AND claim.ended_at IS NULL AND claim.expires_at >= now())
+                AND claim.ended_at IS NULL AND claim_lives(claim.expires_at, claim.ttl_s))
             GROUP BY item.client, days_date ORDER BY days_date DESC, item.client LIMIT :most
         """),
         {"since": since, "most": most},

@@ -209,6 +209,7 @@ class DataItem(Base):
     semantic_status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     semantic_processed_at: Mapped[datetime | None]
     semantic_error: Mapped[str | None]
+    retry_at: Mapped[datetime | None] = mapped_column(comment="when a failed one is tried again; unset: set aside")
     processing_priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -407,8 +408,13 @@ class DayClaim(Base):
     token: Mapped[str] = mapped_column(primary_key=True, comment="the Dagster run id")
     claimed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
+    ttl_s: Mapped[int] = mapped_column(Integer, server_default=text("60"), comment="without a heartbeat (s)")
+    background: Mapped[bool] = mapped_column(server_default=text("false"), comment="yields to a reader who waits")
+    wanted_at: Mapped[datetime | None] = mapped_column(comment="since when a reader waits for a background claim")
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(comment="completed, failed, retried, released or overtaken")
+    outcome: Mapped[str | None] = mapped_column(
+        comment="completed; retried, failed (set aside); overtaken (died), yielded, paused or released"
+    )
     line_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     wishes: Mapped[str | None] = mapped_column(comment="what readers and settings asked for when it was folded")
     content_stamp: Mapped[bytes | None] = mapped_column(comment="hash of the content that is computed from")

@@ -10,13 +10,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from crew_pipeline.api.app import create_app
-from crew_pipeline.dedup.document import Fold, Folds, build
+from crew_pipeline.dedup.document import Fold, Folds
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, days, documents, queue
+from crew_pipeline.storage import days
 from crew_pipeline.storage.claims import Unit
-
-ENGINE = "engine-in-force"
-Ready = Callable[..., str]
+from crew_pipeline_tests.conftest import ENGINE
 
 
 @pytest.fixture
@@ -24,29 +22,6 @@ def api(settings: Settings, database_url: str) -> Iterator[TestClient]:
     app = create_app(settings, database_url, ENGINE)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
-
-
-@pytest.fixture
-def make_ready(engine: Engine) -> Ready:
-    """Publish the document of a client's day, as a run does; ``folds`` as of ``dedup.document``."""
-
-    def ready(day: str, client: str = "default", folds: Folds | None = None, fingerprint: str = ENGINE) -> str:
-        unit = Unit(client, date.fromisoformat(day))
-        with engine.begin() as connection:
-            token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
-            assert claims.acquire(connection, unit, token, 60)
-            queue.begin(connection, unit)
-            made = build(
-                client,
-                days.conversations_of(connection, unit),
-                days.lines_of(connection, unit),
-                folds or {},
-                fingerprint,
-            )
-            documents.publish(connection, unit, made, fingerprint, token)
-        return made.version
-
-    return ready
 
 
 @pytest.fixture

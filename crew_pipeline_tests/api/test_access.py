@@ -13,8 +13,7 @@ from crew_pipeline.api.access import ExposedError, is_loopback, refuse_exposed
 from crew_pipeline.api.app import create_app
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
-from crew_pipeline_tests.api.conftest import ENGINE, Ready
-from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.conftest import ENGINE, Ready, bring, lines_at
 
 PATH = "/api/days/2025-01-15/conversations"
 

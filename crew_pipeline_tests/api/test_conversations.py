@@ -11,8 +11,7 @@ from sqlalchemy import Engine, event
 from crew_pipeline.api.app import create_app
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
-from crew_pipeline_tests.api.conftest import ENGINE
-from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.conftest import ENGINE, bring, lines_at
 from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]

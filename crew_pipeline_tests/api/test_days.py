@@ -17,8 +17,7 @@ from crew_pipeline.realtime.overview import overview
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import claims, preliminary, queue
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline_tests.api.conftest import Ready
-from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 DAY = "2025-01-15"
@@ -147,7 +146,9 @@ def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClien
     with engine.begin() as connection:
         assert claims.acquire(connection, UNIT, "at work", 60)
         queue.begin(connection, UNIT)
-        assert preliminary.store(connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]')
+        assert preliminary.store(
+            connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]', "a look"
+        )
         assert not preliminary.store(connection, UNIT, "overtaken", b"[]")
     answer = api.get(PATH, params={"wait_s": 0})
     assert answer.status_code == 202
@@ -195,7 +196,7 @@ def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient
     with engine.begin() as connection:
         claims.acquire(connection, UNIT, "run", 60)
         queue.begin(connection, UNIT)
-        claims.fail(connection, UNIT, "run", "ValueError: it broke")
+        claims.fail(connection, UNIT, "run", "ValueError: it broke", claims.Patience())
     answer = api.get(PATH)
     assert answer.status_code == 500
     content = answer.json()

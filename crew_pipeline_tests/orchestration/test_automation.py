@@ -131,7 +131,7 @@ def test_the_discovery_schedule_tells_when_it_runs_next_and_waits_for_an_earlier
     assert "earlier discovery is still at work" in str(schedule.evaluate_tick(context).skip_message)
 
 
-def test_a_run_that_failed_gives_back_what_it_held(
+def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
     engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
@@ -151,7 +151,7 @@ def test_a_run_that_failed_gives_back_what_it_held(
         resources={"database": definitions.resources["database"]},
     )
     definitions.resolve_sensor_def("settle_after_failure")(context)
-    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
+    assert query("SELECT semantic_status, retry_at > now() FROM data_items") == [("failed", True)]
     assert query("SELECT outcome FROM day_claims") == [("retried",)]
 
 

@@ -18,6 +18,7 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner
+from crew_pipeline.realtime.making import WarmMaker
 from crew_pipeline.realtime.overview import failed_days, release_failed
 from crew_pipeline.realtime.worker import RECYCLED, Worker
 from crew_pipeline.settings import Settings, load_settings
@@ -39,7 +40,9 @@ def make_worker(
         # The process of the tests holds the models of all of them, and is not started anew.
         chosen = settings.model_copy(update={"memory_limit_mb": 8192, **changes})
         runner = DayRunner(build_defs(chosen, {"database": Database(url=database_url)}), instance)
-        return Worker(chosen, engine, runner, fingerprint_of(chosen), libpq_url(database_url))
+        return Worker(
+            chosen, engine, WarmMaker(chosen, engine, runner), fingerprint_of(chosen), libpq_url(database_url)
+        )
 
     return make
 
@@ -87,7 +90,7 @@ def test_a_run_is_a_dagster_run_with_its_trigger_and_client(
     assert run.tags["dagster/partition"] == "2025-01-15"
 
 
-def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
+def test_readers_of_a_missing_day_get_first_looks_before_the_document(
     engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = [("Ann", "The update to version 4.2 broke my login."), ("Ann", "The update to version 4.2 broke my login.")]
@@ -108,7 +111,7 @@ def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
     assert seen == [(1, True)]
     assert query("SELECT count(*) FROM preliminary_documents") == [(0,)]
     told = query("SELECT payload->>'preliminary' FROM day_events WHERE payload ? 'preliminary'")
-    assert told == [("true",)]
+    assert told == [("true",), ("true",)]
 
 
 def test_a_day_without_a_first_look_is_made_all_the_same(
@@ -131,7 +134,7 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
     query("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
     query("CREATE TRIGGER refuse BEFORE INSERT ON line_embeddings FOR EACH ROW EXECUTE FUNCTION refuse()")
     ask(engine)
-    worker = make_worker(on_demand_retries=2)
+    worker = make_worker(on_demand_retries=2, background_retries=0)
     for _ in range(3):
         assert worker.work_once()
     assert not worker.work_once()
@@ -180,7 +183,7 @@ def test_a_day_that_kills_its_workers_is_set_aside(
             claims.acquire(connection, UNIT, run_id, 60)
             queue.begin(connection, UNIT)
         query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
-    assert not make_worker(on_demand_retries=2).work_once()
+    assert not make_worker(on_demand_retries=2, background_retries=0).work_once()
     assert query("SELECT semantic_status FROM data_items") == [("failed",)]
     assert [instance.get_run_by_id(run_id).status for run_id in runs] == [DagsterRunStatus.FAILURE] * 3
 

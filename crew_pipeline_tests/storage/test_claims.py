@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import Document, build
@@ -162,8 +164,8 @@ def test_a_failure_is_recorded_told_and_closes_the_claim(engine: Engine, query: 
     acquire(engine, "run")
     begin(engine)
     with engine.begin() as connection:
-        claims.fail(connection, UNIT, "run", "it broke")
-    assert query("SELECT semantic_status, semantic_error FROM data_items") == [("failed", "it broke")]
+        claims.fail(connection, UNIT, "run", "it broke", claims.Patience(0, 0))
+    assert query("SELECT semantic_status, semantic_error, retry_at FROM data_items") == [("failed", "it broke", None)]
     with engine.connect() as connection:
         assert [event.type for event in events_after(connection, "acme", DAY, 0)] == ["processing_failed"]
         assert claims.held(connection, "run") == []
@@ -180,14 +182,125 @@ def test_what_is_given_back_waits_again(engine: Engine, query: Query) -> None:
     assert acquire(engine, "next")
 
 
-def test_a_day_that_keeps_failing_is_set_aside_after_its_tries(engine: Engine, query: Query) -> None:
+PATIENCE = claims.Patience(at_once=2, later=3, backoff_s=600)
+
+
+def fail_once(engine: Engine, query: Query, token: str, *, at_once: bool) -> tuple[object, ...]:
+    acquire(engine, token)
+    begin(engine)
+    with engine.begin() as connection:
+        claims.settle_failure(connection, token, "it broke", PATIENCE, at_once=at_once)
+    ((status, pause),) = query(
+        "SELECT semantic_status, round(extract(epoch FROM retry_at - now()) / 60)::int FROM data_items"
+    )
+    return status, pause
+
+
+def test_a_day_that_keeps_failing_is_tried_at_once_then_later_and_then_set_aside(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
-    for number, status in enumerate(["pending", "pending", "failed"]):
-        acquire(engine, f"run {number}")
-        begin(engine)
-        with engine.begin() as connection:
-            claims.settle_failure(connection, f"run {number}", "it broke", retries=2)
-        assert query("SELECT semantic_status FROM data_items") == [(status,)]
+    found = [fail_once(engine, query, f"run {number}", at_once=True) for number in range(6)]
+    minutes = [None, None, 10, 20, 40, None]
+    assert found == [("queued" if n < 2 else "failed", minutes[n]) for n in range(6)]
+    outcomes = query("SELECT outcome FROM day_claims ORDER BY ended_at")
+    assert outcomes == [("retried",)] * 5 + [("failed",)]
+
+
+def test_in_the_background_there_is_a_pause_before_each_try(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    found = [fail_once(engine, query, f"run {number}", at_once=False) for number in range(6)]
+    assert found == [("failed", minutes) for minutes in (10, 10, 10, 20, 40, None)]
+
+
+@given(st.integers(0, 8), st.integers(0, 8), st.floats(1, 1e6))
+def test_pauses_grow_and_come_to_an_end(at_once: int, later: int, backoff_s: float) -> None:
+    patience = claims.Patience(at_once, later, backoff_s)
+    pauses = [patience.pause(failures) for failures in range(1, at_once + later + 2)]
+    assert pauses[:at_once] == [0.0] * at_once
+    assert pauses[-1] is None
+    assert None not in pauses[:-1]
+    assert pauses[at_once:-1] == sorted(pauses[at_once:-1])
+    assert all(pause <= 6 * 3600 for pause in pauses[:-1])
+
+
+def test_a_background_claim_yields_to_a_reader_who_waits(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        assert queue.take(connection, UNIT, "sweep", 60, background=True)
+        assert queue.work(connection, "e", urgent=True) == []
+        assert not queue.take(connection, UNIT, "reader's run", 60)
+        assert not queue.request(connection, UNIT, outdated=True, waiting=False)
+        assert queue.request(connection, UNIT)
+        assert not queue.request(connection, UNIT)
+        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
+        assert not queue.take(connection, UNIT, "another sweep", 60, background=True)
+        assert queue.take(connection, UNIT, "reader's run", 60)
+    with pytest.raises(documents.OvertakenError):
+        publish(engine, "sweep", document_of(engine))
+    publish(engine, "reader's run", document_of(engine))
+    assert query("SELECT token, outcome FROM day_claims ORDER BY claimed_at, token DESC") == [
+        ("sweep", "yielded"),
+        ("reader's run", "completed"),
+    ]
+    with engine.connect() as connection:
+        assert claims.failures_in_a_row(connection, UNIT) == 0
+
+
+def test_a_reader_who_waits_does_not_take_a_day_from_another_readers_run(engine: Engine) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        assert queue.take(connection, UNIT, "one", 60)
+        queue.request(connection, UNIT)
+        assert not queue.take(connection, UNIT, "two", 60)
+
+
+@pytest.mark.parametrize("jump", ["1 hour", "-1 hour"])
+def test_a_clock_that_jumps_an_hour_neither_keeps_a_dead_claim_nor_harms_a_live_one(
+    engine: Engine, query: Query, jump: str
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        queue.take(connection, UNIT, "dead", 60)
+    query("UPDATE day_claims SET expires_at = expires_at - CAST(:jump AS interval)", jump=jump)
+    with engine.begin() as connection:
+        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
+        assert queue.take(connection, UNIT, "next", 60)
+    query("UPDATE day_claims SET expires_at = expires_at - CAST(:jump AS interval)", jump=jump)
+    with engine.begin() as connection:
+        assert claims.prolong(connection, "next", 60) == 1
+        assert not queue.take(connection, UNIT, "third", 60)
+
+
+def test_what_changed_since_a_day_was_taken_is_not_taken_with_it(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        assert queue.take(connection, UNIT, "run", 60)
+    bring(engine, lines_at("2025-01-15", "b", ("Bo", "two")))
+    with engine.begin() as connection:
+        assert queue.take(connection, UNIT, "run", 60)
+    assert query("SELECT semantic_status FROM data_items ORDER BY session_id") == [("processing",), ("pending",)]
+
+
+def test_a_claim_is_handed_over_once(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    acquire(engine, "request")
+    with engine.begin() as connection:
+        assert queue.take(connection, UNIT, "run", 60, after="request")
+        assert not queue.take(connection, UNIT, "second run", 60, after="request")
+        assert claims.held(connection, "run") == [UNIT]
+    assert query("SELECT semantic_status FROM data_items") == [("processing",)]
+
+
+def test_a_day_that_is_paused_goes_behind_the_others_that_wait(engine: Engine, query: Query) -> None:
+    other = Unit("acme", date(2025, 1, 16))
+    for unit in (UNIT, other):
+        bring(engine, lines_at(unit.day.isoformat(), f"s {unit.day}", ("Ann", "one")))
+    with engine.begin() as connection:
+        for unit in (UNIT, other):
+            queue.request(connection, unit)
+        queue.take(connection, UNIT, "run", 60)
+        claims.pause(connection, UNIT, "run", "512 of 9,000 lines embedded")
+        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [other, UNIT]
+        assert claims.failures_in_a_row(connection, UNIT) == 0
 
 
 def test_runs_that_died_count_as_failures(engine: Engine, query: Query) -> None:

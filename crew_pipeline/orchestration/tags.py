@@ -1,0 +1,19 @@
+"""The tags by which runs of the day job tell who asked for them and what they may do."""
+
+from crew_pipeline.settings import Settings
+
+TRIGGER = "crew/trigger"
+CLIENT = "crew/client"
+CLAIM = "crew/claim"
+"""A claim that was made for the run before it started."""
+TURN = "crew/turn_s"
+"""How long the run may embed before it lets others go first (s)."""
+PRIORITY = "dagster/priority"
+
+ON_DEMAND = "on-demand"
+SWEEP = "sweep"
+
+
+def on_demand(settings: Settings, client: str) -> dict[str, str]:
+    """The tags of a run that a reader waits for."""
+    return {TRIGGER: ON_DEMAND, CLIENT: client, TURN: f"{settings.on_demand_limit_s:g}"}
