@@ -82,7 +82,7 @@ def forget(engine: Engine, day: date, *, embeddings: bool) -> None:
     with engine.begin() as connection:
         if embeddings:
             connection.execute(text("TRUNCATE line_embeddings"))
-        for table in ("day_documents", "semantic_clusters", "day_claims"):
+        for table in ("day_documents", "semantic_clusters", "day_comparisons", "day_claims", "preliminary_documents"):
             connection.execute(text(f"DELETE FROM {table} WHERE day = :day"), {"day": day})
         connection.execute(
             text("UPDATE data_items SET semantic_status = 'pending' WHERE days_date = :day"), {"day": day}

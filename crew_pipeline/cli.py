@@ -57,11 +57,12 @@ def up(
     """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-    from crew_pipeline.realtime.everything import READY_WITHIN_S, Addresses, children, environment, stop_on_signals
+    from crew_pipeline.realtime.everything import Addresses, children
+    from crew_pipeline.realtime.pool import READY_WITHIN_S, environment, grace_s
     from crew_pipeline.realtime.supervisor import Supervisor
 
     supervisor = Supervisor()
-    stop_on_signals(supervisor)
+    supervisor.stop_on_signals()
     with open_store(data_dir) as (settings, databases):
         refuse_exposed(databases.engine, host)
         _refuse_taken_port(host, port)
@@ -71,7 +72,9 @@ def up(
         with dagster_instance(home) as instance:
             instance.get_runs_count()
         addresses = Addresses(host, port, dagster_port)
-        supervisor.watch(children(settings, databases, addresses), environment(settings, databases, home))
+        variables = environment(settings, databases, home, settings.workers)
+        processes = children(settings, databases, addresses)
+        supervisor.watch(processes, variables, databases.revive, grace_s(settings))
         try:
             console.say("Starting database, worker, API and Dagster…")
             if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"  {name} is ready")):
@@ -273,8 +276,35 @@ def env(data_dir: HomeOption = None) -> None:
 
 
 @app.command("worker")
-def worker(data_dir: HomeOption = None) -> None:
-    """Run one warm worker in the foreground (``crew up`` runs one for you)."""
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(help="Worker processes; each makes one day at a time.", min=1, max=64)
+    ] = None,
+    data_dir: HomeOption = None,
+) -> None:
+    """Run warm workers in the foreground and keep them alive (``crew up`` runs them for you)."""
+    from crew_pipeline.orchestration.instance import prepare_home
+    from crew_pipeline.realtime.pool import READY_WITHIN_S, environment, grace_s, worker_children
+    from crew_pipeline.realtime.supervisor import Supervisor
+
+    supervisor = Supervisor()
+    supervisor.stop_on_signals()
+    _log_to_stderr(load_settings())
+    with open_store(data_dir) as (settings, databases):
+        count = concurrency or settings.workers
+        variables = environment(settings, databases, prepare_home(settings), count)
+        processes = worker_children(settings, databases, count, logged=False)
+        supervisor.watch(processes, variables, databases.revive, grace_s(settings))
+        try:
+            if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"{name} is ready")):
+                supervisor.run()
+        finally:
+            supervisor.stop()
+
+
+@app.command("worker-process", hidden=True)
+def worker_process(data_dir: HomeOption = None) -> None:
+    """One worker, which asks by its exit status to be started anew when it has grown too large."""
     from crew_pipeline.realtime.worker import run_worker
 
     _log_to_stderr(load_settings())
@@ -342,7 +372,8 @@ def _refuse_taken_port(host: str, port: int) -> None:
 def _log_to_stderr(settings: Settings) -> None:
     import logging
 
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("crew_pipeline").setLevel(settings.log_level.upper())
 
 
 def _known_errors() -> tuple[type[Exception], ...]:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
 BUNDLED_MODEL = "bundled"
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class SettingsError(ValueError):
@@ -87,6 +88,17 @@ class Settings(BaseSettings):
     sweep_concurrency: int = Field(3, ge=1, description="sweep runs requested by one tick")
     sweep_timeout_min: int = Field(60, ge=1, description="minutes after which a sweep run is stopped")
 
+    cpu_share_business: float = Field(
+        0.3, gt=0, le=1, description="share of the cores that background runs may use in business hours"
+    )
+    cpu_share_outside: float = Field(0.7, gt=0, le=1, description="the same outside of them")
+    business_hours: Annotated[tuple[int, int], NoDecode] = Field(
+        (8, 18), description="first and last of the business hours, in the configured time zone: 8-18"
+    )
+    business_days: Annotated[tuple[str, ...], NoDecode] = Field(
+        WEEKDAYS[:5], description="days that have them: mon,tue,wed,thu,fri"
+    )
+
     fallback_after_s: float = Field(5, ge=0, le=30, description="how long a request for a missing day waits by default")
     on_demand_limit_s: float = Field(
         30, gt=0, description="one turn of an on-demand day (s); a longer day goes on after the others that wait"
@@ -117,6 +129,26 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("an IANA time zone such as UTC or Europe/Berlin") from None
         return value
+
+    @field_validator("business_hours", mode="before")
+    @classmethod
+    def _hours(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        first, _, last = value.partition("-")
+        if not (first.strip().isdigit() and last.strip().isdigit() and 0 <= int(first) <= int(last) <= 24):
+            raise ValueError("two hours of the day such as 8-18")
+        return int(first), int(last)
+
+    @field_validator("business_days", mode="before")
+    @classmethod
+    def _weekdays(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        days = tuple(day.strip().lower() for day in value.split(",") if day.strip())
+        if not set(days) <= set(WEEKDAYS):
+            raise ValueError("days of the week such as mon,tue,wed,thu,fri")
+        return days
 
     @field_validator("database_url")
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -70,11 +70,15 @@ class Clusters:
 
 def cores(lines: pd.DataFrame) -> list[str]:
     """The core of each line of ``lines`` (``frames.LINES``, one client's day): normalised, addressees left out."""
-    names = speaker_names(set(lines["speaker"]))
-    known: dict[str, str] = {}
-    for raw in set(lines["text"]):
-        known[raw] = without_addressees(text.normalise(raw), names)
-    return [known[raw] for raw in lines["text"]]
+    return list(_cores(frozenset(lines["speaker"]), tuple(lines["text"])))
+
+
+# Every step of a day asks for them: the last day's are kept.
+@lru_cache(maxsize=2)
+def _cores(speakers: frozenset[str], texts: tuple[str, ...]) -> tuple[str, ...]:
+    names = speaker_names(set(speakers))
+    known = {raw: without_addressees(text.normalise(raw), names) for raw in set(texts)}
+    return tuple(known[raw] for raw in texts)
 
 
 def distinct_texts(lines: pd.DataFrame, config: EngineConfig) -> dict[bytes, str]:

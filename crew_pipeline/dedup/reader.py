@@ -74,6 +74,11 @@ class Reader:
             self._loaded = (bert.embeddings, encoder, segment, adapter["head"], float(adapter["bias"][0]))
         return self._loaded
 
+    @property
+    def identity(self) -> str:
+        """What a verdict follows from besides its two texts."""
+        return f"bundled:{adapter_fingerprint()}:{self._base.model_id}"
+
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
         """Log-odds that the texts of each pair say the same: float64 (n,), rounded to 3 decimals, symmetric.
 

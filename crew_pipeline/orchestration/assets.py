@@ -26,6 +26,7 @@ from crew_pipeline.dedup.engine import (
 from crew_pipeline.orchestration import steps, tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.frames import DayFrames
+from crew_pipeline.orchestration.pace import Pace
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
 from crew_pipeline.storage import (
@@ -128,6 +129,7 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
         encoder = embedding_model.encoder
         token = context.run.run_id
         turn_s = float(context.run.tags.get(tags.TURN, "inf"))
+        pace = Pace.of(context.run.tags)
 
         def vectors_of(day: date) -> Iterator[pd.DataFrame]:
             started = time.monotonic()
@@ -149,8 +151,10 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                             _pause(database, unit, token, f"{done:,} of {len(missing):,} lines embedded")
                             break
                         reporter.stage("embedding", done, len(missing), "lines embedded")
-                        vectors = encoder.encode([texts[key] for key in keys])
+                        with pace.kept():
+                            vectors = encoder.encode([texts[key] for key in keys])
                         yield frames.frame(zip(keys, vectors, strict=True), frames.VECTORS)
+                        pace.rest()
                         embedded += len(keys)
                 distinct += len(texts)
             context.add_asset_metadata(
@@ -181,6 +185,7 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
         line_embeddings: DayFrames,
     ) -> DayFrames:
         """Cluster each client's lines; a client whose lines cannot be clustered does not stop the others."""
+        pace = Pace.of(context.run.tags)
 
         def members_of(day: date) -> pd.DataFrame:
             started = time.monotonic()
@@ -192,7 +197,7 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
             for unit in units:
                 reporter = progress.Reporter(database.engine, [unit], token)
-                with isolated(database.engine, database.patience, unit, token, context.log):
+                with isolated(database.engine, database.patience, unit, token, context.log), pace.kept():
                     own = frames.of_client(lines, unit.client)
                     reporter.stage("comparing", message=f"comparing {len(own):,} lines")
                     comparison, known = steps.compared(
@@ -203,6 +208,7 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
                     parts.append(result.members)
                     compared += result.compared - known
                     candidates += result.candidates
+                pace.rest()
             members = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
             context.add_asset_metadata(
                 {

@@ -29,6 +29,8 @@ MAX_LINES = 50_000
 def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> list[Batch]:
     """Join neighbouring days of equal priority into runs, in the order of the queue.
 
+    Days of priority 0, which are only made anew, come newest first.
+
     Args:
         work: days that need work, several clients' rows of one day included.
         max_conversations: a batch is closed when the next day would pass it; a single day may exceed it.
@@ -36,32 +38,40 @@ def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> l
     """
     result: list[Batch] = []
     for priority in sorted({one.priority for one in work}, reverse=True):
-        days: dict[date, tuple[int, int]] = {}
+        days: dict[date, Batch] = {}
         for one in work:
             if one.priority == priority:
-                conversations, lines = days.get(one.day, (0, 0))
-                days[one.day] = (conversations + one.conversations, lines + one.lines)
-        open_batch: Batch | None = None
-        for day, (conversations, lines) in sorted(days.items()):
-            if (
-                open_batch is not None
-                and day - open_batch.last <= timedelta(days=MAX_GAP_DAYS + 1)
-                and (day - open_batch.first).days < max_days
-                and open_batch.conversations + conversations <= max_conversations
-                and open_batch.lines + lines <= MAX_LINES
-            ):
-                open_batch = Batch(
-                    open_batch.first,
-                    day,
-                    open_batch.conversations + conversations,
-                    open_batch.lines + lines,
-                    priority,
-                )
-                result[-1] = open_batch
+                known = days.get(one.day, Batch(one.day, one.day, 0, 0, priority))
+                days[one.day] = _joined(known, Batch(one.day, one.day, one.conversations, one.lines, priority))
+        joined: list[Batch] = []
+        for day in sorted(days.values(), reverse=priority == 0):
+            if joined and _fit(joined[-1], day, max_conversations, max_days):
+                joined[-1] = _joined(joined[-1], day)
             else:
-                open_batch = Batch(day, day, conversations, lines, priority)
-                result.append(open_batch)
+                joined.append(day)
+        result.extend(joined)
     return result
+
+
+def _joined(one: Batch, other: Batch) -> Batch:
+    return Batch(
+        min(one.first, other.first),
+        max(one.last, other.last),
+        one.conversations + other.conversations,
+        one.lines + other.lines,
+        one.priority,
+    )
+
+
+def _fit(batch: Batch, day: Batch, max_conversations: int, max_days: int) -> bool:
+    gap = max(day.first - batch.last, batch.first - day.last)
+    both = _joined(batch, day)
+    return (
+        gap <= timedelta(days=MAX_GAP_DAYS + 1)
+        and (both.last - both.first).days < max_days
+        and both.conversations <= max_conversations
+        and both.lines <= MAX_LINES
+    )
 
 
 def run_key(batch: Batch, changes: Sequence[str]) -> str:

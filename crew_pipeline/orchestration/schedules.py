@@ -23,6 +23,7 @@ from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN, Scope
 from crew_pipeline.orchestration.discovery import DISCOVERY_JOB
 from crew_pipeline.orchestration.io_manager import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
+from crew_pipeline.orchestration.pace import allowance
 from crew_pipeline.orchestration.planning import Batch, batches
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, Settings
@@ -31,6 +32,8 @@ from crew_pipeline.storage import queue
 logger = logging.getLogger(__name__)
 
 _DISCOVERY_WITHIN_S = 900
+# What does not fit into the time between two sweeps is the next one's, in the order that holds then.
+_MOST_RUNS = 60
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -66,8 +69,9 @@ def background_config() -> dict[str, Any]:
 
 
 def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
-    """What a sweep asks for: the most urgent batches, as many as may run at once."""
+    """What a sweep asks for: batches in the order of the queue, spread over as many lanes as may run at once."""
     planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
+    allowed = allowance(settings, tick)
     return [
         RunRequest(
             run_key=f"sweep:{tick.isoformat()}:{batch.first}..{batch.last}",
@@ -75,12 +79,13 @@ def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetim
             run_config=background_config(),
             tags={
                 **range_tags(batch),
+                **allowed.tags(tags.SWEEP, number),
                 tags.TRIGGER: tags.SWEEP,
-                "dagster/priority": str(batch.priority),
+                tags.PRIORITY: str(batch.priority),
                 "dagster/max_runtime": str(settings.sweep_timeout_min * 60),
             },
         )
-        for batch in planned[: settings.sweep_concurrency]
+        for number, batch in enumerate(planned[:_MOST_RUNS])
     ]
 
 

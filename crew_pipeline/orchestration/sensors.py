@@ -19,6 +19,7 @@ from crew_pipeline.discovery.discover import apply_crews_file, discover
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.jobs import DAY_JOB
+from crew_pipeline.orchestration.pace import allowance
 from crew_pipeline.orchestration.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.schedules import background_config, range_tags
@@ -47,10 +48,11 @@ def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datet
     planned = batches(
         [change.work for change in wanted], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
     )
-    return [_request(batch, wanted) for batch in planned]
+    allowed = allowance(settings, now)
+    return [_request(batch, wanted, allowed.tags(tags.SENSOR, number)) for number, batch in enumerate(planned)]
 
 
-def _request(batch: Batch, changes: Sequence[queue.Change]) -> RunRequest:
+def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str]) -> RunRequest:
     key = run_key(
         batch,
         [
@@ -63,7 +65,7 @@ def _request(batch: Batch, changes: Sequence[queue.Change]) -> RunRequest:
         run_key=key,
         job_name=DAY_JOB,
         run_config=background_config(),
-        tags={**range_tags(batch), tags.TRIGGER: "sensor", "dagster/priority": str(batch.priority)},
+        tags={**range_tags(batch), **share, tags.TRIGGER: tags.SENSOR, tags.PRIORITY: str(batch.priority)},
     )
 
 

@@ -19,6 +19,7 @@ from crew_pipeline.dedup.engine import (
     fold_lines,
 )
 from crew_pipeline.dedup.reader import reader_of
+from crew_pipeline.orchestration.remembering import remembering
 from crew_pipeline.storage import claims, clients, documents, embeddings, feedback, pairs, preliminary
 from crew_pipeline.storage.claims import Unit
 
@@ -85,7 +86,8 @@ def compared(
     judgement = config.judgement(encoder.model_id)
     with engine.connect() as connection:
         known = pairs.load(connection, unit, judgement)
-    comparison = compare_lines(lines, vectors, config, reader_of(config.reader, encoder), known)
+    reader = remembering(reader_of(config.reader, encoder), engine)
+    comparison = compare_lines(lines, vectors, config, reader, known)
     if comparison is not known:
         with engine.begin() as connection:
             if unit in claims.held(connection, token, [unit.day], lock=True):

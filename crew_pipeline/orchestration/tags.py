@@ -8,10 +8,15 @@ CLAIM = "crew/claim"
 """A claim that was made for the run before it started."""
 TURN = "crew/turn_s"
 """How long the run may embed before it lets others go first (s)."""
+LANE = "crew/lane"
+"""Of the background runs of one lane one is executed at a time (``dagster.yaml``)."""
+CORES = "crew/cores"
+"""How many cores a background run may keep busy."""
 PRIORITY = "dagster/priority"
 
 ON_DEMAND = "on-demand"
 SWEEP = "sweep"
+SENSOR = "sensor"
 
 
 def on_demand(settings: Settings, client: str) -> dict[str, str]:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from crew_pipeline.realtime.supervisor import Child, Supervisor
+from crew_pipeline.realtime.pool import worker_children
+from crew_pipeline.realtime.supervisor import Child
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import workers
 from crew_pipeline.storage.access import Databases
 from crew_pipeline.storage.database import engine_for
 
 READY_WITHIN_S = 240.0
-# Events of one materialization over many days are stored together instead of one by one.
-_DAGSTER_EVENT_BATCH = "64"
 
 
 @dataclass(frozen=True)
@@ -56,15 +50,12 @@ def children(settings: Settings, databases: Databases, addresses: Addresses) -> 
     logs.mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
     module = ["-m", "crew_pipeline.definitions"]
-    engine = databases.engine
 
     def child(name: str, command: list[str], ready: Callable[[], bool]) -> Child:
         return Child(name, [*python, *command], ready, logs / f"{name}.log")
 
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM workers"))
     return [
-        child("worker", ["crew_pipeline.cli", "worker"], lambda: _worker_ready(engine)),
+        *worker_children(settings, databases, settings.workers),
         child(
             "api",
             ["crew_pipeline.cli", "api", "--host", addresses.host, "--port", str(addresses.port)],
@@ -79,39 +70,12 @@ def children(settings: Settings, databases: Databases, addresses: Addresses) -> 
     ]
 
 
-def stop_on_signals(supervisor: Supervisor) -> None:
-    """Let SIGINT and SIGTERM stop everything."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        supervisor.request_stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def environment(settings: Settings, databases: Databases, dagster_home: Path) -> dict[str, str]:
-    """The environment of the processes."""
-    return {
-        **os.environ,
-        **databases.environment(),
-        "CREW_HOME": str(settings.home_path),
-        "DAGSTER_HOME": str(dagster_home),
-        "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own address
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _worker_ready(engine: Engine) -> bool:
-    with engine.connect() as connection:
-        return workers.alive(connection) > 0
 
 
 def _daemon_ready(dagster_url: str) -> bool:

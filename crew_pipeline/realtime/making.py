@@ -1,5 +1,6 @@
 """How a day that a reader asks for is made: the interface, and the way of a warm process that runs it itself."""
 
+import gc
 import logging
 import os
 import time
@@ -156,7 +157,7 @@ class WarmMaker:
 
 
 def warm_up(settings: Settings) -> None:
-    """Load what the first run of this process would otherwise wait for."""
+    """Load what the first run of this process would otherwise wait for, and leave it aside when memory is collected."""
     embedding_model: EmbeddingModel = build_resources(settings)["embedding_model"]
     encoder = embedding_model.encoder
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
@@ -166,3 +167,5 @@ def warm_up(settings: Settings) -> None:
     pair_model()
     if (reader := reader_of(settings.reader, encoder)) is not None:
         reader.logits([(lines[0], lines[1])])
+    gc.collect()
+    gc.freeze()

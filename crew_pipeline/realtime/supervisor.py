@@ -1,14 +1,17 @@
 """Everything on one machine: starts the processes, keeps them alive, stops all of them.
 
 Each child leads a process group of its own, so that what it started (Dagster's code servers, runs) is stopped with it.
+A child whose supervisor is killed is told to stop by the system, where that is Linux.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +20,10 @@ from typing import IO
 
 logger = logging.getLogger(__name__)
 
-_GRACE_S = 12.0
+GRACE_S = 12.0
 _LOOK_S = 0.2
+_UPKEEP_S = 1.0
+_PR_SET_PDEATHSIG = 1
 _BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
 _STEADY_AFTER_S = 60.0
 
@@ -34,13 +39,15 @@ class Child:
     Attributes:
         command: its arguments.
         ready: says whether it does its work.
-        log: where its output goes.
+        log: where its output goes; None: where ours goes.
+        again: exit status by which it asks to be started anew.
     """
 
     name: str
     command: Sequence[str]
     ready: Callable[[], bool]
-    log: Path
+    log: Path | None = None
+    again: int | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     deaths: int = 0
@@ -49,15 +56,16 @@ class Child:
 
     def start(self, environment: dict[str, str]) -> None:
         """Start it, in a process group of its own."""
-        if self._output is None:
+        if self._output is None and self.log is not None:
             self._output = self.log.open("ab")
         self.process = subprocess.Popen(  # noqa: S603 - the command is ours
             self.command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if self._output else None,
             start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
         )
         self.started_at = time.monotonic()
         self.restart_at = None
@@ -89,15 +97,36 @@ class Supervisor:
         self._children: list[Child] = []
         self._environment: dict[str, str] = {}
         self._stopping = False
+        self._upkeep: Callable[[], object] = lambda: None
+        self._kept_up_at = 0.0
+        self._grace_s = GRACE_S
 
-    def watch(self, children: Sequence[Child], environment: dict[str, str]) -> None:
-        """Take over ``children``, to be run with ``environment``."""
+    def watch(
+        self,
+        children: Sequence[Child],
+        environment: dict[str, str],
+        upkeep: Callable[[], object] = lambda: None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        """Take over ``children``, to be run with ``environment``.
+
+        Args:
+            upkeep: called every second while they run.
+            grace_s: how long they may take to stop when they are asked to (s).
+        """
         self._children = list(children)
         self._environment = environment
+        self._upkeep = upkeep
+        self._grace_s = grace_s
 
     def request_stop(self) -> None:
         """Stop at the next look; safe to call from a signal handler."""
         self._stopping = True
+
+    def stop_on_signals(self) -> None:
+        """Let SIGINT and SIGTERM stop everything."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.request_stop())
 
     def start(self, within_s: float, on_ready: Callable[[str], None]) -> bool:
         """Start all and wait until each is ready.
@@ -115,20 +144,19 @@ class Supervisor:
         while waiting and not self._stopping:
             for child in list(waiting):
                 if child.process is not None and child.process.poll() is not None:
-                    raise StartError(f"{child.name} ended at once; its output is in {child.log}.")
+                    raise StartError(f"{child.name} ended at once{_output_of(child)}.")
                 if child.ready():
                     waiting.remove(child)
                     on_ready(child.name)
             if time.monotonic() > deadline:
-                raise StartError(
-                    f"{waiting[0].name} is not ready after {within_s:.0f} s; its output is in {waiting[0].log}."
-                )
+                raise StartError(f"{waiting[0].name} is not ready after {within_s:.0f} s{_output_of(waiting[0])}.")
             time.sleep(_LOOK_S)
         return not self._stopping
 
     def run(self) -> None:
         """Keep the children alive until a stop is asked for."""
         while not self._stopping:
+            self._keep_up()
             for child in self._children:
                 self._look_after(child)
             time.sleep(_LOOK_S)
@@ -137,13 +165,22 @@ class Supervisor:
         """Stop everything: politely, then not. Afterwards nothing that was started is left."""
         for child in self._children:
             child.signal_group(signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_S
+        deadline = time.monotonic() + self._grace_s
         while any(child.group_alive() for child in self._children) and time.monotonic() < deadline:
             time.sleep(_LOOK_S / 2)
         for child in self._children:
             child.signal_group(signal.SIGKILL)
             if child.process is not None:
                 child.process.wait()
+
+    def _keep_up(self) -> None:
+        if time.monotonic() - self._kept_up_at < _UPKEEP_S:
+            return
+        self._kept_up_at = time.monotonic()
+        try:
+            self._upkeep()
+        except Exception as error:
+            logger.warning("%s; trying again", error)
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
@@ -153,6 +190,9 @@ class Supervisor:
             return
         if child.process is None or child.process.poll() is None:
             return
+        if child.process.returncode == child.again:
+            child.start(self._environment)
+            return
         child.deaths = 1 if now - child.started_at > _STEADY_AFTER_S else child.deaths + 1
         delay = _BACKOFF_S[min(child.deaths, len(_BACKOFF_S)) - 1]
         logger.warning(
@@ -160,3 +200,12 @@ class Supervisor:
         )
         child.signal_group(signal.SIGKILL)
         child.restart_at = now + delay
+
+
+def _output_of(child: Child) -> str:
+    return f"; its output is in {child.log}" if child.log else "; its output is above"
+
+
+def _die_with_parent() -> None:
+    """Have the system send this process SIGTERM when its parent dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

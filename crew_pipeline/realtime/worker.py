@@ -9,7 +9,6 @@ import os
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.making import Maker, WarmMaker, warm_up
+from crew_pipeline.realtime.pool import RECYCLED
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import queue, workers
 from crew_pipeline.storage.access import Databases
@@ -33,9 +33,6 @@ from crew_pipeline.storage.database import libpq_url
 from crew_pipeline.storage.events import REQUEST_CHANNEL
 
 logger = logging.getLogger(__name__)
-
-RECYCLED = 75
-"""Exit status of a worker that has grown above the memory limit and wants to be started again."""
 
 _BEAT_S = 5.0
 _WATCH_S = 60.0
@@ -47,7 +44,7 @@ class Worker:
     """Takes days from the queue and has them made, until it is told to stop."""
 
     def __init__(self, settings: Settings, engine: Engine, maker: Maker, fingerprint: str, listen_url: str) -> None:
-        self.name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.name = workers.name_of(os.getpid())
         self._settings = settings
         self._engine = engine
         self._maker = maker

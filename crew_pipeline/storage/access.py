@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import embedded
 from crew_pipeline.storage.database import dagster_url, engine_for, ensure_database, unavailable
+from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
 
 DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
@@ -25,15 +26,25 @@ class Databases:
     Attributes:
         application: ``postgresql://…`` of the tables.
         dagster: the same server's database for Dagster's own storage, with the driver that Dagster needs.
+        embedded: the embedded server, where it is that.
     """
 
     application: str
     dagster: str
+    embedded: EmbeddedPostgres | None = None
 
     @property
     def engine(self) -> Engine:
         """The pooled engine of the application's database."""
         return engine_for(self.application)
+
+    def revive(self) -> bool:
+        """Start the embedded server again where it has died; whether it had. A server of your own is left alone.
+
+        Raises:
+            EmbeddedPostgresError: it does not come up.
+        """
+        return self.embedded is not None and self.embedded.revive()
 
     def environment(self) -> dict[str, str]:
         """The variables by which other processes find both."""
@@ -61,7 +72,7 @@ def open_databases(settings: Settings, *, prepare: bool = True) -> Iterator[Data
         return
     with embedded.embedded_postgres(settings.home_path) as server:
         databases = Databases(
-            server.url(embedded.APPLICATION_DATABASE), dagster_url(server.url(embedded.DAGSTER_DATABASE))
+            server.url(embedded.APPLICATION_DATABASE), dagster_url(server.url(embedded.DAGSTER_DATABASE)), server
         )
         if prepare:
             _prepare(databases, server.url("postgres"))

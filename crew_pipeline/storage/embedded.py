@@ -5,12 +5,17 @@ from __future__ import annotations
 import fcntl
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import IO, Any
+
+import psutil
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 APPLICATION_DATABASE = "crew"
 DAGSTER_DATABASE = "dagster"
+_SOCKETS_LINE = 4  # of postmaster.pid: the folder of the server's sockets
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -46,10 +51,27 @@ class EmbeddedPostgres:
                 "folder that you may write to, or CREW_DATABASE_URL to a Postgres of your own."
             ) from error
         except Exception as error:
-            raise EmbeddedPostgresError(
-                f"The embedded Postgres did not start; see {self._folder / 'log'}, or set CREW_DATABASE_URL to a "
-                "Postgres of your own."
-            ) from error
+            raise self._not_started() from error
+
+    def revive(self) -> bool:
+        """Start the server again where it has died; whether it had.
+
+        Raises:
+            EmbeddedPostgresError: it does not come up.
+        """
+        if self._server is None or _lives(self._server.get_pid()):
+            return False
+        try:
+            self._server = _server(self._folder)
+        except Exception as error:
+            raise self._not_started() from error
+        return True
+
+    def _not_started(self) -> EmbeddedPostgresError:
+        return EmbeddedPostgresError(
+            f"The embedded Postgres did not start; see {self._folder / 'log'}, or set CREW_DATABASE_URL to a "
+            "Postgres of your own."
+        )
 
     def url(self, database: str) -> str:
         """SQLAlchemy-style address (``postgresql://…``) of one of its databases."""
@@ -66,6 +88,8 @@ class EmbeddedPostgres:
         except BlockingIOError:
             pass
         else:
+            if not _lives(self._server.get_pid()):
+                self._server = _server(self._folder)  # somebody else may have started it again
             self._server.stop()
         self._lock.close()
         self._lock = None
@@ -79,8 +103,51 @@ def _server(folder: Path) -> Any:
         folder.mkdir(exist_ok=True)
         # Not get_server: it hands out the instance of an earlier start in this process, which may be stopped.
         server = PostgresServer(folder.resolve(), cleanup_mode=None)
-        server.start()
+        _start(server)
         return server
+
+
+# The package waits ten seconds for the server, which recovery after a crash or a busy machine may outlast; the server
+# goes on starting meanwhile.
+@retry(retry=retry_if_exception_type(SubprocessError), stop=stop_after_attempt(4), wait=wait_fixed(1), reraise=True)
+def _start(server: Any) -> None:
+    _clear_after_crash(server.pgdata)
+    server.start()
+
+
+def _lives(pid: int | None) -> bool:
+    """Whether a process runs; one that died and that nobody has buried does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _clear_after_crash(folder: Path) -> None:
+    """Remove the lock files of a server that was killed, which its unburied process would keep in force.
+
+    First what is left of that server is ended: two servers over one folder would destroy it.
+    """
+    lock = folder / "postmaster.pid"
+    lines = lock.read_text().splitlines() if lock.exists() else []
+    if not lines or _lives(int(lines[0])):
+        return
+    left = [process for process in psutil.process_iter(["name"]) if _works_in(process, folder)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
+    if len(lines) > _SOCKETS_LINE:
+        for socket_lock in Path(lines[_SOCKETS_LINE]).glob(".s.PGSQL.*.lock"):
+            socket_lock.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.name() == "postgres" and Path(process.cwd()) == folder
+    except psutil.Error:
+        return False
 
 
 @contextmanager

@@ -256,6 +256,17 @@ class LineEmbedding(Base):
     vector: Mapped[bytes] = mapped_column(comment="float32, little endian, unit length")
 
 
+class PairReading(Base):
+    """What a reader said of two texts, kept for ever."""
+
+    __tablename__ = "pair_readings"
+
+    reader: Mapped[str] = mapped_column(primary_key=True)
+    left_hash: Mapped[bytes] = mapped_column(primary_key=True, comment="the lesser of the two")
+    right_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    logit: Mapped[float]
+
+
 class SemanticCluster(Base):
     """Lines of one client's day that say the same."""
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from sqlalchemy import Connection, text
 
 ALIVE_WITHIN_S = 30
+
+
+def name_of(pid: int) -> str:
+    """What a worker process of this machine is called."""
+    return f"{os.uname().nodename}-{pid}"
 
 
 def beat(connection: Connection, worker: str, resident_mb: int) -> None:
@@ -31,3 +38,16 @@ def alive(connection: Connection) -> int:
         {"within": ALIVE_WITHIN_S},
     )
     return int(found or 0)
+
+
+def is_alive(connection: Connection, worker: str) -> bool:
+    """Whether a worker has beaten lately."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM workers WHERE id = :id "
+                "AND heartbeat_at > now() - make_interval(secs => :s))"
+            ),
+            {"id": worker, "s": ALIVE_WITHIN_S},
+        )
+    )

@@ -149,7 +149,7 @@ def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClien
         assert preliminary.store(
             connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]', "a look"
         )
-        assert not preliminary.store(connection, UNIT, "overtaken", b"[]")
+        assert not preliminary.store(connection, UNIT, "overtaken", b"[]", "another")
     answer = api.get(PATH, params={"wait_s": 0})
     assert answer.status_code == 202
     assert answer.json()["metadata"]["preliminary"] is True

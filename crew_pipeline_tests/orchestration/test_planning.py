@@ -22,7 +22,7 @@ def work(offset: int, conversations: int = 10, priority: int = 1, client: str = 
 
 
 works = st.lists(
-    st.builds(work, st.integers(0, 60), st.integers(0, 90), st.integers(1, 3), st.sampled_from(["acme", "rival"])),
+    st.builds(work, st.integers(0, 60), st.integers(0, 90), st.integers(0, 3), st.sampled_from(["acme", "rival"])),
     max_size=25,
     unique_by=lambda one: (one.client, one.day),
 )
@@ -56,14 +56,23 @@ def test_a_run_key_is_new_exactly_when_there_is_something_new_to_do() -> None:
     assert run_key(batch, ["a 1"]) != run_key(batch, ["a 2"])
 
 
-def test_a_sweep_takes_the_most_urgent_batches_and_no_more_than_may_run() -> None:
-    settings = load_settings(sweep_batch=10, sweep_concurrency=2)
+def test_a_sweep_takes_the_whole_queue_in_order_over_its_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    settings = load_settings(sweep_batch=10, sweep_concurrency=3)
     tick = datetime(2025, 1, 20, 2, tzinfo=UTC)
     requests = sweep_requests([work(0), work(1), work(9, priority=3)], settings, tick)
-    assert [request.tags["dagster/partition"] for request in requests] == ["2025-01-10", "2025-01-01"]
+    assert [request.tags["dagster/partition"] for request in requests] == ["2025-01-10", "2025-01-01", "2025-01-02"]
+    assert [request.tags["crew/lane"] for request in requests] == ["sweep-0", "sweep-1", "sweep-0"]
+    assert {request.tags["crew/cores"] for request in requests} == {"1.40"}
     assert requests[0].tags["dagster/priority"] == "3"
     assert requests[0].tags["dagster/max_runtime"] == "3600"
     assert requests[0].run_key != sweep_requests([work(9, priority=3)], settings, tick + timedelta(hours=2))[0].run_key
+
+
+def test_days_that_are_only_made_anew_come_last_and_newest_first() -> None:
+    listed = [work(0, priority=1), *(work(day, conversations=40, priority=0) for day in (3, 4, 30, 31))]
+    planned = batches(listed, max_conversations=80, max_days=31)
+    assert [(batch.first.day, batch.last.day) for batch in planned] == [(1, 1), (31, 1), (4, 5)]
 
 
 def test_a_run_over_several_days_is_tagged_with_its_range() -> None:

@@ -42,7 +42,7 @@ def start_worker(databases: Databases, tmp_path: Path) -> Iterator[Start]:
             **os.environ, **databases.environment(),
             "CREW_HOME": str(tmp_path), "CREW_CLAIM_TTL_S": "5", "CREW_POLL_S": "0.5",
         }  # fmt: skip
-        process = subprocess.Popen([sys.executable, "-m", "crew_pipeline.cli", "worker"], env=environment)
+        process = subprocess.Popen([sys.executable, "-m", "crew_pipeline.cli", "worker-process"], env=environment)
         started.append(process)
         return process
 

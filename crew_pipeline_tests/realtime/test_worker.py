@@ -20,7 +20,8 @@ from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.making import WarmMaker
 from crew_pipeline.realtime.overview import failed_days, release_failed
-from crew_pipeline.realtime.worker import RECYCLED, Worker
+from crew_pipeline.realtime.pool import RECYCLED
+from crew_pipeline.realtime.worker import Worker
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage import claims, documents, preliminary, queue
 from crew_pipeline.storage.claims import Unit

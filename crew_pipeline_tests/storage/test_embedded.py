@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from crew_pipeline.settings import load_settings
@@ -55,6 +56,24 @@ def test_a_user_that_is_killed_does_not_keep_it_running(tmp_path: Path) -> None:
     while servers(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not servers(tmp_path)
+
+
+def test_a_server_that_was_killed_is_started_again_at_the_same_address(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path) as server:
+        assert not server.revive()
+        url = server.url("postgres")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+            (postmaster,) = (pid for pid in servers(tmp_path) if psutil.Process(pid).ppid() not in servers(tmp_path))
+            os.kill(postmaster, signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            while not server.revive():
+                assert time.monotonic() < deadline
+        assert server.url("postgres") == url
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        assert not server.revive()
+    assert servers(tmp_path) == []
 
 
 def test_data_outlives_the_server(tmp_path: Path) -> None:

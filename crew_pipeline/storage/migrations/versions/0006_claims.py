@@ -1,4 +1,4 @@
-"""Claims that yield, and days that are tried again later."""
+"""Claims that yield, days that are tried again later, and what readers said of pairs."""
 
 from __future__ import annotations
 
@@ -60,9 +60,18 @@ def upgrade() -> None:
         existing_type=sa.Text(),
     )
     op.execute(CLAIM_LIVES)
+    op.create_table(
+        "pair_readings",
+        sa.Column("reader", sa.Text(), nullable=False),
+        sa.Column("left_hash", sa.LargeBinary(), nullable=False, comment="the lesser of the two"),
+        sa.Column("right_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("logit", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("reader", "left_hash", "right_hash"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("pair_readings")
     op.execute("DROP FUNCTION claim_lives(timestamptz, integer)")
     op.alter_column(
         "day_claims",

@@ -1,0 +1,42 @@
+"""What readers said of pairs of texts: a pair is read once per reader and kept for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, text
+
+TextPair = tuple[bytes, bytes]
+"""Hashes of two texts, the lesser first."""
+
+
+def fetch(connection: Connection, reader: str, pairs: Sequence[TextPair]) -> dict[TextPair, float]:
+    """The logits of those of ``pairs`` that have been read."""
+    rows = connection.execute(
+        text("""
+            SELECT left_hash, right_hash, logit
+            FROM unnest(CAST(:lefts AS bytea[]), CAST(:rights AS bytea[])) AS asked (left_hash, right_hash)
+            JOIN pair_readings USING (left_hash, right_hash) WHERE reader = :reader
+        """),
+        {"reader": reader, "lefts": [one for one, _ in pairs], "rights": [other for _, other in pairs]},
+    )
+    return {(row.left_hash, row.right_hash): row.logit for row in rows}
+
+
+def store(connection: Connection, reader: str, logits: Mapping[TextPair, float]) -> None:
+    """Add readings; one that is there already stays as it is."""
+    connection.execute(
+        text("""
+            INSERT INTO pair_readings (reader, left_hash, right_hash, logit)
+            SELECT :reader, left_hash, right_hash, logit
+            FROM unnest(CAST(:lefts AS bytea[]), CAST(:rights AS bytea[]), CAST(:logits AS double precision[]))
+                AS said (left_hash, right_hash, logit)
+            ORDER BY left_hash, right_hash ON CONFLICT DO NOTHING
+        """),
+        {
+            "reader": reader,
+            "lefts": [one for one, _ in logits],
+            "rights": [other for _, other in logits],
+            "logits": list(logits.values()),
+        },
+    )
