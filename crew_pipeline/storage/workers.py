@@ -31,3 +31,9 @@ def alive(connection: Connection) -> int:
         {"within": ALIVE_WITHIN_S},
     )
     return int(found or 0)
+
+
+def freshest_age_s(connection: Connection) -> float | None:
+    """How long ago the worker that beat last did so (s); None where there is none."""
+    found = connection.scalar(text("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM workers"))
+    return None if found is None else float(found)
