@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Engine, text
 from crew_pipeline.operation.health import Look, look
 from crew_pipeline.operation.housekeeping import Report, Step, keep_house, table_steps
 from crew_pipeline.orchestration.assets import TRIGGER_TAG
-from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
+from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, is_transient
 from crew_pipeline.orchestration.old_runs import OldRuns
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.schedules import UNFINISHED
@@ -89,7 +89,8 @@ def build_operation(settings: Settings) -> list[AssetsDefinition]:
             for name, error in report.errors.items():
                 context.log.error(f"{name}: {error}")
             names = ", ".join(f"{name} ({type(error).__name__})" for name, error in report.errors.items())
-            raise Failure(description=f"not cleaned: {names}", metadata=metadata)
+            passing = any(is_transient(error) for error in report.errors.values())
+            raise Failure(description=f"not cleaned: {names}", metadata=metadata, allow_retries=passing)
         return MaterializeResult(metadata=metadata)
 
     return [system_health, housekeeping]

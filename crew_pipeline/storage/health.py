@@ -35,6 +35,7 @@ class Queue(NamedTuple):
         days_asked: those of them that a reader or an operator has asked for.
         oldest_day: the earliest of them.
         waiting_since: since when the conversation that waits longest does.
+        longest_wait_s: how long that is (s), by the database's clock; 0 where none waits.
         days_failed: days with a conversation that has failed; they do not wait.
     """
 
@@ -43,6 +44,7 @@ class Queue(NamedTuple):
     days_asked: int
     oldest_day: date | None
     waiting_since: datetime | None
+    longest_wait_s: float
     days_failed: int
 
 
@@ -93,6 +95,7 @@ WITH unfinished AS (
 SELECT count(DISTINCT (client, day)) FILTER (WHERE waits), count(*) FILTER (WHERE waits),
        count(DISTINCT (client, day)) FILTER (WHERE status = 'queued'),
        min(day) FILTER (WHERE waits), min(since) FILTER (WHERE waits),
+       coalesce(extract(epoch FROM now() - min(since) FILTER (WHERE waits)), 0)::float8,
        count(DISTINCT (client, day)) FILTER (WHERE status = 'failed')
 FROM unfinished
 """
