@@ -172,7 +172,8 @@ def look_after(engine: Engine, settings: Settings, instance: DagsterInstance) ->
         Alerts that have turned.
 
     Raises:
-        SQLAlchemyError: the application's or Dagster's database does not answer.
+        SQLAlchemyError: the database does not answer.
+        DagsterPostgresException: Dagster's does not.
     """
     found = look(engine, settings, lambda: daemon_age_s(instance), unless_within=SILENCE)
     return found.news if found else []
