@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -32,7 +33,7 @@ from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 
-FIRST, SECOND = "2025-01-15", "2025-01-16"
+FIRST, SECOND, THIRD, LAST = (f"2025-01-{day}" for day in (15, 16, 17, 18))
 
 
 @pytest.fixture
@@ -232,6 +233,15 @@ class Past:
         job = build_defs(self.settings, {"database": self._database}).resolve_job_def("keep_house")
         return job.execute_in_process(instance=self.instance).run_id
 
+    def create(self, job: str, **more: Any) -> dg.DagsterRun:
+        definition = build_defs(self.settings, {"database": self._database}).resolve_job_def(job)
+        return self.instance.create_run_for_job(definition, **more)
+
+    def never_begun(self, day: str) -> str:
+        run = self.create("materialize_days", tags={"dagster/partition": day})
+        self.instance.report_run_failed(run)
+        return run.run_id
+
     def clean(self, batch: int = 100) -> int:
         step = OldRuns(self.instance, datetime.now(UTC) + timedelta(hours=1), batch)
         removed = 0
@@ -259,27 +269,26 @@ def past(own_instance: DagsterInstance, settings: Settings, database_url: str) -
 
 
 def test_old_runs_go_but_for_those_that_the_state_of_partitions_rests_on(past: Past, engine: Engine) -> None:
-    bring(engine, lines_at(FIRST, "a", ("Ann", "one two three")) + lines_at(SECOND, "b", ("Bo", "four five six")))
+    """A day that was made twice, one whose run never began, one that failed half way and is made good later."""
+    for number, day in enumerate((FIRST, SECOND, THIRD, LAST)):
+        bring(engine, lines_at(day, f"s{number}", ("Ann", f"line {number} of several")))
     superseded, newest = past.day(FIRST), past.day(FIRST)
-    repeated, failed = past.day(SECOND, model="/nowhere"), past.day(SECOND, model="/nowhere")
+    repeated, never_began = past.never_begun(SECOND), past.never_begun(SECOND)
+    half_way, last = past.day(THIRD, model="/nowhere"), past.day(LAST)
     kept_house, kept_house_last = past.housekeeping(), past.housekeeping()
-    job = build_defs(past.settings).resolve_job_def("keep_house")
-    unfinished = past.instance.create_run_for_job(job, status=DagsterRunStatus.STARTED).run_id
+    unfinished = past.create("keep_house", status=DagsterRunStatus.STARTED).run_id
     before = {asset: past.partitions(asset) for asset in ("line_embeddings", "day_document")}
-    assert before == {asset: ([FIRST], [SECOND]) for asset in before}
-    assert run_ids(past.instance) == {
-        superseded, newest, repeated, failed, kept_house, kept_house_last, unfinished,
-    }  # fmt: skip
+    assert before == {asset: ([FIRST, LAST], [SECOND, THIRD]) for asset in before}
 
-    assert past.clean(batch=2) == 3
-    assert run_ids(past.instance) == {newest, failed, kept_house_last, unfinished}
+    assert past.clean(batch=2) == len({superseded, repeated, kept_house})
+    assert run_ids(past.instance) == {newest, never_began, half_way, last, kept_house_last, unfinished}
     assert {asset: past.partitions(asset) for asset in before} == before
     assert past.clean() == 0
 
-    repaired = past.day(SECOND)
+    repaired = past.day(THIRD)
     assert past.clean() == 1
-    assert run_ids(past.instance) == {newest, repaired, kept_house_last, unfinished}
-    assert past.partitions("day_document") == ([FIRST, SECOND], [])
+    assert run_ids(past.instance) == {newest, never_began, repaired, last, kept_house_last, unfinished}
+    assert past.partitions("day_document") == ([FIRST, THIRD, LAST], [SECOND])
 
 
 def test_runs_that_ended_lately_stay(past: Past) -> None:
