@@ -161,6 +161,8 @@ def print_overview(found: dict[str, Any]) -> None:
                 times = f"failed {one['consecutive_failures']} times in a row"
                 console.note(f"{one['client']}/{one['crew']} {times}: {one['last_error']}")
     console.say(f"\n{found['workers']} warm workers alive.")
+    if found["system"]:
+        _print_system(found["system"])
     for name, one in found["hit_rate"].items():
         if one["instant"] is not None:
             console.say(
@@ -169,6 +171,36 @@ def print_overview(found: dict[str, Any]) -> None:
             )
     for alert in found["alerts"]:
         console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
+
+
+def _print_system(sample: dict[str, Any]) -> None:
+    waits = f"{sample['days_waiting']:,} days wait ({sample['conversations_waiting']:,} conversations)"
+    if sample["oldest_day"]:
+        waits += f", the oldest {sample['oldest_day']}, the longest for {_duration(sample['longest_wait_s'])}"
+    daemon = sample["daemon_heartbeat_age_s"]
+    heard = "has never been heard of" if daemon is None else f"was heard of {_duration(daemon)} before"
+    disk = sample["disk_free_mb"]
+    left = f"{sample['memory_free_mb'] / 1e3:,.1f} GB of memory"
+    left += "" if disk is None else f" and {disk / 1e3:,.1f} GB of disk"
+    console.say("")
+    console.table(
+        "",
+        [f"System, {_duration(sample['age_s'])} ago", ""],
+        [
+            ["queue", f"{waits}, {sample['days_failed']:,} have failed"],
+            ["runs", f"{sample['runs_failed']:,} of {sample['runs_ended']:,} failed in the hour before"],
+            ["workers", f"{sample['workers']} alive; Dagster's daemon {heard}"],
+            [sample["host"], f"processors {sample['cpu_percent']:.0f}% busy, {left} left"],
+        ],
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A time span in the largest unit that tells it well."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def print_evaluation(name: str, folding: str, result: Evaluation) -> None:

@@ -98,6 +98,20 @@ class Settings(BaseSettings):
     business_days: Annotated[tuple[str, ...], NoDecode] = Field(
         WEEKDAYS[:5], description="days that have them: mon,tue,wed,thu,fri"
     )
+    housekeeping_hour: int = Field(2, ge=0, le=23, description="hour of the day at which old records are removed (h)")
+    keep_events_d: int = Field(
+        7, ge=1, description="days that progress events are kept; those of a day that waits or is in work stay"
+    )
+    keep_results_d: int = Field(
+        30, ge=1, description="days that superseded versions of a result are kept; the one in force stays"
+    )
+    keep_claims_d: int = Field(30, ge=1, description="days that it is kept who computed a client's day")
+    keep_records_d: int = Field(
+        30, ge=2, description="days that rounds of discovery, resolved alerts and samples of health are kept"
+    )
+    keep_runs_d: int = Field(
+        30, ge=1, description="days that Dagster runs are kept; those that the state of assets rests on stay"
+    )
 
     fallback_after_s: float = Field(5, ge=0, le=30, description="how long a request for a missing day waits by default")
     on_demand_limit_s: float = Field(

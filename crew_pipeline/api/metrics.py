@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from crew_pipeline.storage import alerts, conversations, rounds, visits, workers
+from crew_pipeline.storage import alerts, conversations, health, rounds, visits, workers
 
 router = APIRouter()
 
@@ -50,6 +50,7 @@ class TableCollector(Collector):
             open_alerts = alerts.in_force(connection) if self._client is None else []
             alive = workers.alive(connection)
             served = visits.since(connection, timedelta(days=1), self._client)
+            system = list(_system(connection)) if self._client is None else []
         for name, meaning in _TOTALS:
             counter = CounterMetricFamily(f"crew_discovery_{name}", meaning, labels=_LABELS)
             for crew in crews:
@@ -79,6 +80,38 @@ class TableCollector(Collector):
         if (share := visits.instant_share(served)) is not None:
             yield GaugeMetricFamily("crew_day_visits_instant_ratio", "Answered at once, of the last day.", value=share)
         yield GaugeMetricFamily("crew_workers_alive", "Warm workers that are alive.", value=alive)
+        yield from system
+
+
+def _system(connection: Connection) -> Iterator[Metric]:
+    """The queue of all clients as it is, and the newest sample of the system."""
+    waiting = health.queue(connection)
+    figures: list[tuple[str, str, float | None]] = [
+        ("crew_queue_days", "Clients' days that wait.", waiting.days_waiting),
+        ("crew_queue_conversations", "Conversations that wait.", waiting.conversations_waiting),
+        (
+            "crew_queue_longest_wait_seconds",
+            "How long the conversation that waits longest does.",
+            waiting.longest_wait_s,
+        ),
+        ("crew_days_failed", "Clients' days that have failed.", waiting.days_failed),
+    ]
+    if (found := health.newest_with_age(connection)) is not None:
+        sample, age = found
+        disk = sample.disk_free_mb
+        figures += [
+            ("crew_health_sample_age_seconds", "Age of the newest sample, which the following are of.", age),
+            ("crew_worker_heartbeat_age_seconds", "Of the freshest worker.", sample.worker_heartbeat_age_s),
+            ("crew_daemon_heartbeat_age_seconds", "Of Dagster's daemon.", sample.daemon_heartbeat_age_s),
+            ("crew_cpu_ratio", "How busy the processors are.", sample.cpu_percent / 100),
+            ("crew_memory_free_bytes", "Memory that is left.", sample.memory_free_mb * 1e6),
+            ("crew_disk_free_bytes", "Disk that is left to the data directory.", None if disk is None else disk * 1e6),
+            ("crew_runs_ended_last_hour", "Runs of days that ended.", sample.runs_ended),
+            ("crew_runs_failed_last_hour", "Of these, failed or died.", sample.runs_failed),
+        ]
+    for name, meaning, value in figures:
+        if value is not None:
+            yield GaugeMetricFamily(name, meaning, value=float(value))
 
 
 class Metrics:

@@ -1,30 +1,23 @@
-"""Is discovery well? Conditions from its own records, alerts from conditions, and telling them to whoever listens."""
+"""Is discovery well? Conditions from its own records, alerts from conditions."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import httpx
 from sqlalchemy import Engine
 
-from crew_pipeline.dedup.document import stamp
+from crew_pipeline.operation.alarms import announce
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import alerts
 from crew_pipeline.storage.alerts import Condition, News
 from crew_pipeline.storage.rounds import Health, health
-
-logger = logging.getLogger(__name__)
-# It logs every address that it posts to, and that of a webhook is a secret.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 SILENCE = timedelta(minutes=10)
 LONGEST_ROUND_S = 30.0
 MOST_FAILED_SESSIONS = 0.05
 MOST_FAILURES = 3
 KINDS = ("discovery_silent", "discovery_slow", "discovery_errors", "discovery_failing")
-_TELL_WITHIN_S = 5.0
 
 
 def conditions(crews: Sequence[Health], now: datetime, *, background: bool = True) -> list[Condition]:
@@ -64,34 +57,5 @@ def watch(engine: Engine, settings: Settings, now: datetime) -> list[News]:
     with engine.begin() as connection:
         found = conditions(health(connection), now, background=settings.enable_background_jobs)
         news = alerts.settle(connection, KINDS, found, now)
-    for turn in news:
-        log = logger.warning if turn.state == "raised" else logger.info
-        log("alert %s: %s", turn.state, turn.alert.message)
-    if settings.alert_webhook_url:
-        _tell(engine, settings.alert_webhook_url)
+    announce(engine, settings, news)
     return news
-
-
-def _tell(engine: Engine, url: str) -> None:
-    """Post what has not been told yet; what cannot be told now is told the next time."""
-    with engine.begin() as connection, httpx.Client(timeout=_TELL_WITHIN_S) as client:
-        for news in alerts.untold(connection):
-            try:
-                client.post(url, json=_content(news)).raise_for_status()
-            except httpx.HTTPError as error:
-                logger.warning("the alert webhook does not take alerts (%s); trying again later", type(error).__name__)
-                return
-            alerts.told(connection, news)
-
-
-def _content(news: News) -> dict[str, str | int | None]:
-    alert = news.alert
-    return {
-        "id": alert.id,
-        "state": news.state,
-        "kind": alert.kind,
-        "subject": alert.subject,
-        "text": alert.message,
-        "raised_at": stamp(alert.raised_at),
-        "resolved_at": stamp(alert.resolved_at) if alert.resolved_at else None,
-    }

@@ -13,6 +13,7 @@ from crew_pipeline.orchestration.checks import build_checks
 from crew_pipeline.orchestration.discovery import build_history_tables, discovery_job
 from crew_pipeline.orchestration.io_manager import TableIOManager
 from crew_pipeline.orchestration.jobs import day_job
+from crew_pipeline.orchestration.operation import build_operation, build_operation_schedules, operation_jobs
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_resources
 from crew_pipeline.orchestration.schedules import build_schedules
@@ -34,10 +35,10 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
         warnings.simplefilter("ignore", BetaWarning)
         warnings.simplefilter("ignore", PreviewWarning)
         return Definitions(
-            assets=[build_history_tables(), *build_assets(partitions)],
+            assets=[build_history_tables(), *build_assets(partitions), *build_operation(settings)],
             asset_checks=build_checks(partitions),
-            jobs=[day_job(), discovery_job()],
-            schedules=build_schedules(settings),
+            jobs=[day_job(), discovery_job(), *operation_jobs()],
+            schedules=[*build_schedules(settings), *build_operation_schedules(settings)],
             sensors=build_sensors(settings),
             resources=resources,
         )

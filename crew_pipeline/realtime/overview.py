@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import alerts, claims, days, queue, visits, workers
+from crew_pipeline.storage import health as system_health
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.rounds import Health, conversations_by_crew, health
 
@@ -19,7 +20,7 @@ _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
 
 
 def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
-    """Days by status, the head of the queue, the last runs, the workers that live, discovery and what is wrong."""
+    """Days by status, the head of the queue, the last runs, workers, the system, discovery and what is wrong."""
     with engine.connect() as connection:
         by_status = days.counts_by_status(connection)
         counts = conversations_by_crew(connection)
@@ -41,10 +42,19 @@ def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
             ],
             "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
             "workers": workers.alive(connection),
+            "system": _system(connection),
             "hit_rate": {name: _served(connection, back) for name, back in _VISITS_OVER.items()},
             "discovery": [_crew(one, counts.get((one.client, one.crew), 0)) for one in health(connection)],
             "alerts": [one._asdict() for one in alerts.in_force(connection)],
         }
+
+
+def _system(connection: Connection) -> dict[str, Any] | None:
+    found = system_health.newest_with_age(connection)
+    if found is None:
+        return None
+    sample, age_s = found
+    return {**sample._asdict(), "longest_wait_s": sample.longest_wait_s, "age_s": round(age_s, 1)}
 
 
 def _served(connection: Connection, back: timedelta) -> dict[str, Any]:

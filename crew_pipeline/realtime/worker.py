@@ -9,12 +9,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import psutil
 import psycopg
+from dagster import DagsterInstance
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
@@ -23,6 +24,7 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.discovery.watch import watch
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+from crew_pipeline.orchestration.operation import look_after
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.realtime.making import Maker, WarmMaker, warm_up
 from crew_pipeline.realtime.pool import RECYCLED
@@ -43,13 +45,25 @@ _LOOKED_AT = 8
 class Worker:
     """Takes days from the queue and has them made, until it is told to stop."""
 
-    def __init__(self, settings: Settings, engine: Engine, maker: Maker, fingerprint: str, listen_url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        maker: Maker,
+        fingerprint: str,
+        listen_url: str,
+        watches: Sequence[Callable[[], object]] = (),
+    ) -> None:
+        """Args:
+        watches: what is looked after every minute from here as well, since a daemon that is dead does not tell it.
+        """
         self.name = workers.name_of(os.getpid())
         self._settings = settings
         self._engine = engine
         self._maker = maker
         self._fingerprint = fingerprint
         self._listen_url = listen_url
+        self._watches = watches
         self._parent = os.getppid()
         self._stop = threading.Event()
         self._stopped_at = 0.0
@@ -107,12 +121,16 @@ class Worker:
                 return
 
     def _watch(self, done: threading.Event) -> None:
-        """Look after discovery from here as well: a daemon that is dead does not tell that it is silent."""
         while not done.wait(_WATCH_S):
-            try:
-                watch(self._engine, self._settings, datetime.now(UTC))
-            except SQLAlchemyError as error:
-                logger.debug("discovery was not looked after: %s", type(error).__name__)
+            for watch_over in self._watches:
+                try:
+                    watch_over()
+                except Exception as error:
+                    logger.log(
+                        logging.DEBUG if from_database(error) else logging.ERROR,
+                        "something was not looked after: %s",
+                        type(error).__name__,
+                    )
 
     def _oversee(self, done: threading.Event) -> None:
         """Stop when whoever started this process is gone, and end a run that hangs or outlasts a stop."""
@@ -163,12 +181,20 @@ def run_worker(settings: Settings, databases: Databases) -> int:
     warm_up(settings)
     with dagster_instance(prepare_home(settings)) as instance:
         maker = WarmMaker(settings, databases.engine, DayRunner(build_defs(settings), instance))
-        return run_until_stopped(settings, databases, maker)
+        return run_until_stopped(settings, databases, maker, instance)
 
 
-def run_until_stopped(settings: Settings, databases: Databases, maker: Maker) -> int:
+def run_until_stopped(settings: Settings, databases: Databases, maker: Maker, instance: DagsterInstance) -> int:
     """Serve with ``maker`` until SIGTERM or SIGINT; returns the exit status."""
-    worker = Worker(settings, databases.engine, maker, fingerprint_of(settings), libpq_url(databases.application))
+    engine = databases.engine
+    worker = Worker(
+        settings,
+        engine,
+        maker,
+        fingerprint_of(settings),
+        libpq_url(databases.application),
+        (lambda: watch(engine, settings, datetime.now(UTC)), lambda: look_after(engine, settings, instance)),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     logger.info("worker %s is ready (%d MiB)", worker.name, resident_mb())

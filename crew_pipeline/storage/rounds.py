@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 FIRST_BACKOFF_S = 30
 LONGEST_BACKOFF_S = 3_600
-_ROUNDS_KEPT = timedelta(days=30)
 
 
 class Round(NamedTuple):
@@ -80,10 +79,6 @@ def record_round(connection: Connection, crew_id: int, table: str, done: Round) 
             "backoff": FIRST_BACKOFF_S,
             "longest": LONGEST_BACKOFF_S,
         },
-    )
-    connection.execute(
-        text("DELETE FROM crew_discovery_rounds WHERE crew_id = :crew_id AND started_at < :before"),
-        {"crew_id": crew_id, "before": done.started_at - _ROUNDS_KEPT},
     )
 
 

@@ -457,6 +457,37 @@ class Worker(Base):
     resident_mb: Mapped[int] = mapped_column(Integer)
 
 
+class HealthSample(Base):
+    """How the system was at a moment."""
+
+    __tablename__ = "health_samples"
+    __table_args__ = (Index("health_samples_taken", text("taken_at DESC")),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    taken_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    host: Mapped[str] = mapped_column(comment="machine that processor, memory and disk are measured on")
+    days_waiting: Mapped[int] = mapped_column(Integer, comment="clients' days that nobody works at")
+    conversations_waiting: Mapped[int] = mapped_column(Integer)
+    days_asked: Mapped[int] = mapped_column(Integer, comment="of the days waiting, those that were asked for")
+    oldest_day: Mapped[date | None] = mapped_column(comment="of those waiting")
+    waiting_since: Mapped[datetime | None] = mapped_column(
+        comment="since when the conversation that waits longest does"
+    )
+    days_failed: Mapped[int] = mapped_column(Integer)
+    workers: Mapped[int] = mapped_column(Integer, comment="warm workers alive")
+    worker_heartbeat_age_s: Mapped[float | None] = mapped_column(comment="of the freshest")
+    daemon_heartbeat_age_s: Mapped[float | None] = mapped_column(
+        comment="of Dagster's daemon; null: it has never beaten"
+    )
+    cpu_percent: Mapped[float]
+    memory_free_mb: Mapped[int] = mapped_column(Integer, comment="available to processes (MB)")
+    disk_free_mb: Mapped[int | None] = mapped_column(
+        Integer, comment="where the data directory is (MB); null: there is none"
+    )
+    runs_ended: Mapped[int] = mapped_column(Integer, comment="claims that ended within the hour before")
+    runs_failed: Mapped[int] = mapped_column(Integer, comment="of these, failed, retried or overtaken")
+
+
 class ApiToken(Base):
     """An API token, hashed; it fixes the client of whoever shows it."""
 

@@ -51,3 +51,9 @@ def is_alive(connection: Connection, worker: str) -> bool:
             {"id": worker, "s": ALIVE_WITHIN_S},
         )
     )
+
+
+def freshest_age_s(connection: Connection) -> float | None:
+    """How long ago the worker that beat last did so (s); None where there is none."""
+    found = connection.scalar(text("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM workers"))
+    return None if found is None else float(found)

@@ -10,7 +10,8 @@ from sqlalchemy import Engine, event
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import tokens
+from crew_pipeline.storage import health, tokens
+from crew_pipeline.storage.health import Machine
 from crew_pipeline_tests.conftest import ENGINE, bring, lines_at
 from crew_pipeline_tests.histories import History
 
@@ -166,3 +167,29 @@ def test_a_token_shows_the_figures_of_its_client_only(
         assert "acme" not in remote.get("/metrics", headers={"Authorization": f"Bearer {other}"}).text
     with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0"), client=("127.0.0.1", 5)) as proxied:
         assert proxied.get("/metrics", headers={"X-Forwarded-For": "10.0.0.9"}).status_code == 401
+
+
+def test_the_operator_is_shown_the_system_and_a_client_is_not(
+    api: TestClient, settings: Settings, database_url: str, engine: Engine
+) -> None:
+    bring(engine, lines_at("2025-01-02", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        own = tokens.create(connection, "acme")
+        health.record(connection, Machine("box", 12.5, 4_000, None, 9.0))
+    page = TestClient(api.app, base_url="http://localhost", client=("127.0.0.1", 5)).get("/metrics").text
+    with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0"), client=("10.0.0.9", 5)) as remote:
+        theirs = remote.get("/metrics", headers={"Authorization": f"Bearer {own}"}).text
+    for line in (
+        "crew_queue_days 1.0",
+        "crew_queue_conversations 1.0",
+        "crew_daemon_heartbeat_age_seconds 9.0",
+        "crew_cpu_ratio 0.125",
+        "crew_memory_free_bytes 4e+09",
+        "crew_runs_ended_last_hour 0.0",
+    ):
+        assert line in page.splitlines()
+    assert "crew_queue_longest_wait_seconds" in page
+    assert "crew_disk_free_bytes" not in page
+    assert "crew_conversations_unfinished" in theirs
+    for name in ("crew_queue", "crew_cpu", "crew_health", "crew_daemon", "crew_days_failed", "crew_memory"):
+        assert name not in theirs

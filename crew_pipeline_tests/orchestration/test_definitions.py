@@ -42,9 +42,16 @@ def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None
         "line_embeddings",
         "semantic_clusters",
         "day_document",
+        "system_health",
+        "housekeeping",
     }
-    assert {job.name for job in definitions.jobs or ()} == {"materialize_days", "discover_conversations"}
-    assert {one.name for one in definitions.schedules or ()} == {"sweep", "discovery"}
+    assert {job.name for job in definitions.jobs or ()} == {
+        "materialize_days",
+        "discover_conversations",
+        "take_health_sample",
+        "keep_house",
+    }
+    assert {one.name for one in definitions.schedules or ()} == {"sweep", "discovery", "health", "housekeeping"}
     assert {one.name for one in definitions.sensors or ()} == {
         "new_sessions",
         "settle_after_success",

@@ -1,0 +1,1 @@
+"""What keeps the system itself in order: alarms, its health, housekeeping."""

@@ -1,0 +1,123 @@
+"""Taking out what is no longer needed, a batch at a time, by the database's clock.
+
+Every function deletes at most so many rows in the caller's transaction, the oldest first, and returns how many. Rows
+that another transaction has locked are passed over, so that two may clean at once and neither waits for readers.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+
+# A follower reads on from the events of a day that is in work or waits, however old they are.
+_EVENTS = """
+WITH due AS MATERIALIZED (
+    SELECT seq FROM day_events AS event
+    WHERE created_at < now() - :kept
+      AND NOT EXISTS (
+          SELECT 1 FROM data_items AS item WHERE item.client = event.client AND item.days_date = event.day
+            AND semantic_status IN ('pending', 'queued', 'processing'))
+      AND NOT EXISTS (
+          SELECT 1 FROM day_claims AS claim
+          WHERE claim.client = event.client AND claim.day = event.day AND ended_at IS NULL)
+    ORDER BY seq LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM day_events USING due WHERE day_events.seq = due.seq
+"""
+
+_DOCUMENTS = """
+WITH due AS MATERIALIZED (
+    SELECT client, day, version FROM day_documents WHERE NOT is_current AND processed_at < now() - :kept
+    ORDER BY processed_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM day_documents AS gone USING due
+WHERE gone.client = due.client AND gone.day = due.day AND gone.version = due.version
+"""
+
+# Failures in a row are read from the newest claims, back to one that was completed or set aside: what is older than
+# such a one counts no more.
+_CLAIMS = """
+WITH due AS MATERIALIZED (
+    SELECT client, day, token FROM day_claims AS old
+    WHERE ended_at < now() - :kept AND EXISTS (
+        SELECT 1 FROM day_claims AS later WHERE later.client = old.client AND later.day = old.day
+          AND later.ended_at > old.ended_at AND later.outcome IN ('completed', 'failed'))
+    ORDER BY ended_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM day_claims AS gone USING due
+WHERE gone.client = due.client AND gone.day = due.day AND gone.token = due.token
+"""
+
+_ROUNDS = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM crew_discovery_rounds WHERE started_at < now() - :kept
+    ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM crew_discovery_rounds AS gone USING due WHERE gone.id = due.id
+"""
+
+_ALERTS = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM alerts WHERE resolved_at < now() - :kept ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM alerts AS gone USING due WHERE gone.id = due.id
+"""
+
+_SAMPLES = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM health_samples WHERE taken_at < now() - :kept ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM health_samples AS gone USING due WHERE gone.id = due.id
+"""
+
+_PRELIMINARY = """
+WITH due AS MATERIALIZED (
+    SELECT client, day FROM preliminary_documents AS made
+    WHERE NOT EXISTS (
+        SELECT 1 FROM day_claims AS claim
+        WHERE claim.client = made.client AND claim.day = made.day AND claim.token = made.token
+          AND ended_at IS NULL AND claim_lives(expires_at, ttl_s))
+    ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM preliminary_documents AS gone USING due WHERE gone.client = due.client AND gone.day = due.day
+"""
+
+
+def drop_old_events(connection: Connection, kept: timedelta, most: int) -> int:
+    """Events older than ``kept`` of days that nobody works at and that do not wait."""
+    return _delete(connection, _EVENTS, kept, most)
+
+
+def drop_superseded_documents(connection: Connection, kept: timedelta, most: int) -> int:
+    """Documents older than ``kept`` that another version has taken the place of."""
+    return _delete(connection, _DOCUMENTS, kept, most)
+
+
+def drop_old_claims(connection: Connection, kept: timedelta, most: int) -> int:
+    """Claims that ended longer ago than ``kept``; the newest of a client's day and its failures in a row stay."""
+    return _delete(connection, _CLAIMS, kept, most)
+
+
+def drop_old_rounds(connection: Connection, kept: timedelta, most: int) -> int:
+    """Records of rounds of discovery older than ``kept``; the sums over all of them stay."""
+    return _delete(connection, _ROUNDS, kept, most)
+
+
+def drop_resolved_alerts(connection: Connection, kept: timedelta, most: int) -> int:
+    """Alerts that were resolved longer ago than ``kept``."""
+    return _delete(connection, _ALERTS, kept, most)
+
+
+def drop_old_samples(connection: Connection, kept: timedelta, most: int) -> int:
+    """Samples of the system's health older than ``kept``."""
+    return _delete(connection, _SAMPLES, kept, most)
+
+
+def drop_lost_preliminaries(connection: Connection, most: int) -> int:
+    """Preliminary results whose claim has ended or died: nobody is shown them."""
+    return connection.execute(text(_PRELIMINARY), {"most": most}).rowcount
+
+
+def _delete(connection: Connection, statement: str, kept: timedelta, most: int) -> int:
+    return connection.execute(text(statement), {"kept": kept, "most": most}).rowcount
