@@ -30,7 +30,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(self, home: Path) -> None:
-        self._folder = home / "postgres"
+        self.folder = home / "postgres"
         self._lock: IO[bytes] | None = None
         self._server: Any = None
 
@@ -41,13 +41,13 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: the data directory cannot be used or the server does not come up.
         """
         try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._folder.parent / "postgres.lock").open("ab")
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder.parent / "postgres.lock").open("ab")
             fcntl.flock(self._lock, fcntl.LOCK_SH)
-            self._server = _server(self._folder)
+            self._server = _server(self.folder)
         except OSError as error:
             raise EmbeddedPostgresError(
-                f"The data directory {self._folder.parent} cannot be used ({error.strerror}); set CREW_HOME to a "
+                f"The data directory {self.folder.parent} cannot be used ({error.strerror}); set CREW_HOME to a "
                 "folder that you may write to, or CREW_DATABASE_URL to a Postgres of your own."
             ) from error
         except Exception as error:
@@ -62,14 +62,14 @@ class EmbeddedPostgres:
         if self._server is None or _lives(self._server.get_pid()):
             return False
         try:
-            self._server = _server(self._folder)
+            self._server = _server(self.folder)
         except Exception as error:
             raise self._not_started() from error
         return True
 
     def _not_started(self) -> EmbeddedPostgresError:
         return EmbeddedPostgresError(
-            f"The embedded Postgres did not start; see {self._folder / 'log'}, or set CREW_DATABASE_URL to a "
+            f"The embedded Postgres did not start; see {self.folder / 'log'}, or set CREW_DATABASE_URL to a "
             "Postgres of your own."
         )
 
@@ -89,7 +89,7 @@ class EmbeddedPostgres:
             pass
         else:
             if not _lives(self._server.get_pid()):
-                self._server = _server(self._folder)  # somebody else may have started it again
+                self._server = _server(self.folder)  # somebody else may have started it again
             self._server.stop()
         self._lock.close()
         self._lock = None

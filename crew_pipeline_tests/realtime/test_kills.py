@@ -1,126 +1,299 @@
-"""A worker that is killed or told to stop in the middle of a day loses nothing and leaves nothing stuck."""
+"""Workers that are killed or told to stop in the middle of a day lose nothing and leave nothing stuck."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
+from contextlib import suppress
+from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import Path
+from pydoc_data.topics import topics
 
+import psutil
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
+from crew_pipeline.orchestration.assets import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage import invariants, queue
+from crew_pipeline.storage import days, documents, invariants, queue
 from crew_pipeline.storage.access import Databases, open_databases
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.progress import estimated_seconds
+from crew_pipeline.storage.embedded import EmbeddedPostgresError
 from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.realtime.nursery import POINTS, Nursery, alive, embedded, kill
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 UNIT = Unit("default", date(2025, 1, 15))
-Start = Callable[[], subprocess.Popen[bytes]]
+COMPLETED = "SELECT coalesce(bool_and(semantic_status = 'completed'), true) FROM data_items"
+Start = Callable[..., int]
 
 
-@pytest.fixture
-def databases(tmp_path: Path) -> Iterator[Databases]:
-    with open_databases(load_settings(home=tmp_path)) as opened:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("crew")
+
+
+@pytest.fixture(scope="module")
+def databases(home: Path) -> Iterator[Databases]:
+    with open_databases(load_settings(home=home)) as opened:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    made = Nursery()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def start_worker(databases: Databases, tmp_path: Path) -> Iterator[Start]:
-    started: list[subprocess.Popen[bytes]] = []
+def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]:
+    """Start a worker over an empty store."""
+    (home / "embedded").unlink(missing_ok=True)
+    with databases.engine.begin() as connection:
+        connection.execute(
+            text(
+                "TRUNCATE data_items, lines, line_embeddings, pair_readings, day_comparisons, line_pairs, day_claims, "
+                "semantic_clusters, line_cluster_mapping, day_documents, preliminary_documents, day_events, workers"
+            )
+        )
+    started: list[int] = []
 
-    def start() -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ, **databases.environment(),
-            "CREW_HOME": str(tmp_path), "CREW_CLAIM_TTL_S": "5", "CREW_POLL_S": "0.5",
-        }  # fmt: skip
-        process = subprocess.Popen([sys.executable, "-m", "crew_pipeline.cli", "worker-process"], env=environment)
-        started.append(process)
-        return process
+    def worker(crash: str | None = None, **settings: object) -> int:
+        chosen = {"claim_ttl_s": 5, "poll_s": 0.2, "memory_limit_mb": 8192, "threads": 1, **settings}
+        environment = {f"CREW_{name.upper()}": str(value) for name, value in chosen.items()}
+        pid = nursery.worker({**environment, **databases.environment(), "CREW_HOME": str(home)}, crash)
+        started.append(pid)
+        return pid
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    yield worker
+    for pid in started:
+        kill(pid)
 
 
-def ask_for_a_long_day(engine: Engine) -> None:
-    said = [
-        (f"speaker {n % 7}", f"line {n} says something about the {'very ' * (n % 9)}slow export") for n in range(1_500)
-    ]
-    for session in range(15):
-        part = said[session * 100 : (session + 1) * 100]
-        bring(engine, lines_at("2025-01-15", f"s{session}", *part, hour=session), client="default")
+@lru_cache(maxsize=1)
+def sentences() -> list[str]:
+    """Plain English that every Python brings along, its own reference, nine words at a time."""
+    every = " ".join(topics[topic] for topic in sorted(topics)).split()
+    words = [word for word in every if word.strip(".,;:()").isalpha()]
+    return sorted({" ".join(words[start : start + 9]) for start in range(0, len(words), 9)})
+
+
+def said(seed: int, count: int) -> list[tuple[str, str]]:
+    """Lines of talk, a tenth of which say again what one before them said, but for a word."""
+    chance = random.Random(seed)
+    lines: list[str] = []
+    for sentence in chance.sample(sentences(), count):
+        again = chance.choice(lines).split() if lines and chance.random() < 0.1 else None
+        lines.append(sentence if again is None else " ".join([*again[:-1], "indeed"]))
+    return [(f"speaker {chance.randrange(4)}", line) for line in lines]
+
+
+def ask_for_a_long_day(engine: Engine, lines: int = TEXTS_AT_ONCE + 60) -> None:
+    talk = said(1, lines)
+    for session in range(0, len(talk), 100):
+        bring(engine, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
     with engine.begin() as connection:
         queue.request(connection, UNIT)
 
 
-def wait_for(engine: Engine, condition: str, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with engine.connect() as connection:
-            if connection.scalar(text(condition)):
+        with suppress(DBAPIError):
+            if condition():
                 return
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {condition}")
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def holds(engine: Engine, statement: str) -> Callable[[], bool]:
+    def look() -> bool:
+        with engine.connect() as connection:
+            return bool(connection.scalar(text(statement)))
+
+    return look
+
+
+def wait_until_all_is_done(engine: Engine, seconds: float = 120) -> None:
+    wait_for(holds(engine, COMPLETED), "all completed", seconds)
+    wait_for(holds(engine, "SELECT count(*) = 0 FROM day_claims WHERE ended_at IS NULL"), "no claim open", seconds)
 
 
 def check_everything(engine: Engine) -> None:
+    """Every day is completed, every invariant holds, and readers were told in order."""
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT DISTINCT semantic_status FROM data_items")).all() == [("completed",)]
-        assert connection.scalar(text("SELECT count(*) FROM day_claims WHERE ended_at IS NULL")) == 0
-        token = connection.scalar(text("SELECT token FROM day_documents WHERE is_current"))
-        assert invariants.broken_documents(connection, [UNIT.day], token) == []
-        assert invariants.unexplained_clusters(connection, [UNIT]) == []
-        assert invariants.strayed_lines(connection, [UNIT]) == []
-        assert estimated_seconds(connection, 1_000) > 0
+        units = [Unit(*row) for row in connection.execute(text("SELECT DISTINCT client, days_date FROM data_items"))]
+        current = connection.execute(text("SELECT client, day, token, engine FROM day_documents WHERE is_current"))
+        made = {Unit(row.client, row.day): row for row in current}
+        assert set(units) <= set(made)
+        for unit in units:
+            assert invariants.broken_documents(connection, [unit.day], made[unit].token) == []
+        assert invariants.unexplained_clusters(connection, units) == []
+        assert invariants.strayed_lines(connection, units) == []
+        assert queue.work(connection, made[units[0]].engine) == []
+        assert connection.scalar(text("SELECT count(*) FROM preliminary_documents")) == 0
+        last = connection.execute(
+            text("SELECT DISTINCT ON (client, day) type FROM day_events ORDER BY client, day, seq DESC")
+        )
+        assert {row.type for row in last} == {"processing_completed"}
 
 
-EMBEDDING = "SELECT count(*) >= 512 FROM line_embeddings"
-COMPLETED = "SELECT bool_and(semantic_status = 'completed') FROM data_items"
+def body_of(engine: Engine, unit: Unit = UNIT) -> bytes:
+    with engine.connect() as connection:
+        found = documents.current(connection, unit, "")
+    assert found is not None
+    assert found.body is not None
+    return found.body
 
 
-def test_a_killed_workers_day_is_finished_by_the_next_without_embedding_twice(
-    databases: Databases, start_worker: Start
+def expire_claims(engine: Engine) -> None:
+    """Let the time pass after which a claim without a heartbeat has expired."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
+        )
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, bytes]:
+    """The document of the long day as a worker makes it that nobody disturbs."""
+    return {}
+
+
+def test_a_day_is_made_by_a_worker_of_the_nursery(
+    databases: Databases, start: Start, home: Path, undisturbed: dict[str, bytes]
+) -> None:
+    ask_for_a_long_day(databases.engine)
+    start()
+    wait_until_all_is_done(databases.engine)
+    check_everything(databases.engine)
+    assert len(embedded(home)) == len(set(embedded(home)))
+    undisturbed["body"] = body_of(databases.engine)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_that_dies_at_any_point_of_a_day_leaves_it_to_the_next(
+    databases: Databases, start: Start, home: Path, undisturbed: dict[str, bytes], point: str
 ) -> None:
     engine = databases.engine
     ask_for_a_long_day(engine)
-    first = start_worker()
-    wait_for(engine, EMBEDDING)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    with engine.connect() as connection:
-        assert not connection.scalar(text(COMPLETED))
-        before = connection.execute(text("SELECT text_hash, xmin::text FROM line_embeddings")).all()
-    start_worker()
-    wait_for(engine, COMPLETED)
-    wait_for(engine, "SELECT count(*) = 0 FROM day_claims WHERE ended_at IS NULL")
+    first = start(point)
+    wait_for(lambda: not alive(first), f"the worker has crashed: {point}")
+    expire_claims(engine)
+    start()
+    wait_until_all_is_done(engine)
     check_everything(engine)
-    with engine.connect() as connection:
-        after = set(connection.execute(text("SELECT text_hash, xmin::text FROM line_embeddings")).all())
-        assert set(before) <= after
-        outcomes = [
-            row.outcome for row in connection.execute(text("SELECT outcome FROM day_claims ORDER BY claimed_at"))
-        ]
-    assert outcomes == ["overtaken", "completed"]
+    assert len(embedded(home)) - len(set(embedded(home))) <= (
+        TEXTS_AT_ONCE if point == "vectors written, not committed" else 0
+    )
+    if undisturbed:
+        assert body_of(engine) == undisturbed["body"]
 
 
-def test_a_worker_that_is_told_to_stop_finishes_its_day_first(databases: Databases, start_worker: Start) -> None:
+def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, start: Start, home: Path) -> None:
+    """Two workers, readers that ask for days, conversations that arrive, and Postgres killed now and then."""
+    engine = databases.engine
+    chance = random.Random(5)
+    units = [Unit("default", UNIT.day + timedelta(days=number)) for number in range(24)]
+    for number, unit in enumerate(units):
+        bring(engine, lines_at(unit.day.isoformat(), f"s {number}", *said(number, 50)), client="default")
+    stop = threading.Event()
+
+    def load() -> None:
+        arrived = 0
+        while not stop.wait(0.2):
+            with suppress(DBAPIError):
+                for unit in chance.sample(units, 3):
+                    with engine.begin() as connection:
+                        queue.request(connection, unit, outdated=True)
+                if arrived < 200:
+                    arrived += 1
+                    unit = chance.choice(units)
+                    more = lines_at(unit.day.isoformat(), f"late {arrived}", *said(arrived, 5), hour=12)
+                    bring(engine, more, client="default")
+                # What the sensor does in the background: days that failed are taken again after their pause.
+                with engine.begin() as connection:
+                    for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
+                        queue.request(connection, change.work.unit, force=True)
+
+    loader = threading.Thread(target=load)
+    loader.start()
+    options = {"retry_backoff_s": 1, "background_retries": 8, "on_demand_retries": 8}
+    working = [start(**options) for _ in range(2)]
+    for number in range(100):
+        time.sleep(chance.uniform(0.3, 3.5))
+        if number % 12 == 11:
+            kill_postgres(databases)
+            wait_for(lambda: revived(databases), "Postgres is back")
+        else:
+            place = chance.randrange(2)
+            kill(working[place])
+            working[place] = start(**options)
+    stop.set()
+    loader.join()
+    with engine.begin() as connection:
+        for unit in units:
+            queue.request(connection, unit, force=True, outdated=True)
+    wait_until_all_is_done(engine, 240)
+    check_everything(engine)
+    texts = embedded(home)
+    assert len(texts) - len(set(texts)) <= 100 * 60
+    print(f"{len(set(texts)):,} texts, embedded {len(texts):,} times")  # noqa: T201
+
+
+def kill_postgres(databases: Databases) -> None:
+    assert databases.embedded is not None
+    pid = int((databases.embedded.folder / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)], timeout=0.2)
+
+
+def revived(databases: Databases) -> bool:
+    with suppress(EmbeddedPostgresError):
+        return databases.revive()
+    return False
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_day_first(databases: Databases, start: Start) -> None:
     engine = databases.engine
     ask_for_a_long_day(engine)
-    worker = start_worker()
-    wait_for(engine, EMBEDDING)
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=60) == 0
+    worker = start(worker_grace_s=300)
+    wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    os.kill(worker, signal.SIGTERM)
+    wait_for(lambda: not alive(worker), "the worker has ended")
     check_everything(engine)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM workers")) == 0
         assert connection.scalar(text("SELECT count(*) FROM day_claims")) == 1
+
+
+def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Databases, start: Start) -> None:
+    engine = databases.engine
+    ask_for_a_long_day(engine, 3_000)
+    worker = start(worker_grace_s=0.1)
+    wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    os.kill(worker, signal.SIGTERM)
+    wait_for(lambda: not alive(worker), "the worker has ended")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT outcome FROM day_claims")).all() == [("released",)]
+        assert days.status_of(connection, UNIT).status == "queued"
+    start()
+    wait_until_all_is_done(engine)
+    check_everything(engine)
+
+
+def test_a_worker_whose_supervisor_is_killed_stops(databases: Databases, home: Path, start: Start) -> None:
+    other = Nursery()
+    environment = {**databases.environment(), "CREW_HOME": str(home), "CREW_POLL_S": "0.2"}
+    worker = other.worker(environment)
+    wait_for(holds(databases.engine, f"SELECT EXISTS (SELECT 1 FROM workers WHERE id LIKE '%-{worker}')"), "it beats")
+    other.close()
+    wait_for(lambda: not alive(worker), "the worker has ended")
