@@ -94,16 +94,19 @@ class TableIOManager(ConfigurableIOManager):
         return _Scope(token, self.database.claim_ttl_s, model, self.embedding_model.encoder.model_id, config)
 
     def _write_work(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
-        """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on."""
-        with self.database.engine.begin() as connection:
-            for row in frames.rows(frame):
-                unit = Unit(str(row.client), day)
-                if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)) is not None:
-                    days.begin(connection, unit)
-                    started = {"estimated_time_s": progress.estimated_seconds(connection, int(row.lines))}
-                    events.emit(connection, unit.client, day, "processing_started", started, scope.token)
-                else:
-                    context.log.warning(f"{unit.client}, {day}: another run is at work on it; left to that one")
+        """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on.
+
+        Each client's in a transaction of its own: runs that take them in another order must not wait for each other.
+        """
+        for row in frames.rows(frame):
+            unit = Unit(str(row.client), day)
+            with self.database.engine.begin() as connection:
+                if claims.acquire(connection, unit, scope.token, scope.ttl_s, int(row.lines)) is None:
+                    context.log.warning(f"{unit.client}, {unit.day}: another run is at work on it; left to that one")
+                    continue
+                days.begin(connection, unit)
+                started = {"estimated_time_s": progress.estimated_seconds(connection, int(row.lines))}
+                events.emit(connection, unit.client, day, "processing_started", started, scope.token)
 
     def _write_vectors(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Add vectors to the cache. They follow from the text alone, so no claim guards them."""
