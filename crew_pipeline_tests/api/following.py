@@ -83,17 +83,19 @@ def api_processes(count: int, database_url: str, home: Path) -> Iterator[list[in
     ports = [_free_port() for _ in range(count)]
     environment = {**os.environ, "CREW_DATABASE_URL": database_url, "CREW_HOME": str(home), "CREW_LOG_LEVEL": "warning"}
     with ExitStack() as stack:
+        processes = []
         for port in ports:
             command = [sys.executable, "-m", "crew_pipeline.cli", "api", "--port", str(port)]
             process = subprocess.Popen(command, env=environment)
+            processes.append(process)
             stack.callback(process.wait, DEADLINE_S)
             stack.callback(process.terminate)
-        for port in ports:
-            until(lambda port=port: _answers(port), "the process answers")  # type: ignore[misc]
+        until(lambda: all(_answers(*one) for one in zip(ports, processes, strict=True)), "the processes answer")
         yield ports
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "the process has ended"
     try:
         return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
     except httpx.TransportError:
