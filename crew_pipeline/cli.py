@@ -324,12 +324,22 @@ def api(
 
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.api.app import create_app
+    from crew_pipeline.api.sockets import BoundedWebSocket
     from crew_pipeline.dedup.config import fingerprint_of
 
     with open_store(data_dir) as (settings, databases):
         refuse_exposed(databases.engine, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
-        uvicorn.run(application, host=host, port=port, log_level=settings.log_level, access_log=False)
+        uvicorn.run(
+            application,
+            host=host,
+            port=port,
+            log_level=settings.log_level,
+            access_log=False,
+            ws=BoundedWebSocket,
+            # What is encoded once for all clients would be compressed for each again, and each keep a dictionary.
+            ws_per_message_deflate=False,
+        )
 
 
 def _span(

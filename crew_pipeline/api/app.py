@@ -14,10 +14,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline import __version__
-from crew_pipeline.api import conversations, days, feedback, metrics, problems
+from crew_pipeline.api import conversations, days, feedback, follow, metrics, problems
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.models import Health, Readiness
+from crew_pipeline.realtime.feed import Feeds
 from crew_pipeline.realtime.listener import Listener
 from crew_pipeline.realtime.service import DayService
 from crew_pipeline.settings import Settings
@@ -28,12 +29,20 @@ from crew_pipeline.web import page
 operations = APIRouter()
 
 
-def create_app(settings: Settings, database_url: str, fingerprint: str, host: str = "127.0.0.1") -> FastAPI:
+def create_app(
+    settings: Settings,
+    database_url: str,
+    fingerprint: str,
+    host: str = "127.0.0.1",
+    *,
+    send_within_s: float = follow.SEND_WITHIN_S,
+) -> FastAPI:
     """The API over a database.
 
     Args:
         fingerprint: of the engine in force; documents of another are served as stale.
         host: the address it will be bound to; decides whether it may be used without tokens.
+        send_within_s: how long a client that follows a day may take to make room for a message before it is cut off.
     """
     engine = engine_for(database_url)
 
@@ -52,12 +61,13 @@ def create_app(settings: Settings, database_url: str, fingerprint: str, host: st
         await listener.start()
         app.state.visits = VisitCounter(engine)
         app.state.visits.start()
-        app.state.listener = listener
+        app.state.feeds = Feeds(engine, listener)
         app.state.days = DayService(pool, engine, listener, fingerprint, settings.document_cache_mb)
         try:
             yield
         finally:
             await app.state.visits.stop()
+            app.state.feeds.stop()
             await listener.stop()
             await pool.close()
 
@@ -70,9 +80,11 @@ def create_app(settings: Settings, database_url: str, fingerprint: str, host: st
     app.state.settings = settings
     app.state.engine = engine
     app.state.fingerprint = fingerprint
+    app.state.send_within_s = send_within_s
     app.state.metrics = metrics.Metrics(engine)
     app.state.doorkeeper = Doorkeeper(engine, host)
     app.include_router(days.router, tags=["days"])
+    app.include_router(follow.router, tags=["days"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(metrics.router, tags=["operation"])

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Path, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
 from sqlalchemy import Engine
 
@@ -17,20 +17,18 @@ from crew_pipeline.api.access import Client
 from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, LatestDay, Queue
 from crew_pipeline.api.problems import PROBLEMS
 from crew_pipeline.dedup.document import stamp
-from crew_pipeline.realtime.listener import Listener
+from crew_pipeline.realtime.feed import told
 from crew_pipeline.realtime.service import DayAnswer, DayService, View
+from crew_pipeline.realtime.state import state_of
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import days, events, progress, queue
+from crew_pipeline.storage import days, events, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.visits import Kind
 
 router = APIRouter()
 
 JSON = "application/json"
-FINAL = frozenset({"completed", "failed", "empty"})
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PING_S = 20.0
-_SEND_WITHIN_S = 10.0
 
 
 def strict_day(value: object) -> object:
@@ -151,22 +149,7 @@ async def status(request: Request, day: Day, client: Client) -> Response:
 
 def _state(engine: Engine, unit: Unit) -> dict[str, Any]:
     with engine.connect() as connection:
-        found = days.status_of(connection, unit)
-        last = events.latest_progress(connection, unit.client, unit.day)
-        estimate = progress.estimated_seconds(connection, found.lines) if found else 0.0
-    state = found.status if found else "empty"
-    running = state == "processing"
-    done = state in {"completed", "empty"}
-    return {
-        "days_date": unit.day.isoformat(),
-        "semantic_status": state,
-        "processed_at": stamp(found.processed_at) if found and found.processed_at else None,
-        "conversation_count": found.conversations if found else 0,
-        "estimated_processing_time_s": 0.0 if done else estimate,
-        "progress": 1.0 if done else last.get("progress", 0.0) if running else 0.0,
-        "stage": last.get("stage") if running else None,
-        "error": found.error if found else None,
-    }
+        return state_of(connection, unit)
 
 
 @router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=PROBLEMS)
@@ -204,48 +187,4 @@ async def day_events(
 def _events_after(engine: Engine, unit: Unit, after: int) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         found = events.events_after(connection, unit.client, unit.day, after)
-    return [{"seq": one.seq, "days_date": unit.day.isoformat(), "type": one.type, **one.payload} for one in found]
-
-
-@router.websocket("/ws/semantic/{day}")
-async def follow(
-    socket: WebSocket, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
-) -> None:
-    """The present state, then every event after ``after``, until the day is completed or failed."""
-    engine: Engine = socket.app.state.engine
-    listener: Listener = socket.app.state.listener
-    unit = Unit(client, day)
-    await socket.accept()
-    try:
-        async with listener.subscribed(unit) as woken:
-            state = await asyncio.to_thread(_state, engine, unit)
-            await _send(socket, {"seq": after, "type": "snapshot", **state})
-            while True:
-                woken.clear()
-                # Before the events: one that comes between the two is sent, and the next look sees the state it led to.
-                state = await asyncio.to_thread(_state, engine, unit)
-                after = await _send_events(socket, engine, unit, after)
-                if state["semantic_status"] in FINAL:
-                    break
-                try:
-                    async with asyncio.timeout(_PING_S):
-                        await woken.wait()
-                except TimeoutError:
-                    await _send(socket, {"seq": after, "days_date": day.isoformat(), "type": "ping"})
-        await socket.close()
-    except (WebSocketDisconnect, TimeoutError):
-        return
-
-
-async def _send_events(socket: WebSocket, engine: Engine, unit: Unit, after: int) -> int:
-    """Send every event after ``after``; returns the last one's number."""
-    while found := await asyncio.to_thread(_events_after, engine, unit, after):
-        for event in found:
-            await _send(socket, event)
-            after = event["seq"]
-    return after
-
-
-async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
-    async with asyncio.timeout(_SEND_WITHIN_S):
-        await socket.send_text(orjson.dumps(message).decode())
+    return [told(unit, event) for event in found]

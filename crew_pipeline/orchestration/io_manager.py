@@ -107,11 +107,14 @@ class TableIOManager(ConfigurableIOManager):
         )
 
     def _write_work(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
-        """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on."""
-        with self.database.engine.begin() as connection:
-            for row in frames.rows(frame):
-                unit = Unit(str(row.client), day)
-                if not queue.take(
+        """Claim the days of the frame (``frames.WORK``) and mark the rows that are read from here on.
+
+        Each client's in a transaction of its own: runs that take them in another order must not wait for each other.
+        """
+        for row in frames.rows(frame):
+            unit = Unit(str(row.client), day)
+            with self.database.engine.begin() as connection:
+                taken = queue.take(
                     connection,
                     unit,
                     scope.token,
@@ -119,8 +122,9 @@ class TableIOManager(ConfigurableIOManager):
                     int(row.lines),
                     background=scope.background,
                     after=scope.after,
-                ):
-                    context.log.warning(f"{unit.client}, {day}: another run is at work on it; left to that one")
+                )
+            if not taken:
+                context.log.warning(f"{unit.client}, {day}: another run is at work on it; left to that one")
 
     def _write_vectors(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Add vectors to the cache. They follow from the text alone, so no claim guards them."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from psycopg.errors import DuplicateDatabase, UniqueViolation
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 DRIVER = "postgresql+psycopg"
 
@@ -65,5 +66,9 @@ def ensure_database(server_url: str, name: str) -> None:
                 connection.execute(text(f"CREATE DATABASE {connection.dialect.identifier_preparer.quote(name)}"))
     except OperationalError as error:
         raise unavailable(server_url) from error
+    except (IntegrityError, ProgrammingError) as error:
+        # Another process that starts at the same time has made it since the look above.
+        if not isinstance(error.orig, (UniqueViolation, DuplicateDatabase)):
+            raise
     finally:
         engine.dispose()

@@ -103,6 +103,7 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
             "token": token,
         },
     )
+    preliminary.drop(connection, unit)
     emit(
         connection,
         unit.client,
@@ -111,7 +112,6 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
         {"version": document.version, "conversations": document.conversation_count},
         token,
     )
-    preliminary.drop(connection, unit)
     claims.finish(connection, unit, token, "completed")
     assert published is not None
     return published

@@ -21,27 +21,50 @@ class Event(NamedTuple):
     created_at: datetime
 
 
+# One at a time for a client's day, until commit: numbers are given out before they can be seen, and a reader that has
+# seen the later of two would never look for the earlier again. The lock comes first: the row is made from it.
+_EMIT = """
+WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0)))
+INSERT INTO day_events (client, day, token, type, payload)
+SELECT :client, CAST(:day AS date), :token, :kind, CAST(:payload AS jsonb) FROM turn
+RETURNING seq, pg_notify(:channel, :message)
+"""
+
+
 def emit(connection: Connection, client: str, day: date, kind: str, payload: dict[str, Any], token: str | None) -> int:
-    """Record an event in the caller's transaction and wake readers when it commits; returns its sequence number."""
-    seq = connection.scalar(
-        text(
-            "INSERT INTO day_events (client, day, token, type, payload) "
-            "VALUES (:client, :day, :token, :kind, CAST(:payload AS jsonb)) RETURNING seq"
-        ),
-        {"client": client, "day": day, "token": token, "kind": kind, "payload": orjson.dumps(payload).decode()},
-    )
-    notify(connection, EVENT_CHANNEL, client, day)
-    return int(seq)
+    """Record an event in the caller's transaction and wake readers when it commits; returns its sequence number.
+
+    Events of a client's day become visible in the order of their numbers. So whoever else has one to record for that
+    day waits until the caller's transaction ends. A transaction that records events of several days takes them in the
+    order of ``claims.held``, or two of them may wait for each other; and it locks a day's rows before, not after.
+    """
+    row = connection.execute(
+        text(_EMIT),
+        {
+            "lock": f"events\x1f{client}\x1f{day}",
+            "client": client,
+            "day": day,
+            "token": token,
+            "kind": kind,
+            "payload": orjson.dumps(payload).decode(),
+            "channel": EVENT_CHANNEL,
+            "message": _message(client, day),
+        },
+    ).one()
+    return int(row.seq)
 
 
 def notify(connection: Connection, channel: str, client: str, day: date) -> None:
     """Wake whoever listens on ``channel`` when the caller's transaction commits."""
-    message = orjson.dumps([client, day.isoformat()]).decode()
     connection.execute(
-        text("SELECT pg_notify(:channel, :message)"),
-        # Postgres refuses 8,000 bytes and more; an empty message wakes everybody.
-        {"channel": channel, "message": message if len(message.encode()) < 7_900 else ""},
+        text("SELECT pg_notify(:channel, :message)"), {"channel": channel, "message": _message(client, day)}
     )
+
+
+def _message(client: str, day: date) -> str:
+    message = orjson.dumps([client, day.isoformat()]).decode()
+    # Postgres refuses 8,000 bytes and more; an empty message wakes everybody.
+    return message if len(message.encode()) < 7_900 else ""
 
 
 def events_after(connection: Connection, client: str, day: date, after: int, limit: int = 1000) -> list[Event]:
@@ -54,6 +77,18 @@ def events_after(connection: Connection, client: str, day: date, after: int, lim
         {"client": client, "day": day, "after": after, "limit": limit},
     )
     return [Event(*row) for row in rows]
+
+
+def latest_events(connection: Connection, client: str, day: date, most: int) -> list[Event]:
+    """The newest events of a client's day, ``most`` at the most, in order."""
+    rows = connection.execute(
+        text(
+            "SELECT seq, type, payload, created_at FROM day_events "
+            "WHERE client = :client AND day = :day ORDER BY seq DESC LIMIT :most"
+        ),
+        {"client": client, "day": day, "most": most},
+    )
+    return [Event(*row) for row in rows][::-1]
 
 
 def latest_progress(connection: Connection, client: str, day: date) -> dict[str, Any]:

@@ -75,8 +75,11 @@ class Reporter:
         begin, end = _SHARES[stage]
         fraction = begin + (end - begin) * done / max(1, of)
         counted = f"{done:,} of {of:,} {message}" if of > 1 else message
-        with self._engine.begin() as connection:
-            for unit, spent_s, estimate_s in self._held(connection):
+        with self._engine.connect() as connection:
+            held = self._held(connection)
+        for unit, spent_s, estimate_s in held:
+            # Each in a transaction of its own: whoever waits for the order of one day's events holds no other's.
+            with self._engine.begin() as connection:
                 tell(connection, unit, self._token, stage, fraction, counted, remaining(fraction, spent_s, estimate_s))
 
     def _held(self, connection: Connection) -> list[tuple[Unit, float, float]]:

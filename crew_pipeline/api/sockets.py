@@ -1,0 +1,32 @@
+"""How ``crew api`` speaks WebSocket: little is held for a client that does not read, and it can be cut off."""
+
+from __future__ import annotations
+
+import socket
+from asyncio import BaseTransport, Transport
+from contextlib import suppress
+from typing import cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+CUT_OFF = "cut_off"
+"""The name, in a connection's ``scope["state"]``, of a function that ends it at once, sent or not."""
+
+_UNSENT_BYTES = 16 * 1024
+_SOCKET_BYTES = 64 * 1024
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket of uvicorn, with bounds on what may be unsent and a way for the application to end it.
+
+    ASGI can only ask for a close, and that waits until the client has taken everything sent before.
+    """
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Set the bounds; offer ``CUT_OFF`` to the application."""
+        transport = cast("Transport", transport)
+        transport.set_write_buffer_limits(high=_UNSENT_BYTES)
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        self.app_state = {**self.app_state, CUT_OFF: transport.abort}
+        super().connection_made(transport)
