@@ -14,8 +14,8 @@ from pydantic import BeforeValidator
 from sqlalchemy import Engine
 
 from crew_pipeline.api.access import Client
-from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, LatestDay, Queue
-from crew_pipeline.api.problems import PROBLEMS
+from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
+from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.realtime.feed import told
 from crew_pipeline.realtime.service import DayAnswer, DayService, View
@@ -171,6 +171,49 @@ async def waiting_days(request: Request, client: Client, limit: Annotated[int, Q
             ]
 
     return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)
+
+
+@router.get("/api/semantic/failed", summary="Days that failed", response_model=FailedDays, responses=PROBLEMS)
+async def failed_days(request: Request, client: Client) -> Response:
+    """The days of this client whose last try failed, newest first; those without `retry_at` were set aside."""
+    engine: Engine = request.app.state.engine
+
+    def read() -> list[dict[str, Any]]:
+        with engine.connect() as connection:
+            return [
+                {
+                    "days_date": one.day.isoformat(),
+                    "conversation_count": one.conversations,
+                    "line_count": one.lines,
+                    "error": one.error,
+                    "retry_at": stamp(one.retry_at) if one.retry_at else None,
+                }
+                for one in queue.failed(connection, client)
+            ]
+
+    return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)
+
+
+@router.post(
+    "/api/semantic/retry/{day}",
+    summary="Try a failed day again",
+    response_model=Retried,
+    status_code=202,
+    responses={404: A_PROBLEM, **PROBLEMS},
+)
+async def retry(request: Request, day: Day, client: Client) -> Response:
+    """Have a day made at once whose last try failed."""
+    engine: Engine = request.app.state.engine
+    unit = Unit(client, day)
+
+    def ask() -> bool:
+        with engine.begin() as connection:
+            found = days.status_of(connection, unit)
+            return found is not None and found.status == "failed" and queue.request(connection, unit, force=True)
+
+    if not await asyncio.to_thread(ask):
+        return problem(404, f"{day} has not failed; there is nothing to try again.")
+    return Response(orjson.dumps({"days_date": day, "semantic_status": "queued"}), 202, media_type=JSON)
 
 
 @router.get("/api/semantic/events/{day}", summary="The events of a day", response_model=DayEvents, responses=PROBLEMS)

@@ -115,6 +115,29 @@ class Queue(BaseModel):
     days: list[QueuedDay]
 
 
+class FailedDay(BaseModel):
+    """A day whose last try failed; without ``retry_at`` it was set aside."""
+
+    days_date: date
+    conversation_count: int
+    line_count: int
+    error: str | None
+    retry_at: datetime | None
+
+
+class FailedDays(BaseModel):
+    """Days whose last try failed, newest first."""
+
+    days: list[FailedDay]
+
+
+class Retried(BaseModel):
+    """A day that is tried again."""
+
+    days_date: date
+    semantic_status: Literal["queued"]
+
+
 class DayEvent(BaseModel, extra="allow"):
     """One event; further fields by type."""
 

@@ -14,7 +14,7 @@ DayArgument = Annotated[str | None, typer.Argument(help="YYYY-MM-DD, today, yest
 
 def status(
     day: DayArgument = None,
-    failed: Annotated[bool, typer.Option("--failed", help="The days that were set aside, with their errors.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="The days that have failed, with their errors.")] = False,
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
@@ -42,9 +42,13 @@ def _print_days(found: dict[str, Any], *, failed: bool) -> None:
     rendering.print_days(found["days"], "No day has failed." if failed else f"{found['day']}: no conversations.")
     for one in found["days"]:
         if one["error"]:
-            console.note(f"{one['client']}, {one['day']}: {one['error']}")
+            console.note(f"{one['client']}, {one['day']}: {one['error']}{_outlook(one) if failed else ''}")
     if failed and found["days"]:
         console.say("'crew retry DAY' or 'crew retry --all' has them made again.")
+
+
+def _outlook(one: dict[str, Any]) -> str:
+    return f"; tried again at {one['retry_at']:%Y-%m-%d %H:%M %Z}" if one["retry_at"] else "; set aside"
 
 
 def retry(
@@ -54,7 +58,7 @@ def retry(
     as_json: JsonOption = False,
     data_dir: HomeOption = None,
 ) -> None:
-    """Put days that were set aside back into the queue."""
+    """Have days made again that have failed or were set aside."""
     from crew_pipeline.realtime.overview import release_failed
 
     if every == (day is not None):
@@ -66,6 +70,9 @@ def retry(
         console.print_json({"released": released})
     elif released:
         rendering.print_days(released, "")
-        console.say(f"{len(released)} days wait again; the next sweep or 'crew process --pending' makes them.")
+        console.say(
+            f"{len(released)} days wait again; "
+            + ("a worker makes them." if day else "the sensor, the next sweep or 'crew process --pending' makes them.")
+        )
     else:
         console.say("No day that has failed was found; 'crew status --failed' lists them.")

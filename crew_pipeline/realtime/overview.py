@@ -100,18 +100,26 @@ def day_overview(engine: Engine, day: date) -> dict[str, Any]:
 
 
 def failed_days(engine: Engine) -> dict[str, Any]:
-    """The days that were set aside, newest first, with their errors."""
+    """The days whose last try failed, newest first, with their errors and when they are tried again."""
     with engine.connect() as connection:
-        return {"days": [_day(one) for one in days.failed(connection)]}
+        return {"days": [_failed(one) for one in queue.failed(connection)]}
 
 
 def release_failed(engine: Engine, day: date | None, client: str | None) -> list[dict[str, Any]]:
-    """Put days that were set aside back into the queue; those that were."""
+    """Have days made again whose last try failed: one day at once, all of them in the background; those that are."""
     with engine.begin() as connection:
-        found = [one for one in days.failed(connection) if day in {None, one.day} and client in {None, one.client}]
+        found = [one for one in queue.failed(connection, client) if day in {None, one.day}]
         for one in found:
-            claims.set_status(connection, Unit(one.client, one.day), "pending", of=["failed"])
-    return [{**_day(one), "status": "pending"} for one in found]
+            unit = Unit(one.client, one.day)
+            if day is None:
+                queue.release(connection, unit)
+            else:
+                queue.request(connection, unit, force=True)
+    return [{**_failed(one), "status": "queued" if day else "pending", "retry_at": None} for one in found]
+
+
+def _failed(one: queue.FailedDay) -> dict[str, Any]:
+    return {**one._asdict(), "day": one.day.isoformat(), "status": "failed", "hidden": None}
 
 
 def _day(one: days.Summary) -> dict[str, Any]:

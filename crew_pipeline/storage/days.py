@@ -164,18 +164,6 @@ def summaries(
     return [Summary(*row) for row in rows]
 
 
-def failed(connection: Connection) -> list[Summary]:
-    """Days with conversations that have failed, newest first."""
-    rows = connection.execute(
-        text("""
-            SELECT client, days_date AS day, 'failed', count(*), sum(line_count), NULL, max(semantic_error)
-            FROM data_items WHERE semantic_status = 'failed'
-            GROUP BY client, days_date ORDER BY days_date DESC, client
-        """)
-    )
-    return [Summary(*row) for row in rows]
-
-
 def counts_by_status(connection: Connection) -> dict[str, tuple[int, int]]:
     """Clients' days and conversations in each status; a day counts under the least finished of its conversations."""
     rows = connection.execute(

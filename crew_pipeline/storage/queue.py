@@ -239,3 +239,43 @@ def changes_of_discovery(connection: Connection, since: date, most: int = 500) -
         {"since": since, "most": most},
     )
     return [Change(Work(*row[:5]), row.updated_at) for row in rows]
+
+
+class FailedDay(NamedTuple):
+    """A client's day whose last try failed.
+
+    Attributes:
+        retry_at: when it is tried again by itself; None where it was set aside.
+    """
+
+    client: str
+    day: date
+    conversations: int
+    lines: int
+    error: str | None
+    retry_at: datetime | None
+
+
+def failed(connection: Connection, client: str | None = None) -> list[FailedDay]:
+    """Days whose last try failed, newest first."""
+    rows = connection.execute(
+        text("""
+            SELECT client, days_date AS day, count(*), sum(line_count), max(semantic_error), max(retry_at)
+            FROM data_items WHERE semantic_status = 'failed' AND (CAST(:client AS text) IS NULL OR client = :client)
+            GROUP BY client, days_date ORDER BY days_date DESC, client
+        """),
+        {"client": client},
+    )
+    return [FailedDay(*row) for row in rows]
+
+
+def release(connection: Connection, unit: Unit) -> bool:
+    """Let a day whose last try failed wait in the background like one that is new; whether it had failed."""
+    if not claims.set_status(connection, unit, "pending", of=["failed"]):
+        return False
+    # It has changed: the sensor asks but once for what is the same.
+    connection.execute(
+        text("UPDATE data_items SET updated_at = now() WHERE client = :client AND days_date = :day"),
+        {"client": unit.client, "day": unit.day},
+    )
+    return True

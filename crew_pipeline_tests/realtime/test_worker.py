@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
 
+import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from fastapi.testclient import TestClient
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.orchestration import assets
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.runs import DayRunner
-from crew_pipeline.realtime.making import WarmMaker
+from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
+from crew_pipeline.realtime.making import STUCK, WarmMaker
 from crew_pipeline.realtime.overview import failed_days, release_failed
 from crew_pipeline.realtime.pool import RECYCLED
 from crew_pipeline.realtime.worker import Worker
@@ -151,7 +156,6 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
     assert release_failed(engine, None, "somebody else") == []
     assert [one["day"] for one in release_failed(engine, DAY, None)] == ["2025-01-15"]
     assert failed_days(engine)["days"] == []
-    ask(engine)
     worker.work_once()
     assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]
 
@@ -187,6 +191,160 @@ def test_a_day_that_kills_its_workers_is_set_aside(
     assert not make_worker(on_demand_retries=2, background_retries=0).work_once()
     assert query("SELECT semantic_status FROM data_items") == [("failed",)]
     assert [instance.get_run_by_id(run_id).status for run_id in runs] == [DagsterRunStatus.FAILURE] * 3
+
+
+def test_a_long_day_goes_on_in_turns_with_the_others_and_embeds_nothing_twice(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "TEXTS_AT_ONCE", 4)
+    embedded: list[str] = []
+    encode = SentenceTransformerEncoder.encode
+
+    def recorded(self: SentenceTransformerEncoder, texts: list[str]) -> object:
+        embedded.extend(texts)
+        return encode(self, texts)
+
+    monkeypatch.setattr(SentenceTransformerEncoder, "encode", recorded)
+    said = [
+        ("Ann", f"the {word} is out of paper again")
+        for word in ["red", "blue", "green", "black", "white", "pink", "grey"]
+    ]
+    bring(engine, lines_at("2025-01-15", "a", *said), client="default")
+    bring(engine, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
+    ask(engine)
+    ask(engine, Unit("default", date(2025, 1, 16)))
+    worker = make_worker(on_demand_limit_s=0.000001)
+    for _ in range(3):
+        assert worker.work_once()
+    assert not worker.work_once()
+    outcomes = query("SELECT extract(day FROM day)::int, outcome FROM day_claims ORDER BY ended_at")
+    assert outcomes == [(15, "paused"), (16, "completed"), (15, "completed")]
+    assert len(embedded) == len(set(embedded)) == 8
+    told = query("SELECT payload->>'message' FROM day_events WHERE payload->>'stage' = 'queued'")
+    assert told == [("4 of 7 lines embedded; others go first",)]
+
+
+def test_a_day_that_the_database_broke_off_is_given_back_and_counts_no_failure(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    run, broken = DayRunner.run, threading.Event()
+
+    def break_once(self: DayRunner, *values: object, **named: object) -> object:
+        if not broken.is_set():
+            broken.set()
+            raise RuntimeError("wrapped") from OperationalError("SELECT 1", {}, Exception("gone"))
+        return run(self, *values, **named)
+
+    monkeypatch.setattr(DayRunner, "run", break_once)
+    worker = make_worker(poll_s=0.1)
+    thread = threading.Thread(target=worker.serve)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while query("SELECT semantic_status FROM data_items") != [("completed",)] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    worker.stop()
+    thread.join(timeout=60)
+    assert query("SELECT outcome FROM day_claims ORDER BY claimed_at") == [("released",), ("completed",)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "stopping_for_s", "status", "outcome", "left_with"),
+    [
+        ({"stuck_after_s": 0.01}, None, "queued", "retried", STUCK),
+        ({"worker_grace_s": 0.01}, 5.0, "queued", "released", 0),
+        ({}, 5.0, "processing", None, None),
+    ],
+)
+def test_a_run_that_hangs_or_outlasts_a_stop_is_ended_and_its_day_given_back(
+    engine: Engine,
+    settings: Settings,
+    database_url: str,
+    instance: DagsterInstance,
+    query: Query,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, float],
+    stopping_for_s: float | None,
+    status: str,
+    outcome: str | None,
+    left_with: int | None,
+) -> None:
+    chosen = settings.model_copy(update=changes)
+    started, over = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> RunOutcome:
+        started.set()
+        over.wait(60)
+        return RunOutcome("", False, "it hung")
+
+    monkeypatch.setattr(DayRunner, "run", hang)
+    runner = DayRunner(build_defs(chosen, {"database": Database(url=database_url)}), instance)
+    left: list[int] = []
+    maker = WarmMaker(chosen, engine, runner, left.append)
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    with engine.connect() as connection:
+        (work,) = queue.work(connection, fingerprint_of(chosen), urgent=True)
+    thread = threading.Thread(target=maker.make, args=(work,))
+    thread.start()
+    assert started.wait(60)
+    time.sleep(0.05)
+    maker.oversee(stopping_for_s)
+    assert left == ([] if left_with is None else [left_with])
+    assert query("SELECT semantic_status, outcome FROM data_items, day_claims") == [(status, outcome)]
+    over.set()
+    thread.join(timeout=60)
+
+
+def test_a_hundred_readers_of_a_missing_day_cause_one_run_and_one_that_leaves_stops_nobody(
+    engine: Engine, settings: Settings, database_url: str, serving: Worker, query: Query
+) -> None:
+    said = [("Ann", "the export times out"), ("Ann", "The export times out")]
+    bring(engine, lines_at("2025-01-15", "a", *said), client="default")
+    app = create_app(settings, database_url, fingerprint_of(settings))
+
+    async def read_all() -> list[httpx.Response | BaseException]:
+        transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 5))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as api,
+        ):
+            reads = [
+                asyncio.create_task(api.get("/api/days/2025-01-15/conversations", params={"wait_s": 30}))
+                for _ in range(100)
+            ]
+            await asyncio.sleep(0.05)
+            for leaving in reads[:10]:
+                leaving.cancel()
+            return await asyncio.gather(*reads, return_exceptions=True)
+
+    answers = asyncio.run(read_all())
+    assert all(isinstance(one, asyncio.CancelledError) for one in answers[:10])
+    stayed = [one for one in answers[10:] if isinstance(one, httpx.Response)]
+    assert [one.status_code for one in stayed] == [200] * 90
+    assert {json.dumps(one.json()["data"]) for one in stayed} == {json.dumps(stayed[0].json()["data"])}
+    assert query("SELECT outcome FROM day_claims") == [("completed",)]
+
+
+def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
+    engine: Engine, settings: Settings, database_url: str, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    all_days = [date(2025, 1, number) for number in range(1, 21)]
+    for day in all_days:
+        bring(engine, lines_at(day.isoformat(), f"s {day}", ("Ann", f"line of day {day.day}")), client="default")
+    with engine.begin() as connection:
+        for day in all_days[:5]:
+            assert queue.take(connection, Unit("default", day), "a sweep at work", 60, background=True)
+        for day in all_days:
+            assert queue.request(connection, Unit("default", day))
+    worker = make_worker()
+    while worker.work_once():
+        pass
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+    made = query("SELECT extract(day FROM day)::int FROM day_claims WHERE outcome = 'completed' ORDER BY ended_at")
+    assert [number for (number,) in made] == [19, 20, *range(14, 19), *range(1, 14)]
+    assert query("SELECT count(*) FROM day_claims WHERE outcome = 'yielded'") == [(5,)]
 
 
 def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
