@@ -10,28 +10,34 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date, timedelta
-from functools import lru_cache
 from pathlib import Path
-from pydoc_data.topics import topics
 
-import psutil
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from crew_pipeline.orchestration.assets import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage import days, documents, invariants, queue
+from crew_pipeline.storage import days, queue
 from crew_pipeline.storage.access import Databases, open_databases
 from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.embedded import EmbeddedPostgresError
 from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.realtime.disturbed import (
+    body_of,
+    check_everything,
+    expire_claims,
+    holds,
+    kill_postgres,
+    revived,
+    said,
+    wait_for,
+    wait_until_all_is_done,
+)
 from crew_pipeline_tests.realtime.nursery import POINTS, Nursery, alive, embedded, kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 UNIT = Unit("default", date(2025, 1, 15))
-COMPLETED = "SELECT coalesce(bool_and(semantic_status = 'completed'), true) FROM data_items"
 Start = Callable[..., int]
 
 
@@ -78,88 +84,12 @@ def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]
         kill(pid)
 
 
-@lru_cache(maxsize=1)
-def sentences() -> list[str]:
-    """Plain English that every Python brings along, its own reference, nine words at a time."""
-    every = " ".join(topics[topic] for topic in sorted(topics)).split()
-    words = [word for word in every if word.strip(".,;:()").isalpha()]
-    return sorted({" ".join(words[start : start + 9]) for start in range(0, len(words), 9)})
-
-
-def said(seed: int, count: int) -> list[tuple[str, str]]:
-    """Lines of talk, a tenth of which say again what one before them said, but for a word."""
-    chance = random.Random(seed)
-    lines: list[str] = []
-    for sentence in chance.sample(sentences(), count):
-        again = chance.choice(lines).split() if lines and chance.random() < 0.1 else None
-        lines.append(sentence if again is None else " ".join([*again[:-1], "indeed"]))
-    return [(f"speaker {chance.randrange(4)}", line) for line in lines]
-
-
 def ask_for_a_long_day(engine: Engine, lines: int = TEXTS_AT_ONCE + 60) -> None:
     talk = said(1, lines)
     for session in range(0, len(talk), 100):
         bring(engine, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
     with engine.begin() as connection:
         queue.request(connection, UNIT)
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(DBAPIError):
-            if condition():
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
-def holds(engine: Engine, statement: str) -> Callable[[], bool]:
-    def look() -> bool:
-        with engine.connect() as connection:
-            return bool(connection.scalar(text(statement)))
-
-    return look
-
-
-def wait_until_all_is_done(engine: Engine, seconds: float = 120) -> None:
-    wait_for(holds(engine, COMPLETED), "all completed", seconds)
-    wait_for(holds(engine, "SELECT count(*) = 0 FROM day_claims WHERE ended_at IS NULL"), "no claim open", seconds)
-
-
-def check_everything(engine: Engine) -> None:
-    """Every day is completed, every invariant holds, and readers were told in order."""
-    with engine.connect() as connection:
-        units = [Unit(*row) for row in connection.execute(text("SELECT DISTINCT client, days_date FROM data_items"))]
-        current = connection.execute(text("SELECT client, day, token, engine FROM day_documents WHERE is_current"))
-        made = {Unit(row.client, row.day): row for row in current}
-        assert set(units) <= set(made)
-        for unit in units:
-            assert invariants.broken_documents(connection, [unit.day], made[unit].token) == []
-        assert invariants.unexplained_clusters(connection, units) == []
-        assert invariants.strayed_lines(connection, units) == []
-        assert queue.work(connection, made[units[0]].engine) == []
-        assert connection.scalar(text("SELECT count(*) FROM preliminary_documents")) == 0
-        last = connection.execute(
-            text("SELECT DISTINCT ON (client, day) type FROM day_events ORDER BY client, day, seq DESC")
-        )
-        assert {row.type for row in last} == {"processing_completed"}
-
-
-def body_of(engine: Engine, unit: Unit = UNIT) -> bytes:
-    with engine.connect() as connection:
-        found = documents.current(connection, unit, "")
-    assert found is not None
-    assert found.body is not None
-    return found.body
-
-
-def expire_claims(engine: Engine) -> None:
-    """Let the time pass after which a claim without a heartbeat has expired."""
-    with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
-        )
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +106,7 @@ def test_a_day_is_made_by_a_worker_of_the_nursery(
     wait_until_all_is_done(databases.engine)
     check_everything(databases.engine)
     assert len(embedded(home)) == len(set(embedded(home)))
-    undisturbed["body"] = body_of(databases.engine)
+    undisturbed["body"] = body_of(databases.engine, UNIT)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -195,7 +125,7 @@ def test_a_worker_that_dies_at_any_point_of_a_day_leaves_it_to_the_next(
         TEXTS_AT_ONCE if point == "vectors written, not committed" else 0
     )
     if undisturbed:
-        assert body_of(engine) == undisturbed["body"]
+        assert body_of(engine, UNIT) == undisturbed["body"]
 
 
 def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, start: Start, home: Path) -> None:
@@ -247,19 +177,6 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
     texts = embedded(home)
     assert len(texts) - len(set(texts)) <= 100 * 60
     print(f"{len(set(texts)):,} texts, embedded {len(texts):,} times")  # noqa: T201
-
-
-def kill_postgres(databases: Databases) -> None:
-    assert databases.embedded is not None
-    pid = int((databases.embedded.folder / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)], timeout=0.2)
-
-
-def revived(databases: Databases) -> bool:
-    with suppress(EmbeddedPostgresError):
-        return databases.revive()
-    return False
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_day_first(databases: Databases, start: Start) -> None:
