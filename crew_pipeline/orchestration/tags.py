@@ -9,9 +9,14 @@ CLAIM = "crew/claim"
 TURN = "crew/turn_s"
 """How long the run may embed before it lets others go first (s)."""
 PRIORITY = "dagster/priority"
+RUN_RETRIES = "dagster/max_retries"
+MAX_RUNTIME = "dagster/max_runtime"
+CELERY_QUEUE = "dagster-celery/queue"
+"""The queue that the Celery run launcher puts the run into; other launchers do not mind it."""
 
 ON_DEMAND = "on-demand"
 SWEEP = "sweep"
+URGENT = "urgent"
 
 
 def on_demand(settings: Settings, client: str) -> dict[str, str]:
