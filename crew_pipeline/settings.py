@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     )
     dagster_graphql_url: str = Field(
         "http://127.0.0.1:3000/graphql",
-        description="GraphQL of that deployment (http://… or https://…, user:password@ is sent as basic authentication)",
+        description="GraphQL of that deployment (http://… or https://…; user:password@ becomes basic authentication)",
     )
     dagster_max_submitted: int = Field(
         20, ge=1, description="runs submitted to it for readers that have not ended; further days wait their turn"
