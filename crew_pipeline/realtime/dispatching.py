@@ -141,7 +141,10 @@ class DagsterMaker:
     def _run_of(self, work: Work, token: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Configuration and tags of the run. Not forced: the day needs work, and a run that is late should see so."""
         batch = day_batch(work)
-        config = {"ops": {FIRST_ASSET: {"config": Scope(client=work.client).model_dump()}}}
+        config = {
+            "ops": {FIRST_ASSET: {"config": Scope(client=work.client).model_dump()}},
+            "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+        }
         return config, {
             **range_tags(batch),
             **tags.on_demand(self._settings, work.client),
