@@ -16,9 +16,15 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init
 from dagster import DagsterInstance
+from dagster._cli.api import _execute_run_command_body
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import unpack_value
+from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 from dagster_celery.launcher import CeleryRunLauncher
-from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
+from dagster_celery.tasks import create_resume_job_task
 
+from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+from crew_pipeline.orchestration.runs import release_memory
 from crew_pipeline.realtime.making import warm_up
 from crew_pipeline.settings import Settings, process_settings
 
@@ -45,7 +51,7 @@ def build_app(settings: Settings) -> Celery:
             "dagster_celery.launcher.CeleryRunLauncher there, see docs/dagster-way.md."
         )
     app = launcher.celery
-    create_execute_job_task(app)
+    app.task(execute_run, name=TASK_EXECUTE_JOB_NAME, track_started=True)
     create_resume_job_task(app)
     app.conf.update(
         worker_pool="prefork",
@@ -58,6 +64,21 @@ def build_app(settings: Settings) -> Celery:
         worker_max_memory_per_child=settings.memory_limit_mb * 1024,
     )
     return app
+
+
+def execute_run(execute_job_args_packed: Any) -> int:
+    """Execute a run as dagster-celery's own task does, but over connections that are kept for its length.
+
+    Dagster stores every event of a run over a connection of its own otherwise: a second for a short day.
+
+    Returns:
+        0, or 1 for a run that failed.
+    """
+    args = unpack_value(execute_job_args_packed, as_type=ExecuteRunArgs)
+    with dagster_instance(prepare_home(process_settings())) as instance:
+        status = _execute_run_command_body(args.run_id, instance, lambda _event: None, set_exit_code_on_failure=True)
+    release_memory()
+    return status
 
 
 def load_model(**_: Any) -> None:
