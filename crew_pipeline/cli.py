@@ -73,6 +73,7 @@ def up(
             instance.get_runs_count()
         addresses = Addresses(host, port, dagster_port)
         variables = environment(settings, databases, home, settings.workers)
+        variables.setdefault("CREW_DAGSTER_GRAPHQL_URL", f"{addresses.dagster}/graphql")
         processes = children(settings, databases, addresses)
         supervisor.watch(processes, variables, databases.revive, grace_s(settings))
         try:
@@ -305,11 +306,13 @@ def worker(
 @app.command("worker-process", hidden=True)
 def worker_process(data_dir: HomeOption = None) -> None:
     """One worker, which asks by its exit status to be started anew when it has grown too large."""
-    from crew_pipeline.realtime.worker import run_worker
-
     _log_to_stderr(load_settings())
     with open_store(data_dir) as (settings, databases):
-        code = run_worker(settings, databases)
+        if settings.on_demand == "dagster":
+            from crew_pipeline.realtime.dispatching import run_dispatcher as run
+        else:
+            from crew_pipeline.realtime.worker import run_worker as run
+        code = run(settings, databases)
     raise typer.Exit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -132,6 +133,17 @@ class Settings(BaseSettings):
     claim_ttl_s: int = Field(60, ge=5, description="seconds without a heartbeat after which a claim is taken over")
     poll_s: float = Field(2, gt=0, description="seconds between two looks at the queue when no notification comes")
     memory_limit_mb: int = Field(1024, ge=512, description="resident memory above which the worker is recycled (MiB)")
+    on_demand: Literal["local", "dagster"] = Field(
+        "local",
+        description="who makes days that readers wait for: 'local' (warm workers), 'dagster' (your deployment's runs)",
+    )
+    dagster_graphql_url: str = Field(
+        "http://127.0.0.1:3000/graphql",
+        description="GraphQL of that deployment (http://… or https://…; user:password@ becomes basic authentication)",
+    )
+    dagster_max_submitted: int = Field(
+        20, ge=1, description="runs submitted to it for readers that have not ended; further days wait their turn"
+    )
     document_cache_mb: int = Field(32, ge=0, description="day documents that the API keeps in memory (MiB)")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
@@ -179,6 +191,13 @@ class Settings(BaseSettings):
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("an http:// or https:// address")
         return value or None
+
+    @field_validator("dagster_graphql_url")
+    @classmethod
+    def _with_host(cls, value: str) -> str:
+        if not re.match(r"https?://[^/]", value):
+            raise ValueError("an http:// or https:// address")
+        return value
 
     @property
     def zone(self) -> ZoneInfo:

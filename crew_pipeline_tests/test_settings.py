@@ -29,9 +29,16 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     assert told in sentence
 
 
-def test_a_wrong_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CREW_DATABASE_URL", "mysql://user:hunter2@db/x")
-    with pytest.raises(SettingsError, match="CREW_DATABASE_URL") as caught:
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CREW_DATABASE_URL", "mysql://user:hunter2@db/x"),
+        ("CREW_DAGSTER_GRAPHQL_URL", "ftp://user:hunter2@dagster/graphql"),
+    ],
+)
+def test_a_wrong_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable) as caught:
         load_settings()
     assert "hunter2" not in str(caught.value)
 
@@ -49,6 +56,7 @@ def test_the_discovery_cron_is_read_under_both_names(monkeypatch: pytest.MonkeyP
 
 def test_every_setting_is_listed_with_its_default_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREW_DATABASE_URL", "postgresql://user:hunter2@db/x")
+    monkeypatch.setenv("CREW_DAGSTER_GRAPHQL_URL", "https://user:hunter2@dagster/graphql")
     rows = describe_settings(load_settings())
     assert {row["variable"] for row in rows} == {f"CREW_{name.upper()}" for name in Settings.model_fields}
     assert all(row["description"] for row in rows)

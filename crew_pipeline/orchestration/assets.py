@@ -96,6 +96,7 @@ def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
                     force=config.force,
                     with_failed=config.retry_failed,
                     token=context.run.run_id,
+                    after=context.run.tags.get(tags.CLAIM),
                 )
             context.add_asset_metadata(
                 {

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import BetaWarning, Definitions, PreviewWarning
+from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executor
 
 from crew_pipeline.orchestration.assets import build_assets
 from crew_pipeline.orchestration.checks import build_checks
@@ -41,4 +41,6 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
             schedules=[*build_schedules(settings), *build_operation_schedules(settings)],
             sensors=build_sensors(settings),
             resources=resources,
+            # Also for runs from the UI and of backfills: a process for each step would load the model for each.
+            executor=in_process_executor,
         )

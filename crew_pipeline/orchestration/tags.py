@@ -13,10 +13,15 @@ LANE = "crew/lane"
 CORES = "crew/cores"
 """How many cores a background run may keep busy."""
 PRIORITY = "dagster/priority"
+RUN_RETRIES = "dagster/max_retries"
+MAX_RUNTIME = "dagster/max_runtime"
+CELERY_QUEUE = "dagster-celery/queue"
+"""The queue that the Celery run launcher puts the run into; other launchers do not mind it."""
 
 ON_DEMAND = "on-demand"
 SWEEP = "sweep"
 SENSOR = "sensor"
+URGENT = "urgent"
 
 
 def on_demand(settings: Settings, client: str) -> dict[str, str]:

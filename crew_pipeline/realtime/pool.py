@@ -20,7 +20,7 @@ _LONGER_THAN_WORKERS_S = 5.0
 
 
 def worker_children(settings: Settings, databases: Databases, count: int, *, logged: bool = True) -> list[Child]:
-    """``count`` worker processes, each ready when it beats.
+    """``count`` worker processes, each ready when it beats; one where a Dagster deployment makes the days.
 
     Args:
         logged: whether their output goes to files of the data directory instead of ours.
@@ -40,6 +40,7 @@ def worker_children(settings: Settings, databases: Databases, count: int, *, log
         made = Child(name, command, lambda: beats(made), logs / f"{name}.log" if logged else None, RECYCLED)
         return made
 
+    count = 1 if settings.on_demand == "dagster" else count
     return [child("worker" if count == 1 else f"worker-{number + 1}") for number in range(count)]
 
 

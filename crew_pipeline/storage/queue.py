@@ -55,7 +55,7 @@ WITH unfinished AS (
       AND NOT EXISTS (
           SELECT 1 FROM day_claims AS claim
           WHERE claim.client = unfinished.client AND claim.day = unfinished.day AND claim.ended_at IS NULL
-            AND claim_lives(claim.expires_at, claim.ttl_s) AND claim.token <> :token
+            AND claim_lives(claim.expires_at, claim.ttl_s) AND claim.token NOT IN (:token, :after)
             AND NOT (:urgent AND claim.background AND claim.wanted_at IS NOT NULL)
       )
 ), counted AS (
@@ -95,6 +95,7 @@ def work(
     force: bool = False,
     with_failed: bool = True,
     token: str = "",
+    after: str | None = None,
     most: int | None = None,
 ) -> list[Work]:
     """Clients' days that need work and that nobody works at, most urgent first, then oldest.
@@ -105,6 +106,7 @@ def work(
         urgent: only days that were asked for, and those whose run died.
         with_failed: whether days whose last attempt failed are taken before their pause is over.
         token: claims of this token do not count as somebody else's.
+        after: nor do those of this one, which were made for ``token`` before it started, see ``take``.
     """
     rows = connection.execute(
         text(_WORK),
@@ -116,6 +118,7 @@ def work(
             "force": force,
             "with_failed": with_failed,
             "token": token,
+            "after": after or token,
             "most": most,
         },
     )

@@ -352,6 +352,7 @@ def test_days_that_a_live_claim_holds_are_not_in_the_queue(engine: Engine, query
     with engine.connect() as connection:
         assert queue.work(connection, "engine") == []
         assert [work.day for work in queue.work(connection, "engine", token="run")] == [DAY]
+        assert [work.day for work in queue.work(connection, "engine", token="new run", after="run")] == [DAY]
     expire(query, "run")
     with engine.connect() as connection:
         assert [work.day for work in queue.work(connection, "engine", urgent=True)] == [DAY]
