@@ -17,6 +17,7 @@ from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
+from crew_pipeline.dedup.reader import reader_of
 from crew_pipeline.orchestration.resources import EmbeddingModel
 from crew_pipeline.realtime.bulk import process_days
 from crew_pipeline.storage import days
@@ -115,10 +116,11 @@ def engine_alone(engine: Engine, day: date, model: SentenceTransformerEncoder) -
     started = time.perf_counter()
     texts = distinct_texts(lines, EngineConfig())
     vectors = dict(zip(texts, model.encode(list(texts.values())), strict=True))
-    members = cluster_lines(CLIENT, day.isoformat(), lines, vectors, EngineConfig()).members
+    reader = reader_of("bundled", model)
+    members = cluster_lines(CLIENT, day.isoformat(), lines, vectors, EngineConfig(), reader).members
     folds = {
         (row.conversation_id, row.position): document.Fold(
-            row.cluster_id, row.is_canonical, row.similarity, row.score, row.reason
+            row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason
         )
         for row in frames.rows(members)
     }

@@ -57,6 +57,7 @@ def create_app(
             open=False,
         )
         listener = Listener(libpq_url(database_url))
+        app.state.pool = pool
         await pool.open()
         await listener.start()
         app.state.visits = VisitCounter(engine)

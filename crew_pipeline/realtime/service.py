@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import psycopg
 from cachetools import LRUCache
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
@@ -137,8 +137,11 @@ class DayService:
         values = {"client": unit.client, "day": unit.day, "engine": self._fingerprint, "known": known}
         try:
             row = await self._query(values)
+        except PoolTimeout:
+            raise
         except psycopg.OperationalError:
-            # The server was restarted: the pool has thrown the dead connection away, a new one may work.
+            # The server was restarted: more connections of the pool may be dead than the one that was tried.
+            await self._pool.check()
             row = await self._query(values)
         return None if row is None else StoredDocument(*row)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import date
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
+from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.document import Folds
 from crew_pipeline.realtime.overview import overview
 from crew_pipeline.settings import Settings
@@ -205,6 +209,50 @@ def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient
     assert content["metadata"]["processing_status"] == "failed"
     forced = api.get(PATH, params={"force_process": "true", "wait_s": "0"})
     assert forced.status_code == 202
+
+
+@pytest.mark.usefixtures("talk")
+def test_failed_days_are_listed_with_when_they_are_tried_again_and_can_be_tried_now(
+    api: TestClient, engine: Engine, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-10", "b", ("Ann", "set aside")), client="default")
+    bring(engine, lines_at("2025-01-10", "b", ("Ann", "of another")), client="other")
+    for unit, later in ((UNIT, 3), (Unit("default", date(2025, 1, 10)), 0), (Unit("other", date(2025, 1, 10)), 0)):
+        with engine.begin() as connection:
+            queue.take(connection, unit, f"run {unit}", 60)
+            claims.fail(connection, unit, f"run {unit}", "ValueError: it broke", claims.Patience(0, later))
+    assert api.post(f"/api/semantic/retry/{DAY}", params={"client": "nobody"}).status_code == 404
+    first, second = api.get("/api/semantic/failed").json()["days"]
+    assert (first["days_date"], first["error"], first["line_count"]) == (DAY, "ValueError: it broke", 3)
+    assert first["retry_at"] is not None
+    assert (second["days_date"], second["retry_at"]) == ("2025-01-10", None)
+    tried = api.post("/api/semantic/retry/2025-01-10")
+    assert (tried.status_code, tried.json()["semantic_status"]) == (202, "queued")
+    assert api.post("/api/semantic/retry/2025-01-10").status_code == 404
+    assert [one["days_date"] for one in api.get("/api/semantic/failed").json()["days"]] == [DAY]
+    assert query("SELECT client FROM data_items WHERE semantic_status = 'queued'") == [("default",)]
+
+
+@pytest.mark.usefixtures("talk")
+def test_an_exhausted_connection_pool_is_a_503_that_passes(settings: Settings, database_url: str) -> None:
+    app = create_app(settings, database_url, "engine")
+
+    async def try_both() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 5))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client,
+        ):
+            async with AsyncExitStack() as taken:
+                for _ in range(app.state.pool.max_size):
+                    await taken.enter_async_context(app.state.pool.connection())
+                refused = await client.get(PATH, params={"wait_s": 0})
+            return refused, await client.get(PATH, params={"wait_s": 0})
+
+    refused, served = asyncio.run(try_both())
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert served.status_code == 202
 
 
 @pytest.mark.usefixtures("talk")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from crew_pipeline.dedup.embedding import model_folder
 from crew_pipeline.orchestration.assets import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage import days, queue
@@ -23,6 +26,7 @@ from crew_pipeline.storage.access import Databases, open_databases
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline_tests.conftest import bring, lines_at
 from crew_pipeline_tests.realtime.disturbed import (
+    COMPLETED,
     body_of,
     check_everything,
     expire_claims,
@@ -214,3 +218,74 @@ def test_a_worker_whose_supervisor_is_killed_stops(databases: Databases, home: P
     wait_for(holds(databases.engine, f"SELECT EXISTS (SELECT 1 FROM workers WHERE id LIKE '%-{worker}')"), "it beats")
     other.close()
     wait_for(lambda: not alive(worker), "the worker has ended")
+
+
+def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
+    databases: Databases, start: Start, home: Path, tmp_path: Path
+) -> None:
+    engine = databases.engine
+    bundled = model_folder("bundled")
+    assert bundled is not None
+    model = tmp_path / "model"
+    shutil.copytree(bundled, model)
+    ask_for_a_long_day(engine, 50)
+    first = start(model=model)
+    wait_until_all_is_done(engine)
+    shutil.rmtree(model)
+    bring(engine, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
+    with engine.begin() as connection:
+        queue.request(connection, UNIT)
+    wait_until_all_is_done(engine)
+    kill(first)
+    bring(engine, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
+    with engine.begin() as connection:
+        queue.request(connection, UNIT)
+    without = start(model=model)
+    wait_for(lambda: not alive(without), "a worker without a model gives up")
+    assert f"CREW_MODEL={model} is not a folder" in (home / "worker.log").read_text()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM data_items WHERE semantic_status = 'queued'")) == 1
+    shutil.copytree(bundled, model)
+    start(model=model)
+    wait_until_all_is_done(engine)
+    check_everything(engine)
+
+
+def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) -> None:
+    home = tmp_path / "small"
+    home.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "crew-test", str(home)], check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here; run this as root")
+    workers: list[int] = []
+    try:
+        with open_databases(load_settings(home=home)) as small:
+            engine = small.engine
+            ask_for_a_long_day(engine, 1_200)
+            settings = {"CLAIM_TTL_S": 5, "POLL_S": 0.2, "RETRY_BACKOFF_S": 1, "MEMORY_LIMIT_MB": 8192, "THREADS": 1}
+            environment = {f"CREW_{name}": str(value) for name, value in settings.items()}
+            workers.append(nursery.worker({**environment, **small.environment(), "CREW_HOME": str(home)}))
+            wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+            ballast = home / "ballast"
+            with suppress(OSError), ballast.open("wb") as filled:
+                while True:
+                    filled.write(bytes(2**16))
+                    filled.flush()
+            time.sleep(10)
+            ballast.unlink()
+
+            def all_is_done() -> bool:
+                revived(small)
+                with engine.begin() as connection:
+                    for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
+                        queue.request(connection, change.work.unit, force=True)
+                return holds(engine, COMPLETED)()
+
+            wait_for(all_is_done, "the day is made once there is room", 180)
+            wait_until_all_is_done(engine)
+            check_everything(engine)
+            for worker in workers:
+                kill(worker)
+    finally:
+        for worker in workers:
+            kill(worker)
+        subprocess.run(["umount", "--lazy", str(home)], check=False)

@@ -38,7 +38,7 @@ SIGNS = {
     "api": "crew_pipeline.cli api",
     "daemon": "dagster._daemon",
     "webserver": "dagster_webserver",
-    "run": "execute_run",
+    "run": "multiprocessing.spawn import spawn_main",
 }
 
 

@@ -249,6 +249,23 @@ def test_a_day_that_the_database_broke_off_is_given_back_and_counts_no_failure(
     assert query("SELECT outcome FROM day_claims ORDER BY claimed_at") == [("released",), ("completed",)]
 
 
+def test_a_disk_that_is_full_for_a_moment_loses_nothing(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    query("CREATE SEQUENCE tries")
+    query("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('tries') < 2 THEN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100';
+            END IF; RETURN NEW; END $$
+    """)
+    query("CREATE TRIGGER refuse BEFORE INSERT ON day_documents FOR EACH ROW EXECUTE FUNCTION refuse()")
+    ask(engine)
+    assert make_worker().work_once()
+    assert query("SELECT outcome FROM day_claims") == [("completed",)]
+    assert query("SELECT last_value FROM tries") == [(2,)]
+
+
 @pytest.mark.parametrize(
     ("changes", "stopping_for_s", "status", "outcome", "left_with"),
     [
