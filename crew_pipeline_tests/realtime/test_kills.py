@@ -242,7 +242,7 @@ def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
         queue.request(connection, UNIT)
     without = start(model=model)
     wait_for(lambda: not alive(without), "a worker without a model gives up")
-    assert f"CREW_MODEL={model} is not a folder" in (home / "worker.log").read_text()
+    assert "set CREW_MODEL to 'bundled'" in (home / "worker.log").read_text()
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM data_items WHERE semantic_status = 'queued'")) == 1
     shutil.copytree(bundled, model)
