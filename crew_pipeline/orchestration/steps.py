@@ -49,7 +49,7 @@ def first_looks(
         if not _to_be_shown(engine, encoder, config, unit, token, lines):
             return
         for compare, message in looks:
-            found = folded(engine, config, unit, token, lines, compare())
+            found = folded(engine, config, unit, token, lines, compare(), surer=True)
             built = build_document(unit, lines, found.members, "preliminary")
             with engine.begin() as connection:
                 if not preliminary.store(connection, unit, token, built.body, message):
@@ -96,13 +96,26 @@ def compared(
 
 
 def folded(
-    engine: Engine, config: EngineConfig, unit: Unit, token: str, lines: pd.DataFrame, comparison: Comparison
+    engine: Engine,
+    config: EngineConfig,
+    unit: Unit,
+    token: str,
+    lines: pd.DataFrame,
+    comparison: Comparison,
+    *,
+    surer: bool = False,
 ) -> Clusters:
-    """The client's clusters, at its own operating point and by what its readers have said."""
+    """The client's clusters, at its own operating point and by what its readers have said.
+
+    Args:
+        surer: at the next stricter point: what a first look folds should not come apart again when more is known.
+    """
     with engine.begin() as connection:
         feedback.remember(connection, unit, token)
         said = feedback.in_force(connection, unit.client)
         own = config.at(clients.folding_of(connection, unit.client))
+    if surer:
+        own = own.at("balanced" if own.folding == "loose" else "strict")
     return fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said)
 
 

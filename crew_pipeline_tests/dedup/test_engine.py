@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,12 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.engine import (
     BY_A_READER,
     Clusters,
+    Comparison,
     cluster_lines,
     compare_lines,
     cores,
     distinct_texts,
+    exact_repeats,
     first_comparison,
     fold_lines,
 )
@@ -261,6 +264,25 @@ def test_the_first_stage_folds_without_vectors() -> None:
     lines = said("the invoice export times out again", "um the invoice export, times out again!")
     members = fold_lines("acme", DAY, lines, first_comparison(lines, CONFIG), CONFIG).members
     assert len(members) == 2
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from(SAID), min_size=1, max_size=12))
+def test_what_repeats_word_for_word_stays_together_from_the_first_look_to_the_document(texts: list[str]) -> None:
+    lines = said(*texts)
+
+    def clusters(comparison: Comparison) -> dict[int, str]:
+        members = fold_lines("acme", DAY, lines, comparison, CONFIG).members
+        return {row.position: row.cluster_id for row in frames.rows(members)}
+
+    exact = clusters(exact_repeats())
+    for later in (
+        clusters(first_comparison(lines, CONFIG)),
+        clusters(compare_lines(lines, vectors_for(lines), CONFIG)),
+    ):
+        for one, other in itertools.combinations(exact, 2):
+            if exact[one] == exact[other]:
+                assert later[one] == later[other]
 
 
 def test_the_clearer_version_is_canonical_though_it_came_later() -> None:
