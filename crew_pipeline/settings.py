@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     )
     sweep_interval_h: int = Field(2, ge=1, le=24, description="hours between two sweeps over the queue")
     sweep_batch: int = Field(75, ge=1, description="conversations that one sweep run takes")
-    sweep_concurrency: int = Field(3, ge=1, description="sweep runs requested by one tick")
+    sweep_concurrency: int = Field(3, ge=1, description="sweep runs at once, at most; dagster.yaml holds it as well")
     sweep_timeout_min: int = Field(60, ge=1, description="minutes after which a sweep run is stopped")
 
     cpu_share_business: float = Field(

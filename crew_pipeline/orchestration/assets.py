@@ -150,7 +150,8 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                     for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
                         if done and time.monotonic() - started > turn_s:
                             _pause(database, unit, token, f"{done:,} of {len(missing):,} lines embedded")
-                            break
+                        if done and unit not in _claimed(database, token, day):
+                            break  # paused, or taken over by somebody who goes on from here
                         reporter.stage("embedding", done, len(missing), "lines embedded")
                         with pace.kept():
                             vectors = encoder.encode([texts[key] for key in keys])

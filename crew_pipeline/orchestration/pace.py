@@ -2,15 +2,19 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
 from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.settings import WEEKDAYS, Settings
 
 _LONGEST_REST_S = 10.0
+# Of the default run launcher, and of embedding and comparing chat (2 cores).
+_RUN_STARTS_WITHIN_S = 15.0
+_CORE_S_PER_LINE = 1 / 120
 
 
 class Allowance(NamedTuple):
@@ -24,10 +28,21 @@ class Allowance(NamedTuple):
     slots: int
     cores: float
 
-    def tags(self, kind: str, number: int) -> dict[str, str]:
-        """The tags of the background run with this number among those of its kind; Dagster executes the runs of one
-        lane one at a time."""
-        return {tags.LANE: f"{kind}-{number % self.slots}", tags.CORES: f"{self.cores:.2f}"}
+    def tags(self, number: int) -> dict[str, str]:
+        """The tags of the background run with this number; Dagster executes the runs of one lane one at a time."""
+        return {tags.LANE: f"background-{number % self.slots}", tags.CORES: f"{self.cores:.2f}"}
+
+    def fitting(self, planned: Sequence[Batch], within_s: float) -> Sequence[Batch]:
+        """As many of the batches as can be made within a time (s), at least one for each slot.
+
+        What is asked for runs by this allowance and in this order, even where another holds meanwhile.
+        """
+        budget = within_s * self.slots
+        for number, batch in enumerate(planned):
+            budget -= _RUN_STARTS_WITHIN_S + batch.lines * _CORE_S_PER_LINE / self.cores
+            if budget < 0 and number >= self.slots:
+                return planned[:number]
+        return planned
 
 
 def allowance(settings: Settings, now: datetime, cores: int | None = None) -> Allowance:

@@ -85,7 +85,7 @@ class DayRunner:
             },
             raise_on_error=False,
         )
-        outcome = RunOutcome(run_id, result.success, None if result.success else _first_failure(result))
+        outcome = RunOutcome(run_id, result.success, None if result.success else _first_failure(result, run_id))
         del result
         release_memory()
         return outcome
@@ -116,7 +116,8 @@ def release_memory() -> None:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def _first_failure(result: object) -> str:
+def _first_failure(result: object, run_id: str) -> str:
+    """A sentence that readers may see: what an error says of itself may hold paths and values; the log has all."""
     for event in result.all_events:  # type: ignore[attr-defined]
         if event.is_step_failure:
             error = event.step_failure_data.error
@@ -124,5 +125,6 @@ def _first_failure(result: object) -> str:
             user = event.step_failure_data.user_failure_data
             if user is not None and user.description:
                 return str(user.description)
-            return cause.message.strip().splitlines()[0] if cause else "a step failed"
+            kind = (cause.cls_name or "an error").rsplit(".", 1)[-1] if cause else "a step failed"
+            return f"{kind}; the log of Dagster run {run_id} says more"
     return "the run failed before its first step"

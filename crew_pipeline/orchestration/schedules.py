@@ -32,8 +32,6 @@ from crew_pipeline.storage import queue
 logger = logging.getLogger(__name__)
 
 _DISCOVERY_WITHIN_S = 900
-# What does not fit into the time between two sweeps is the next one's, in the order that holds then.
-_MOST_RUNS = 60
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -69,7 +67,10 @@ def background_config() -> dict[str, Any]:
 
 
 def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
-    """What a sweep asks for: batches in the order of the queue, spread over as many lanes as may run at once."""
+    """What a sweep asks for: batches in the order of the queue, spread over as many lanes as may run at once.
+
+    What does not fit into the time between two sweeps is the next one's, in the order and by the share that hold then.
+    """
     planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
     allowed = allowance(settings, tick)
     return [
@@ -79,13 +80,14 @@ def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetim
             run_config=background_config(),
             tags={
                 **range_tags(batch),
-                **allowed.tags(tags.SWEEP, number),
+                **allowed.tags(number),
                 tags.TRIGGER: tags.SWEEP,
                 tags.PRIORITY: str(batch.priority),
-                "dagster/max_runtime": str(settings.sweep_timeout_min * 60),
+                tags.MAX_RUNTIME: str(settings.sweep_timeout_min * 60),
+                tags.RUN_RETRIES: "0",
             },
         )
-        for number, batch in enumerate(planned[:_MOST_RUNS])
+        for number, batch in enumerate(allowed.fitting(planned, settings.sweep_interval_h * 3600))
     ]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
+    DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
@@ -49,7 +51,7 @@ def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datet
         [change.work for change in wanted], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
     )
     allowed = allowance(settings, now)
-    return [_request(batch, wanted, allowed.tags(tags.SENSOR, number)) for number, batch in enumerate(planned)]
+    return [_request(batch, wanted, allowed.tags(number)) for number, batch in enumerate(planned)]
 
 
 def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str]) -> RunRequest:
@@ -65,8 +67,23 @@ def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str
         run_key=key,
         job_name=DAY_JOB,
         run_config=background_config(),
-        tags={**range_tags(batch), **share, tags.TRIGGER: tags.SENSOR, tags.PRIORITY: str(batch.priority)},
+        tags={
+            **range_tags(batch),
+            **share,
+            tags.TRIGGER: tags.SENSOR,
+            tags.PRIORITY: str(batch.priority),
+            tags.RUN_RETRIES: "0",
+        },
     )
+
+
+def _cut_off(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether a run was ended because its time was over: that is no failure of its days, which go on from there."""
+    limit = run.tags.get(tags.MAX_RUNTIME)
+    record = instance.get_run_record_by_id(run.run_id)
+    if limit is None or record is None or record.start_time is None or record.end_time is None:
+        return False
+    return record.end_time - record.start_time >= float(limit)
 
 
 def build_sensors(settings: Settings) -> list[SensorDefinition]:
@@ -96,9 +113,10 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
     def settle(context: RunStatusSensorContext, database: Database) -> None:
         run = context.dagster_run
         with database.engine.begin() as connection:
-            if run.status == DagsterRunStatus.FAILURE:
+            if run.status == DagsterRunStatus.FAILURE and not _cut_off(context.instance, run):
                 error = f"the Dagster run {run.run_id} failed; its log says why"
-                claims.settle_failure(connection, run.run_id, error, database.patience)
+                waiting = run.tags.get(tags.TRIGGER) == tags.ON_DEMAND
+                claims.settle_failure(connection, run.run_id, error, database.patience, at_once=waiting)
             for unit in claims.give_back(connection, run.run_id):
                 context.log.info(f"{unit.client}, {unit.day}: given back to the queue")
 

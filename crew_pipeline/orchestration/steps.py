@@ -23,6 +23,9 @@ from crew_pipeline.orchestration.remembering import remembering
 from crew_pipeline.storage import claims, clients, documents, embeddings, feedback, pairs, preliminary
 from crew_pipeline.storage.claims import Unit
 
+MOST_LINES_AT_FIRST_SIGHT = 8_000
+"""Of which the engine's first stage takes some 3 s on two cores; it grows faster than their number."""
+
 
 def first_looks(
     engine: Engine,
@@ -33,7 +36,8 @@ def first_looks(
     lines: pd.DataFrame,
     warn: Callable[[str], object],
 ) -> None:
-    """Show a reader who waits what repeats word for word, then what the engine's first stage finds by words alone.
+    """Show a reader who waits what repeats word for word, then what the engine's first stage finds by words alone (of
+    days that are not too long for that to be quick).
 
     Only where nothing is shown yet and embedding will take its time. Each look folds what the one before folded, and
     more. The day goes on without them where they fail.
@@ -48,7 +52,7 @@ def first_looks(
     try:
         if not _to_be_shown(engine, encoder, config, unit, token, lines):
             return
-        for compare, message in looks:
+        for compare, message in looks if len(lines) <= MOST_LINES_AT_FIRST_SIGHT else looks[:1]:
             found = folded(engine, config, unit, token, lines, compare(), surer=True)
             built = build_document(unit, lines, found.members, "preliminary")
             with engine.begin() as connection:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -63,37 +64,56 @@ class WarmMaker:
         self._patience = Patience.of(settings)
         self._given_back: list[str] = []
         self._current: tuple[str, float] | None = None
+        self._changing = threading.Lock()
+        self._died: dict[str, float] = {}
 
     def make(self, work: Work) -> bool:
         """See ``Maker``."""
         run_id = new_run_id()
         if not self._take(work, run_id):
             return False
-        self._current = (run_id, time.monotonic())
+        self._now_at((run_id, time.monotonic()))
         try:
-            self._show_first_looks(work.unit, run_id)
-            self._run(work, run_id)
+            with claims.heartbeat(self._engine, run_id, self._settings.claim_ttl_s):
+                self._show_first_looks(work.unit, run_id)
+                self._run(work, run_id)
         except BaseException:
             self._given_back.append(run_id)
             raise
         finally:
-            self._current = None
+            self._now_at(None)
         return True
 
+    def _now_at(self, current: tuple[str, float] | None) -> None:
+        with self._changing:
+            self._current = current
+
     def tend(self) -> None:
-        """Give back what a run held that broke off because the database did not answer; it is no failure of the day."""
+        """Give back what a run held that broke off because the database did not answer: it is no failure of the day.
+
+        And tell Dagster of runs that died, once none of their claims has been kept alive for a while: a process that
+        was only suspended goes on with the others of its days.
+        """
         while self._given_back:
             with self._engine.begin() as connection:
                 claims.give_back(connection, self._given_back[0], status="queued")
             self._runner.close_dead([self._given_back[0]], "The database did not answer; the day is tried again.")
             self._given_back.pop(0)
+        due = [token for token, at in self._died.items() if time.monotonic() >= at]
+        if due:
+            with self._engine.connect() as connection:
+                dead = [token for token in due if not claims.lives(connection, token)]
+            self._runner.close_dead(dead)
+            for token in due:
+                del self._died[token]
 
     def oversee(self, stopping_for_s: float | None) -> None:
         """End the process where its run hangs, or goes on for longer than a stop may take."""
-        current = self._current
-        if current is None:
-            return
-        run_id, started = current
+        with self._changing:
+            if self._current is not None:
+                self._end_if_due(*self._current, stopping_for_s)
+
+    def _end_if_due(self, run_id: str, started: float, stopping_for_s: float | None) -> None:
         if time.monotonic() - started > self._settings.stuck_after_s:
             error = f"the run did not end within {self._settings.stuck_after_s:.0f} s; its process was ended"
             logger.error("run %s: %s", run_id, error)
@@ -121,7 +141,8 @@ class WarmMaker:
             if hopeless:
                 error = "every process that worked at this day died or failed"
                 claims.give_up(connection, work.unit, run_id, error, self._patience)
-        self._runner.close_dead(died)
+        for token in died:
+            self._died.setdefault(token, time.monotonic() + self._settings.claim_ttl_s)
         return taken and not hopeless
 
     def _show_first_looks(self, unit: Unit, run_id: str) -> None:

@@ -107,10 +107,11 @@ def failed_days(engine: Engine) -> dict[str, Any]:
 
 def release_failed(engine: Engine, day: date | None, client: str | None) -> list[dict[str, Any]]:
     """Have days made again whose last try failed: one day at once, all of them in the background; those that are."""
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         found = [one for one in queue.failed(connection, client) if day in {None, one.day}]
-        for one in found:
-            unit = Unit(one.client, one.day)
+    for one in found:
+        unit = Unit(one.client, one.day)
+        with engine.begin() as connection:
             if day is None:
                 queue.release(connection, unit)
             else:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import psutil
@@ -87,6 +88,27 @@ class Worker:
             done.set()
 
     def _serve(self) -> int:
+        limit_mb = self._limit_mb()
+        try:
+            return self._serve_until_stopped(limit_mb)
+        finally:
+            with suppress(Exception):
+                self._maker.tend()  # what a run left behind is given back, not left to expire
+
+    def _limit_mb(self) -> int:
+        """The memory above which to start anew; where the model alone takes that much, it would be for ever."""
+        limit, present = self._settings.memory_limit_mb, resident_mb()
+        if present <= limit:
+            return limit
+        logger.warning(
+            "the models alone take %d MiB, more than CREW_MEMORY_LIMIT_MB=%d; set it to %d",
+            present,
+            limit,
+            present + 300,
+        )
+        return present + 300
+
+    def _serve_until_stopped(self, limit_mb: int) -> int:
         while not self._stop.is_set():
             self._woken.clear()
             worked = False
@@ -97,7 +119,7 @@ class Worker:
                 if not from_database(error):
                     raise
                 logger.warning("the database does not answer (%s); trying again", type(error).__name__)
-            if resident_mb() > self._settings.memory_limit_mb:
+            if worked and resident_mb() > limit_mb:
                 logger.warning("resident memory %d MiB is above the limit; starting anew", resident_mb())
                 return RECYCLED
             if not worked:

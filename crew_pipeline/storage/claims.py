@@ -110,6 +110,19 @@ def acquire(
     return "held" if connection.scalar(text(_PROLONG), values) else None
 
 
+def wanted(connection: Connection, unit: Unit, token: str) -> bool:
+    """Whether a reader waits for what this background claim holds."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT wanted_at IS NOT NULL FROM day_claims "
+                "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
+            ),
+            {"client": unit.client, "day": unit.day, "token": token},
+        )
+    )
+
+
 def hand_over(connection: Connection, unit: Unit, token: str, to: str, ttl_s: int) -> bool:
     """Let another token go on with the claim of ``token``; whether ``token`` still held it."""
     values = {"client": unit.client, "day": unit.day, "token": token, "to": to, "ttl": ttl_s}
@@ -182,6 +195,7 @@ def fail(
     """
     if unit not in held(connection, token, [unit.day], lock=True):
         return
+    at_once = at_once or wanted(connection, unit, token)
     pause = patience.pause(failures_in_a_row(connection, unit) + 1)
     if at_once and pause == 0:
         set_status(connection, unit, "queued", of=("processing",))
@@ -191,9 +205,20 @@ def fail(
 
 
 def give_up(connection: Connection, unit: Unit, token: str, error: str, patience: Patience) -> None:
-    """Not try a client's day, which ``token`` has claimed, after what became of those that tried before."""
+    """Not try a client's day, which ``token`` has claimed, after what became of those that tried before.
+
+    Args:
+        error: to be told where none of them told one.
+    """
+    told = connection.scalar(
+        text(
+            "SELECT payload->>'error' FROM day_events WHERE client = :client AND day = :day "
+            "AND type = 'processing_failed' ORDER BY seq DESC LIMIT 1"
+        ),
+        {"client": unit.client, "day": unit.day},
+    )
     pause = patience.pause(failures_in_a_row(connection, unit))
-    _set_back(connection, unit, token, error, pause, patience, "released")
+    _set_back(connection, unit, token, told or error, pause, patience, "released")
 
 
 def _set_back(
@@ -214,10 +239,14 @@ def give_back(
     status: str = "pending",
     outcome: str = "released",
 ) -> list[Unit]:
-    """Return what ``token`` still holds, or ``only`` one day of it, to the queue with ``status``; what it was."""
+    """Return what ``token`` still holds, or ``only`` one day of it, to the queue with ``status``; what it was.
+
+    A day that a reader waits for is ``queued`` in any case.
+    """
     units = [unit for unit in held(connection, token, lock=True) if only is None or unit == only]
+    _lock_rows(connection, units)
     for unit in units:
-        set_status(connection, unit, status, of=("processing",))
+        set_status(connection, unit, "queued" if wanted(connection, unit, token) else status, of=("processing",))
         finish(connection, unit, token, outcome)
     return units
 
@@ -238,8 +267,24 @@ def settle_failure(
     connection: Connection, token: str, error: str, patience: Patience, *, at_once: bool = False
 ) -> None:
     """A run ended in failure: so has every day that it still held. See ``fail``."""
-    for unit in held(connection, token, lock=True):
+    units = held(connection, token, lock=True)
+    _lock_rows(connection, units)
+    for unit in units:
         fail(connection, unit, token, error, patience, at_once=at_once)
+
+
+def _lock_rows(connection: Connection, units: Sequence[Unit]) -> None:
+    """Lock the conversations of several days in one order, that of imports: day by day it would be another."""
+    if len(units) > 1:
+        connection.execute(
+            text("""
+                SELECT id FROM data_items
+                JOIN unnest(CAST(:clients AS text[]), CAST(:days AS date[])) AS held (client, day)
+                    ON data_items.client = held.client AND days_date = held.day
+                ORDER BY id FOR UPDATE OF data_items
+            """),
+            {"clients": [unit.client for unit in units], "days": [unit.day for unit in units]},
+        )
 
 
 def set_status(
@@ -285,16 +330,31 @@ def set_status(
 def failures_in_a_row(connection: Connection, unit: Unit) -> int:
     """How many of the last claims of a client's day failed or died, one after the other.
 
-    What yielded, paused or was given back tells nothing. A day that was set aside begins anew when asked for again.
+    What yielded, paused or was given back tells nothing, and what was before the content changed, or before somebody
+    asked for another try, counts no more. A day that was set aside begins anew when it is asked for again.
     """
     rows = connection.execute(
         text(
             "SELECT outcome FROM day_claims WHERE client = :client AND day = :day "
-            "AND outcome NOT IN ('yielded', 'paused', 'released') ORDER BY ended_at DESC LIMIT 20"
+            "AND outcome NOT IN ('yielded', 'paused', 'released') AND ended_at > coalesce((SELECT max(updated_at) "
+            "FROM data_items WHERE client = :client AND days_date = :day), '-infinity') ORDER BY ended_at DESC LIMIT 20"
         ),
         {"client": unit.client, "day": unit.day},
     )
     return sum(1 for _ in takewhile(lambda row: row.outcome in {"retried", "overtaken"}, rows))
+
+
+def lives(connection: Connection, token: str) -> bool:
+    """Whether somebody still beats for a claim of ``token``."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM day_claims WHERE token = :token AND ended_at IS NULL "
+                "AND claim_lives(expires_at, ttl_s))"
+            ),
+            {"token": token},
+        )
+    )
 
 
 def overtaken_tokens(connection: Connection, unit: Unit) -> list[str]:

@@ -1,4 +1,4 @@
-"""Days and their queue: what needs work, what state a day is in, and the lines of a client's day."""
+"""Days: what state a day is in, and the lines of a client's day."""
 
 from __future__ import annotations
 

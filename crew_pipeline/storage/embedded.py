@@ -111,7 +111,8 @@ def _server(folder: Path) -> Any:
 # goes on starting meanwhile.
 @retry(retry=retry_if_exception_type(SubprocessError), stop=stop_after_attempt(4), wait=wait_fixed(1), reraise=True)
 def _start(server: Any) -> None:
-    _clear_after_crash(server.pgdata)
+    with server._lock:  # the one that guards its start: nobody starts a server that is then taken for the dead one
+        _clear_after_crash(server.pgdata)
     server.start()
 
 

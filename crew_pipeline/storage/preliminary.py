@@ -40,11 +40,12 @@ def shown(connection: Connection, unit: Unit, token: str) -> bool:
 
 
 def current(connection: Connection, unit: Unit) -> bytes | None:
-    """The preliminary result of the claim that is at work on a client's day, once there is one."""
+    """The preliminary result of a client's day, while somebody is at work on it or will go on soon."""
     found: bytes | None = connection.scalar(
         text("""
             SELECT body FROM preliminary_documents JOIN day_claims USING (client, day, token)
-            WHERE client = :client AND day = :day AND ended_at IS NULL AND claim_lives(expires_at, ttl_s)
+            WHERE client = :client AND day = :day
+              AND (ended_at IS NULL AND claim_lives(expires_at, ttl_s) OR outcome IN ('paused', 'retried', 'overtaken'))
         """),
         {"client": unit.client, "day": unit.day},
     )

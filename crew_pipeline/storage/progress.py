@@ -45,11 +45,11 @@ def seconds_per_line(connection: Connection) -> float | None:
     per_line = connection.scalar(
         text("""
             SELECT sum(seconds) / nullif(sum(lines), 0) FROM (
-                -- a run over several days holds all of them for as long as it takes
+                -- A run over several days holds all of them for as long as it takes; one in the background rests.
                 SELECT extract(epoch FROM max(ended_at) - min(claimed_at)) AS seconds, sum(line_count) AS lines
-                FROM (SELECT token, ended_at, claimed_at, line_count FROM day_claims
-                      WHERE outcome = 'completed' AND line_count > 0 ORDER BY ended_at DESC LIMIT :runs) AS recent
-                GROUP BY token
+                FROM day_claims
+                WHERE outcome = 'completed' AND line_count > 0 AND ended_at > now() - interval '7 days'
+                GROUP BY token ORDER BY bool_or(background), max(ended_at) DESC LIMIT :runs
             ) AS runs
         """),
         {"runs": _RUNS_REMEMBERED},
@@ -62,8 +62,10 @@ class Reporter:
 
     def __init__(self, engine: Engine, units: Sequence[Unit], token: str) -> None:
         self._engine = engine
-        self._units = set(units)
+        self._units = sorted(units, key=lambda unit: (unit.day, unit.client))
         self._token = token
+        self._per_line: float | None = None
+        self._learned = False
         self._last: tuple[str, float] = ("", -1.0)
 
     def stage(self, stage: Stage, done: int = 0, of: int = 1, message: str = "") -> None:
@@ -75,29 +77,27 @@ class Reporter:
         begin, end = _SHARES[stage]
         fraction = begin + (end - begin) * done / max(1, of)
         counted = f"{done:,} of {of:,} {message}" if of > 1 else message
-        with self._engine.connect() as connection:
-            held = self._held(connection)
-        for unit, spent_s, estimate_s in held:
+        for unit in self._units:
             # Each in a transaction of its own: whoever waits for the order of one day's events holds no other's.
             with self._engine.begin() as connection:
-                tell(connection, unit, self._token, stage, fraction, counted, remaining(fraction, spent_s, estimate_s))
+                self._tell(connection, unit, stage, fraction, counted)
 
-    def _held(self, connection: Connection) -> list[tuple[Unit, float, float]]:
-        """What the claim still holds of the days, with the seconds since it was made and those it was thought to take:
-        who has been overtaken does not speak any more."""
-        rows = connection.execute(
+    def _tell(self, connection: Connection, unit: Unit, stage: Stage, fraction: float, message: str) -> None:
+        """Who has been overtaken does not speak any more."""
+        claim = connection.execute(
             text(
-                "SELECT client, day, line_count, extract(epoch FROM clock_timestamp() - claimed_at)::float8 AS spent "
-                "FROM day_claims WHERE token = :token AND ended_at IS NULL ORDER BY day, client"
+                "SELECT line_count, extract(epoch FROM clock_timestamp() - claimed_at)::float8 AS spent "
+                "FROM day_claims WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL "
+                "FOR UPDATE"
             ),
-            {"token": self._token},
-        ).all()
-        per_line = seconds_per_line(connection)
-        return [
-            (Unit(row.client, row.day), row.spent, _estimate(row.line_count, per_line))
-            for row in rows
-            if Unit(row.client, row.day) in self._units
-        ]
+            {"client": unit.client, "day": unit.day, "token": self._token},
+        ).one_or_none()
+        if claim is None:
+            return
+        if not self._learned:
+            self._per_line, self._learned = seconds_per_line(connection), True
+        left = remaining(fraction, claim.spent, _estimate(claim.line_count, self._per_line))
+        tell(connection, unit, self._token, stage, fraction, message, left)
 
 
 def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:

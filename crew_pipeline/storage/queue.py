@@ -67,7 +67,8 @@ WITH unfinished AS (
     GROUP BY wanted.client, wanted.day
 ), ranked AS (
     SELECT counted.client, counted.day, conversations, lines, document.version IS NOT NULL AS served,
-           coalesce(unfinished_priority, CASE WHEN document.engine <> '' AND NOT :force THEN 0 END, priority, 1)
+           coalesce(unfinished_priority, CASE WHEN document.engine <> '' THEN CAST(CAST(:force AS boolean) AS integer) END,
+               priority, 1)
                AS priority
     FROM counted LEFT JOIN day_documents AS document
         ON document.client = counted.client AND document.day = counted.day AND document.is_current
@@ -141,6 +142,8 @@ def request(
         Whether this call changed anything. Asking again while it is queued or processed does not.
     """
     wanted = waiting and claims.want(connection, unit)
+    if force:
+        _forgive(connection, unit)
     statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
     if not _worked_at(connection, unit):
         statuses.append("processing")
@@ -148,6 +151,20 @@ def request(
     if changed or wanted or outdated:
         notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
     return changed > 0 or wanted
+
+
+def _forgive(connection: Connection, unit: Unit) -> None:
+    """Let a failed day begin anew: failures before its rows changed count no more."""
+    connection.execute(
+        text("""
+            WITH locked AS (
+                SELECT id FROM data_items WHERE client = :client AND days_date = :day AND semantic_status = 'failed'
+                ORDER BY id FOR UPDATE
+            )
+            UPDATE data_items SET updated_at = now() FROM locked WHERE data_items.id = locked.id
+        """),
+        {"client": unit.client, "day": unit.day},
+    )
 
 
 def _worked_at(connection: Connection, unit: Unit) -> bool:
@@ -188,11 +205,27 @@ def take(
     else:
         claim = claims.acquire(connection, unit, token, ttl_s, lines, background=background)
     if claim == "new":
+        if background and _asked_for(connection, unit):
+            claims.want(connection, unit)
+            notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
         begin(connection, unit)
         estimate_s = progress.estimated_seconds(connection, lines)
         emit(connection, unit.client, unit.day, "processing_started", {"estimated_time_s": estimate_s}, token)
         progress.tell(connection, unit, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
     return claim is not None
+
+
+def _asked_for(connection: Connection, unit: Unit) -> bool:
+    """Whether a reader has asked for a day that nobody had begun."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM data_items WHERE client = :client AND days_date = :day "
+                "AND semantic_status = 'queued')"
+            ),
+            {"client": unit.client, "day": unit.day},
+        )
+    )
 
 
 def begin(connection: Connection, unit: Unit) -> None:
@@ -204,9 +237,10 @@ def refresh_priorities(connection: Connection, today: date) -> int:
     """Lower the priority of what has aged since it arrived; returns how many rows changed."""
     return connection.execute(
         text(
+            "WITH aged AS (SELECT id FROM data_items WHERE semantic_status IN ('pending', 'queued', 'failed') "
+            "AND processing_priority <> priority_of_day(days_date, :today) ORDER BY id FOR UPDATE) "
             "UPDATE data_items SET processing_priority = priority_of_day(days_date, :today) "
-            "WHERE semantic_status IN ('pending', 'queued', 'failed') "
-            "AND processing_priority <> priority_of_day(days_date, :today)"
+            "FROM aged WHERE data_items.id = aged.id"
         ),
         {"today": today},
     ).rowcount
@@ -274,11 +308,6 @@ def failed(connection: Connection, client: str | None = None) -> list[FailedDay]
 
 def release(connection: Connection, unit: Unit) -> bool:
     """Let a day whose last try failed wait in the background like one that is new; whether it had failed."""
-    if not claims.set_status(connection, unit, "pending", of=["failed"]):
-        return False
-    # It has changed: the sensor asks but once for what is the same.
-    connection.execute(
-        text("UPDATE data_items SET updated_at = now() WHERE client = :client AND days_date = :day"),
-        {"client": unit.client, "day": unit.day},
-    )
-    return True
+    # It counts as changed: the sensor asks but once for what is the same.
+    _forgive(connection, unit)
+    return claims.set_status(connection, unit, "pending", of=["failed"]) > 0

@@ -44,7 +44,7 @@ def test_all_slots_together_never_get_more_than_the_share(cores: int, hour: int,
     assert 1 <= allowed.slots <= concurrency
     assert allowed.slots * allowed.cores <= share * cores + 1e-9
     assert allowed.slots == 1 or allowed.cores >= 1
-    lanes = {allowed.tags("sweep", number)["crew/lane"] for number in range(20)}
+    lanes = {allowed.tags(number)["crew/lane"] for number in range(20)}
     assert len(lanes) == min(20, allowed.slots)
 
 

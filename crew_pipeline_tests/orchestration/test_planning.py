@@ -62,11 +62,23 @@ def test_a_sweep_takes_the_whole_queue_in_order_over_its_lanes(monkeypatch: pyte
     tick = datetime(2025, 1, 20, 2, tzinfo=UTC)
     requests = sweep_requests([work(0), work(1), work(9, priority=3)], settings, tick)
     assert [request.tags["dagster/partition"] for request in requests] == ["2025-01-10", "2025-01-01", "2025-01-02"]
-    assert [request.tags["crew/lane"] for request in requests] == ["sweep-0", "sweep-1", "sweep-0"]
+    assert [request.tags["crew/lane"] for request in requests] == ["background-0", "background-1", "background-0"]
     assert {request.tags["crew/cores"] for request in requests} == {"1.40"}
     assert requests[0].tags["dagster/priority"] == "3"
     assert requests[0].tags["dagster/max_runtime"] == "3600"
     assert requests[0].run_key != sweep_requests([work(9, priority=3)], settings, tick + timedelta(hours=2))[0].run_key
+
+
+def test_a_sweep_asks_for_what_fits_into_the_time_until_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    backlog = [work(offset * 10, conversations=400) for offset in range(200)]  # 4,000 lines each
+    night, noon = (
+        sweep_requests(backlog, load_settings(), datetime(2025, 1, 20, hour, tzinfo=UTC)) for hour in (2, 12)
+    )
+    assert len(noon) * (15 + 4_000 / 120 / 0.6) <= 2 * 3600 < (len(noon) + 1) * (15 + 4_000 / 120 / 0.6)
+    assert len(noon) < len(night) < 200
+    huge = [work(0, conversations=100_000)]
+    assert len(sweep_requests(huge, load_settings(), datetime(2025, 1, 20, 12, tzinfo=UTC))) == 1
 
 
 def test_days_that_are_only_made_anew_come_last_and_newest_first() -> None:

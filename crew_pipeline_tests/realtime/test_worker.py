@@ -23,6 +23,7 @@ from crew_pipeline.orchestration import assets
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
+from crew_pipeline.realtime import worker as worker_module
 from crew_pipeline.realtime.making import STUCK, WarmMaker
 from crew_pipeline.realtime.overview import failed_days, release_failed
 from crew_pipeline.realtime.pool import RECYCLED
@@ -188,8 +189,10 @@ def test_a_day_that_kills_its_workers_is_set_aside(
             claims.acquire(connection, UNIT, run_id, 60)
             queue.begin(connection, UNIT)
         query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
-    assert not make_worker(on_demand_retries=2, background_retries=0).work_once()
+    worker = make_worker(on_demand_retries=2, background_retries=0, claim_ttl_s=0)
+    assert not worker.work_once()
     assert query("SELECT semantic_status FROM data_items") == [("failed",)]
+    worker._maker.tend()
     assert [instance.get_run_by_id(run_id).status for run_id in runs] == [DagsterRunStatus.FAILURE] * 3
 
 
@@ -364,6 +367,42 @@ def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
     assert query("SELECT count(*) FROM day_claims WHERE outcome = 'yielded'") == [(5,)]
 
 
+def test_a_run_that_was_only_suspended_is_not_reported_dead(
+    engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
+) -> None:
+    other = Unit("default", date(2025, 1, 16))
+    for unit in (UNIT, other):
+        bring(engine, lines_at(unit.day.isoformat(), f"s {unit.day}", ("Ann", "one two three")), client="default")
+    job = build_defs(load_settings()).resolve_job_def("materialize_days")
+    sweep = instance.create_run_for_job(job, status=DagsterRunStatus.STARTED).run_id
+    with engine.begin() as connection:
+        for unit in (UNIT, other):
+            queue.take(connection, unit, sweep, 60, background=True)
+    query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
+    worker = make_worker(claim_ttl_s=0)
+    assert worker.work_once()
+    with engine.begin() as connection:
+        assert claims.prolong(connection, sweep, 60) == 1
+    worker._maker.tend()
+    assert instance.get_run_by_id(sweep).status == DagsterRunStatus.STARTED
+
+
+def test_a_failed_day_that_is_asked_for_again_is_really_tried_and_keeps_its_reason(
+    engine: Engine, make_worker: Callable[..., Worker], query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    patience = claims.Patience(0, 8)
+    for number in range(4):
+        with engine.begin() as connection:
+            queue.take(connection, UNIT, f"run {number}", 60)
+            claims.fail(connection, UNIT, f"run {number}", "the real reason", patience)
+    with engine.begin() as connection:
+        assert claims.failures_in_a_row(connection, UNIT) == 4
+    ask(engine, force=True)
+    assert make_worker().work_once()
+    assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]
+
+
 def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
     engine: Engine, settings: Settings, database_url: str, serving: Worker
 ) -> None:
@@ -388,5 +427,13 @@ def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
         assert api.get("/readyz").json()["dependencies"]["worker"] == "ok"
 
 
-def test_a_worker_that_has_grown_too_large_asks_to_be_started_anew(make_worker: Callable[..., Worker]) -> None:
-    assert make_worker(memory_limit_mb=1).serve() == RECYCLED
+def test_a_worker_that_has_grown_too_large_asks_to_be_started_anew_after_its_day(
+    engine: Engine, make_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(engine)
+    worker = make_worker(memory_limit_mb=1024)
+    monkeypatch.setattr(worker, "_limit_mb", lambda: 1024)
+    monkeypatch.setattr(worker_module, "resident_mb", lambda: 9_000)
+    assert worker.serve() == RECYCLED
+    assert query("SELECT semantic_status FROM data_items") == [("completed",)]

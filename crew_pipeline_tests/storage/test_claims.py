@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import Document, build
-from crew_pipeline.storage import claims, days, documents, queue
+from crew_pipeline.storage import claims, days, documents, preliminary, queue
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.events import events_after
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -243,6 +243,75 @@ def test_a_background_claim_yields_to_a_reader_who_waits(engine: Engine, query: 
     ]
     with engine.connect() as connection:
         assert claims.failures_in_a_row(connection, UNIT) == 0
+
+
+def test_a_day_that_was_asked_for_is_given_up_by_whatever_of_the_background_takes_it(
+    engine: Engine, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        queue.request(connection, UNIT)
+        assert queue.take(connection, UNIT, "sweep", 60, background=True)
+        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
+        assert claims.give_back(connection, "sweep") == [UNIT]
+    assert query("SELECT semantic_status FROM data_items") == [("queued",)]
+    with engine.begin() as connection:
+        assert queue.take(connection, UNIT, "next sweep", 60, background=True)
+        claims.settle_failure(connection, "next sweep", "it broke", PATIENCE)
+    assert query("SELECT semantic_status FROM data_items") == [("queued",)]
+
+
+def test_content_that_changes_begins_the_tries_anew(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    for number in range(4):
+        fail_once(engine, query, f"run {number}", at_once=True)
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "two")))
+    with engine.begin() as connection:
+        assert claims.failures_in_a_row(connection, UNIT) == 0
+
+
+def test_settling_several_days_and_an_import_over_them_never_wait_for_each_other(engine: Engine) -> None:
+    units = [Unit("acme", date(2025, 1, 10 + number)) for number in range(6)]
+    names = [(unit.day.isoformat(), f"{unit.day} {number}") for unit in units for number in range(20)]
+    everything = [line for day, session in names for line in lines_at(day, session, ("Ann", "one"))]
+    bring(engine, everything)
+    errors: list[Exception] = []
+
+    def repeatedly(work: Callable[[int], object]) -> None:
+        try:
+            for number in range(10):
+                work(number)
+        except Exception as error:
+            errors.append(error)
+
+    def grow(number: int) -> None:
+        bring(engine, [line._replace(text=f"changed {number}") for line in everything])
+
+    def settle(number: int) -> None:
+        for unit in units:
+            with engine.begin() as connection:
+                queue.take(connection, unit, f"run {number}", 60)
+        with engine.begin() as connection:
+            claims.settle_failure(connection, f"run {number}", "it broke", PATIENCE)
+
+    threads = [threading.Thread(target=repeatedly, args=(work,)) for work in (grow, settle)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_a_first_look_stays_between_two_turns(engine: Engine) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with engine.begin() as connection:
+        queue.take(connection, UNIT, "turn", 60)
+        preliminary.store(connection, UNIT, "turn", b"[1]", "a look")
+        claims.pause(connection, UNIT, "turn", "512 of 9,000 lines embedded")
+        assert preliminary.current(connection, UNIT) == b"[1]"
+        queue.take(connection, UNIT, "next turn", 60)
+        assert preliminary.current(connection, UNIT) == b"[1]"
+        claims.give_back(connection, "next turn")
 
 
 def test_a_reader_who_waits_does_not_take_a_day_from_another_readers_run(engine: Engine) -> None:
