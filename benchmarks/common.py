@@ -30,12 +30,16 @@ SHARED_CORPUS = TOP.parent / "shared" / "data" / "ubuntu_irc.jsonl.gz"
 CLIENT = "default"
 
 
-def options(description: str, days: int | None = None) -> argparse.Namespace:
-    """The options that every benchmark has, and for some how many ``days`` are measured."""
+def options(description: str, days: int | None = None, seed: int | None = None) -> argparse.Namespace:
+    """The options that every benchmark has; for some how many ``days`` are measured, or what chance begins with."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--quick", action="store_true", help="smaller data, under a minute")
-    parser.add_argument("--corpus", type=Path, default=None, help="JSON lines to measure with")
+    if seed is None:
+        parser.add_argument("--corpus", type=Path, default=None, help="JSON lines to measure with")
+    else:
+        parser.add_argument("--seed", type=int, default=seed, help=f"what chance begins with ({seed})")
+        parser.add_argument("--no-background", action="store_true", help="the control: days are made on demand only")
     if days is not None:
         parser.add_argument("--days", type=int, default=days, help=f"days that are measured ({days})")
     return parser.parse_args()
@@ -56,17 +60,29 @@ def progress(message: str) -> None:
 
 
 @contextmanager
-def empty_store() -> Iterator[tuple[Settings, Databases]]:
-    """A fresh store in a temporary data directory, as this process's own."""
+def empty_home(**variables: str) -> Iterator[Settings]:
+    """A temporary data directory as this process's own, and settings that only ``variables`` change."""
     for name in list(os.environ):
         if name.startswith(("CREW_", "DAGSTER_")):
             del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="crew-benchmark-") as folder:
-        os.environ["CREW_HOME"] = folder
-        settings = load_settings()
-        with open_databases(settings) as databases:
-            os.environ.update(databases.environment())
-            yield settings, databases
+        os.environ.update({"CREW_HOME": folder, **variables})
+        yield load_settings()
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[Databases]:
+    """The databases of the settings, as this process's own."""
+    with open_databases(settings) as databases:
+        os.environ.update(databases.environment())
+        yield databases
+
+
+@contextmanager
+def empty_store() -> Iterator[tuple[Settings, Databases]]:
+    """A fresh store in a temporary data directory, as this process's own."""
+    with empty_home() as settings, opened_store(settings) as databases:
+        yield settings, databases
 
 
 @contextmanager

@@ -14,6 +14,21 @@ _WHEN = ["since the update", "after a restart", "every morning", "when I open tw
 _TAILS = ["", ", any idea?", ", what can I do?", " and I do not know why", ", it worked before", " :("]
 
 
+def said(chance: random.Random) -> str:
+    """What somebody says, drawn by ``chance``."""
+    return "".join(
+        (
+            chance.choice(_OPENERS),
+            chance.choice(_THINGS),
+            " ",
+            chance.choice(_VERBS),
+            " ",
+            chance.choice(_WHEN),
+            chance.choice(_TAILS),
+        )
+    )
+
+
 def write_corpus(path: Path, days: int = 40, lines_a_day: int = 1_250, seed: int = 7) -> Path:
     """Write JSON lines: ``days`` days of ``lines_a_day`` lines, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
@@ -21,22 +36,12 @@ def write_corpus(path: Path, days: int = 40, lines_a_day: int = 1_250, seed: int
         for day in range(days):
             start = datetime(2024, 3, 1, 8, tzinfo=UTC) + timedelta(days=day)
             for number in range(lines_a_day):
-                said = "".join(
-                    (
-                        chance.choice(_OPENERS),
-                        chance.choice(_THINGS),
-                        " ",
-                        chance.choice(_VERBS),
-                        " ",
-                        chance.choice(_WHEN),
-                    )
-                )
                 record = {
                     "session_id": f"made-{day}-{number // 50}",
                     "line": number % 50,
                     "created_at": (start + timedelta(seconds=20 * number)).isoformat(),
                     "speaker": f"speaker {chance.randrange(40)}",
-                    "text": said + chance.choice(_TAILS),
+                    "text": said(chance),
                 }
                 file.write(json.dumps(record) + "\n")
     return path

@@ -90,14 +90,8 @@ def test_the_address_of_the_database_is_given_by_the_name_of_its_variable(monkey
 def test_the_shipped_configuration_is_one_that_dagster_takes(instance: DagsterInstance) -> None:
     assert instance.run_monitoring_enabled
     assert not instance.run_retries_enabled  # the queue tries again by itself
-    assert (
-        not instance.run_retries_retry_on_asset_or_op_failure
-        if hasattr(instance, "run_retries_retry_on_asset_or_op_failure")
-        else True
-    )
     assert not instance.telemetry_enabled
     content = yaml.safe_load(configuration_file().read_text())
-    assert content["run_retries"]["retry_on_asset_or_op_failure"] is False
     assert content["storage"]["postgres"]["postgres_url"] == {"env": "DAGSTER_POSTGRES_URL"}
     assert content["concurrency"]["pools"]["granularity"] == "run"
 

@@ -1,0 +1,62 @@
+"""What the benchmarks rest on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from benchmarks.simulated_clock import simulated_clock
+from crew_pipeline.storage import claims
+from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.database import application_url, engine_for, ensure_database
+from crew_pipeline.storage.embedded import EmbeddedPostgres
+from crew_pipeline.storage.migrate import migrate
+from crew_pipeline_tests.conftest import bring, lines_at
+
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def empty_url(server: EmbeddedPostgres) -> Iterator[str]:
+    """The address of a database without tables."""
+    name = f"clock_{next(_numbers)}"
+    ensure_database(server.url("postgres"), name)
+    yield server.url(name)
+    engine_for(server.url(name)).dispose()
+    admin = create_engine(application_url(server.url("postgres")), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+def test_the_database_follows_the_simulated_clock_in_statements_defaults_and_functions(empty_url: str) -> None:
+    with simulated_clock(empty_url, START) as clock:
+        engine = engine_for(empty_url)
+        migrate(engine)
+        for moment in (START, START + timedelta(days=3), START - timedelta(days=200)):
+            clock.move_to(moment)
+            assert datetime.now(UTC) == moment
+            bring(engine, lines_at("2025-01-15", moment.isoformat(), ("Ann", "one")))
+            with engine.begin() as connection:
+                assert connection.execute(text("SELECT now(), clock_timestamp()")).one() == (moment, moment)
+                created = "SELECT created_at, updated_at FROM data_items WHERE session_id = :session"
+                row = connection.execute(text(created), {"session": moment.isoformat()}).one()
+                assert row == (moment, moment)
+
+
+def test_a_claim_expires_by_the_simulated_clock(empty_url: str) -> None:
+    unit = Unit("acme", date(2025, 1, 15))
+    with simulated_clock(empty_url, START) as clock:
+        engine = engine_for(empty_url)
+        migrate(engine)
+        with engine.begin() as connection:
+            assert claims.acquire(connection, unit, "one", 60) == "new"
+            assert claims.acquire(connection, unit, "other", 60) is None
+        clock.move_to(START + timedelta(seconds=61))
+        with engine.begin() as connection:
+            assert claims.acquire(connection, unit, "other", 60) == "new"
