@@ -67,9 +67,8 @@ WITH unfinished AS (
     GROUP BY wanted.client, wanted.day
 ), ranked AS (
     SELECT counted.client, counted.day, conversations, lines, document.version IS NOT NULL AS served,
-           coalesce(unfinished_priority, CASE WHEN document.engine <> '' THEN CAST(CAST(:force AS boolean) AS integer) END,
-               priority, 1)
-               AS priority
+           coalesce(unfinished_priority, CASE WHEN document.engine = '' THEN priority END,
+                    CASE WHEN document.version IS NULL OR :force THEN 1 ELSE 0 END) AS priority
     FROM counted LEFT JOIN day_documents AS document
         ON document.client = counted.client AND document.day = counted.day AND document.is_current
 )
