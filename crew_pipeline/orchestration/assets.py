@@ -42,6 +42,9 @@ GROUP = "clean_up_crew"
 POOL = "crew_days"
 MAX_DAYS_PER_RUN = 31
 TEXTS_AT_ONCE = 512
+"""Texts embedded between two reports to a reader who waits."""
+TEXTS_AT_ONCE_IN_BACKGROUND = 4_096
+"""The same where nobody waits and no pace is to be kept: of many texts more are of one length, and go together."""
 
 _LARGEST_SHOWN = 10
 
@@ -131,6 +134,8 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
         token = context.run.run_id
         turn_s = float(context.run.tags.get(tags.TURN, "inf"))
         pace = Pace.of(context.run.tags)
+        awaited = context.run.tags.get(tags.TRIGGER) == tags.ON_DEMAND
+        at_once = TEXTS_AT_ONCE if awaited or tags.CORES in context.run.tags else TEXTS_AT_ONCE_IN_BACKGROUND
 
         def vectors_of(day: date) -> Iterator[pd.DataFrame]:
             started = time.monotonic()
@@ -142,12 +147,12 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
                 with database.engine.connect() as connection:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
-                if missing and context.run.tags.get(tags.TRIGGER) == tags.ON_DEMAND:
+                if missing and awaited:
                     warn = context.log.warning
                     steps.first_looks(database.engine, encoder, engine_config, unit, token, own, warn)
                 reporter = progress.Reporter(database.engine, [unit], token)
                 with isolated(database.engine, database.patience, unit, token, context.log):
-                    for done, keys in _in_parts(missing, TEXTS_AT_ONCE):
+                    for done, keys in _in_parts(missing, at_once):
                         if done and time.monotonic() - started > turn_s:
                             _pause(database, unit, token, f"{done:,} of {len(missing):,} lines embedded")
                         if done and unit not in _claimed(database, token, day):
