@@ -23,7 +23,6 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import application_url, libpq_url
 from crew_pipeline.storage.embedded import EmbeddedPostgres
-from crew_pipeline_tests.api.conftest import ENGINE, Ready
 from crew_pipeline_tests.api.following import (
     DAY,
     DEADLINE_S,
@@ -40,7 +39,7 @@ from crew_pipeline_tests.api.following import (
     taken_from,
     until,
 )
-from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.conftest import ENGINE, Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 UNIT = Unit("default", date.fromisoformat(DAY))
