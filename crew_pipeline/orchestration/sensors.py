@@ -78,7 +78,8 @@ def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str
 
 
 def _cut_off(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether a run was ended because its time was over: that is no failure of its days, which go on from there."""
+    """Whether a run was ended because its time was over: in the background that is no failure of its days, which go on
+    from there the next time."""
     limit = run.tags.get(tags.MAX_RUNTIME)
     record = instance.get_run_record_by_id(run.run_id)
     if limit is None or record is None or record.start_time is None or record.end_time is None:
@@ -113,9 +114,9 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
     def settle(context: RunStatusSensorContext, database: Database) -> None:
         run = context.dagster_run
         with database.engine.begin() as connection:
-            if run.status == DagsterRunStatus.FAILURE and not _cut_off(context.instance, run):
+            waiting = run.tags.get(tags.TRIGGER) == tags.ON_DEMAND
+            if run.status == DagsterRunStatus.FAILURE and (waiting or not _cut_off(context.instance, run)):
                 error = f"the Dagster run {run.run_id} failed; its log says why"
-                waiting = run.tags.get(tags.TRIGGER) == tags.ON_DEMAND
                 claims.settle_failure(connection, run.run_id, error, database.patience, at_once=waiting)
             for unit in claims.give_back(connection, run.run_id):
                 context.log.info(f"{unit.client}, {unit.day}: given back to the queue")

@@ -155,6 +155,30 @@ def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
     assert query("SELECT outcome FROM day_claims") == [("retried",)]
 
 
+def test_a_sweep_whose_time_is_over_has_not_failed_its_days(
+    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    job = definitions.resolve_job_def("materialize_days")
+    run = fresh_instance.create_run_for_job(job, tags={"crew/trigger": "sweep", "dagster/max_runtime": "0"})
+    with engine.begin() as connection:
+        queue.take(connection, Unit("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
+    begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
+    fresh_instance.report_dagster_event(begun, run.run_id)
+    fresh_instance.report_run_failed(fresh_instance.get_run_by_id(run.run_id), "Exceeded maximum runtime of 0 seconds.")
+    event = fresh_instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
+    context = dg.build_run_status_sensor_context(
+        sensor_name="settle_after_failure",
+        dagster_event=event.event_log_entry.dagster_event,
+        dagster_instance=fresh_instance,
+        dagster_run=fresh_instance.get_run_by_id(run.run_id),
+        resources={"database": definitions.resources["database"]},
+    )
+    definitions.resolve_sensor_def("settle_after_failure")(context)
+    assert query("SELECT semantic_status, retry_at FROM data_items") == [("pending", None)]
+    assert query("SELECT outcome FROM day_claims") == [("released",)]
+
+
 @pytest.mark.parametrize(("enabled", "status"), [(True, "RUNNING"), (False, "STOPPED")])
 def test_background_jobs_can_be_switched_off(settings: Settings, enabled: bool, status: str) -> None:
     chosen = settings.model_copy(update={"enable_background_jobs": enabled})
