@@ -31,7 +31,7 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, is_transient
 from crew_pipeline.orchestration.old_runs import OldRuns
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.schedules import UNFINISHED
+from crew_pipeline.orchestration.schedules import UNFINISHED, while_at_work
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.alerts import News
 from crew_pipeline.storage.health import Sample
@@ -141,9 +141,8 @@ def _schedule(
         description=f"{description} Skips while an earlier run is still at work.",
     )
     def tick(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
-        unfinished = context.instance.get_run_records(RunsFilter(statuses=UNFINISHED, job_name=job), limit=1)
-        if unfinished:
-            return SkipReason(f"an earlier run is still at work (run {unfinished[0].dagster_run.run_id})")
+        if skip := while_at_work(context.instance, "run", RunsFilter(statuses=UNFINISHED, job_name=job)):
+            return skip
         return RunRequest(
             run_key=f"{name}:{context.scheduled_execution_time.isoformat()}",
             tags={tags.TRIGGER: "schedule", "dagster/max_runtime": str(within_s), tags.PRIORITY: _URGENT},

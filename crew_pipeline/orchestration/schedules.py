@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dagster import (
+    DagsterInstance,
     DagsterRunStatus,
     DefaultScheduleStatus,
     RunRequest,
@@ -104,11 +105,10 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
         description="Takes days from the queue, most urgent first; skips while an earlier sweep is still at work.",
     )
     def sweep(context: ScheduleEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
-        unfinished = context.instance.get_run_records(
-            RunsFilter(statuses=UNFINISHED, tags={tags.TRIGGER: tags.SWEEP}), limit=1
-        )
-        if unfinished:
-            return SkipReason(f"an earlier sweep is still at work (run {unfinished[0].dagster_run.run_id})")
+        if skip := while_at_work(
+            context.instance, "sweep", RunsFilter(statuses=UNFINISHED, tags={tags.TRIGGER: tags.SWEEP})
+        ):
+            return skip
         tick = context.scheduled_execution_time
         fingerprint = fingerprint_of(settings)
         with database.engine.begin() as connection:
@@ -130,15 +130,24 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
     def discovery(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
         tick = context.scheduled_execution_time
         context.log.info(f"the next discovery runs at {next_run(cron, settings, tick).isoformat()}")
-        unfinished = context.instance.get_run_records(RunsFilter(statuses=UNFINISHED, job_name=DISCOVERY_JOB), limit=1)
-        if unfinished:
-            return SkipReason(f"an earlier discovery is still at work (run {unfinished[0].dagster_run.run_id})")
+        if skip := while_at_work(
+            context.instance, "discovery", RunsFilter(statuses=UNFINISHED, job_name=DISCOVERY_JOB)
+        ):
+            return skip
         return RunRequest(
             run_key=f"discovery:{tick.isoformat()}",
             tags={tags.TRIGGER: "schedule", "dagster/max_runtime": str(_DISCOVERY_WITHIN_S)},
         )
 
     return [sweep, discovery]
+
+
+def while_at_work(instance: DagsterInstance, what: str, runs: RunsFilter) -> SkipReason | None:
+    """The reason to skip a tick while one of ``runs``, which names the unfinished ones, is queued or running."""
+    unfinished = instance.get_run_records(runs, limit=1)
+    if not unfinished:
+        return None
+    return SkipReason(f"an earlier {what} is still at work (run {unfinished[0].dagster_run.run_id})")
 
 
 def next_run(cron: str, settings: Settings, after: datetime) -> datetime:
