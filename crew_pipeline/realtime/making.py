@@ -62,6 +62,9 @@ class WarmMaker:
         self._runner = runner
         self._leave = leave
         self._patience = Patience.of(settings)
+        resources = build_resources(settings)
+        self._config: EngineConfig = resources["engine_config"]
+        self._model: EmbeddingModel = resources["embedding_model"]
         self._given_back: list[str] = []
         self._current: tuple[str, float] | None = None
         self._changing = threading.Lock()
@@ -146,16 +149,14 @@ class WarmMaker:
         return taken and not hopeless
 
     def _show_first_looks(self, unit: Unit, run_id: str) -> None:
-        resources = build_resources(self._settings)
-        config: EngineConfig = resources["engine_config"]
-        model: EmbeddingModel = resources["embedding_model"]
         try:
             lines = lines_to_come(self._engine, unit, run_id)
         except SQLAlchemyError as error:
             logger.warning("%s, %s: no first look (%s)", unit.client, unit.day, type(error).__name__)
             return
         if lines is not None:
-            steps.first_looks(self._engine, model.encoder, config, unit, run_id, lines, logger.warning)
+            encoder = self._model.encoder
+            steps.first_looks(self._engine, encoder, self._config, unit, run_id, lines, logger.warning)
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()

@@ -131,6 +131,19 @@ def test_the_discovery_schedule_tells_when_it_runs_next_and_waits_for_an_earlier
     assert "earlier discovery is still at work" in str(schedule.evaluate_tick(context).skip_message)
 
 
+def settle(definitions: dg.Definitions, instance: DagsterInstance, run_id: str) -> None:
+    """Let the sensor see that a run has failed."""
+    event = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
+    context = dg.build_run_status_sensor_context(
+        sensor_name="settle_after_failure",
+        dagster_event=event.event_log_entry.dagster_event,
+        dagster_instance=instance,
+        dagster_run=instance.get_run_by_id(run_id),
+        resources={"database": definitions.resources["database"]},
+    )
+    definitions.resolve_sensor_def("settle_after_failure")(context)
+
+
 def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
     engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
@@ -142,15 +155,7 @@ def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
         claims.acquire(connection, unit, run.run_id, 60)
         queue.begin(connection, unit)
     fresh_instance.report_run_failed(run)
-    event = fresh_instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
-    context = dg.build_run_status_sensor_context(
-        sensor_name="settle_after_failure",
-        dagster_event=event.event_log_entry.dagster_event,
-        dagster_instance=fresh_instance,
-        dagster_run=fresh_instance.get_run_by_id(run.run_id),
-        resources={"database": definitions.resources["database"]},
-    )
-    definitions.resolve_sensor_def("settle_after_failure")(context)
+    settle(definitions, fresh_instance, run.run_id)
     assert query("SELECT semantic_status, retry_at > now() FROM data_items") == [("failed", True)]
     assert query("SELECT outcome FROM day_claims") == [("retried",)]
 
@@ -166,15 +171,7 @@ def test_a_sweep_whose_time_is_over_has_not_failed_its_days(
     begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
     fresh_instance.report_dagster_event(begun, run.run_id)
     fresh_instance.report_run_failed(fresh_instance.get_run_by_id(run.run_id), "Exceeded maximum runtime of 0 seconds.")
-    event = fresh_instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
-    context = dg.build_run_status_sensor_context(
-        sensor_name="settle_after_failure",
-        dagster_event=event.event_log_entry.dagster_event,
-        dagster_instance=fresh_instance,
-        dagster_run=fresh_instance.get_run_by_id(run.run_id),
-        resources={"database": definitions.resources["database"]},
-    )
-    definitions.resolve_sensor_def("settle_after_failure")(context)
+    settle(definitions, fresh_instance, run.run_id)
     assert query("SELECT semantic_status, retry_at FROM data_items") == [("pending", None)]
     assert query("SELECT outcome FROM day_claims") == [("released",)]
 

@@ -19,36 +19,36 @@ from typing import Any
 from crew_pipeline.settings import Settings
 
 
-def _points() -> dict[str, tuple[Any, str, bool, int]]:
-    """By name of the point: the object and the name of its function, whether after its call, and which call it is."""
+def _points() -> dict[str, tuple[Any, str, bool]]:
+    """By name of the point: the object and the name of its function, and whether after its first call."""
     from crew_pipeline.orchestration import io_manager, remembering, runs, steps
     from crew_pipeline.realtime import making
     from crew_pipeline.storage import claims, clusters, documents, embeddings, pairs, preliminary, queue, readings
 
     write = io_manager._WRITERS
     return {
-        "before the claim": (making.WarmMaker, "_take", False, 1),
-        "claim made, not committed": (queue, "take", True, 1),
-        "claim committed": (making.WarmMaker, "_take", True, 1),
-        "lines read": (making, "lines_to_come", True, 1),
-        "exact repeats shown": (preliminary, "store", True, 1),
-        "first stage shown": (steps, "first_looks", True, 1),
-        "before the run": (runs.DayRunner, "run", False, 1),
-        "claim prolonged by the run": (write, "discovered_conversations", True, 1),
-        "vectors written, not committed": (embeddings, "store", True, 1),
-        "first vectors committed": (write, "line_embeddings", True, 1),
-        "all vectors committed": (steps, "compared", False, 1),
-        "readings written, not committed": (readings, "store", True, 1),
-        "pairs read and not kept": (remembering.RememberingReader, "logits", True, 1),
-        "pairs written, not committed": (pairs, "store", True, 1),
-        "pairs committed": (steps, "compared", True, 1),
-        "clusters written, not committed": (clusters, "replace", True, 1),
-        "clusters committed": (write, "semantic_clusters", True, 1),
-        "before the document": (documents, "publish", False, 1),
-        "document written, not committed": (documents, "publish", True, 1),
-        "document committed": (write, "day_document", True, 1),
-        "run over": (runs.DayRunner, "run", True, 1),
-        "given back": (claims, "give_back", True, 1),
+        "before the claim": (making.WarmMaker, "_take", False),
+        "claim made, not committed": (queue, "take", True),
+        "claim committed": (making.WarmMaker, "_take", True),
+        "lines read": (making, "lines_to_come", True),
+        "exact repeats shown": (preliminary, "store", True),
+        "first stage shown": (steps, "first_looks", True),
+        "before the run": (runs.DayRunner, "run", False),
+        "claim prolonged by the run": (write, "discovered_conversations", True),
+        "vectors written, not committed": (embeddings, "store", True),
+        "first vectors committed": (write, "line_embeddings", True),
+        "all vectors committed": (steps, "compared", False),
+        "readings written, not committed": (readings, "store", True),
+        "pairs read and not kept": (remembering.RememberingReader, "logits", True),
+        "pairs written, not committed": (pairs, "store", True),
+        "pairs committed": (steps, "compared", True),
+        "clusters written, not committed": (clusters, "replace", True),
+        "clusters committed": (write, "semantic_clusters", True),
+        "before the document": (documents, "publish", False),
+        "document written, not committed": (documents, "publish", True),
+        "document committed": (write, "day_document", True),
+        "run over": (runs.DayRunner, "run", True),
+        "given back": (claims, "give_back", True),
     }
 
 
@@ -127,18 +127,13 @@ def _tell_what_is_embedded(home: Path) -> None:
 
 
 def _crash_at(point: str) -> None:
-    owner, name, after, which = _points()[point]
+    owner, name, after = _points()[point]
     original: Callable[..., Any] = owner[name] if isinstance(owner, dict) else getattr(owner, name)
-    calls = 0
 
-    def crashing(*values: Any, **named: Any) -> Any:
-        nonlocal calls
-        calls += 1
+    def crashing(*values: Any, **named: Any) -> None:
         if after:
             original(*values, **named)
-        if calls == which:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*values, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     if isinstance(owner, dict):
         owner[name] = crashing
