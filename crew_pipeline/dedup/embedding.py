@@ -2,8 +2,9 @@
 
 A vector from one forward pass differs in its last bits with the shape of the batch it was computed in. Every text is
 therefore padded to a length that follows from the text alone (``padded_length``): rows of one length then come out
-the same to the bit in batches of 1, 4, 16, 64 and 128 and with 1 or 2 threads (held by a test). Batches of one length
-are also what makes this faster than ``SentenceTransformer.encode``, which pads to the longest of each batch.
+the same to the bit in batches of 1, 4, 16, 64 and 128 and with 1 or 2 threads (held by a test, with the kernels of
+several processors). Batches of one length are also what makes this faster than ``SentenceTransformer.encode``, which
+pads to the longest of each batch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ Precision = Literal["auto", "float32", "bfloat16"]
 _LAST_LAYERS = 2
 """Layers at the end that keep to 32 bits. With the feed-forward parts of the others in 16, similarities move by 0.0003
 on average, 98% of them by less than 0.001, and texts are embedded 1.8 times as fast (docs/benchmarks.md)."""
+
+_BEST_KERNELS = "AVX512_CORE_BF16"
+"""What oneDNN may use at most. Its kernels for processors that multiply 16-bit numbers in tiles (AMX) add in an order
+that follows from the whole batch: there a text's bits would depend on what shares its batch (seen on such a processor:
+a pair's score 2.241 alone, 2.239 in company)."""
 
 MOST_TOKENS = 4096
 """In one forward pass: 64 lines of 64 tokens. Longer lines go in smaller batches, or their activations take most of the
@@ -83,7 +89,8 @@ def model_id(model: str) -> str:
 def vectors_id(model: str, precision: Precision) -> str:
     """Name and fingerprint of a model together with its arithmetic on this machine: equal ids give equal vectors."""
     fast = model == BUNDLED_MODEL and arithmetic(precision) == "bfloat16"
-    return model_id(model) + ("+bfloat16" if fast else "")
+    kind = "+bfloat16" if multiplies_bfloat16() else "+bfloat16-emulated"
+    return model_id(model) + (kind if fast else "")
 
 
 class SentenceTransformerEncoder:
@@ -161,11 +168,16 @@ def arithmetic(precision: Precision) -> Literal["float32", "bfloat16"]:
     """What ``precision`` means on this machine: ``auto`` is 16 bits where the processor multiplies them itself."""
     if precision != "auto":
         return precision
+    return "bfloat16" if multiplies_bfloat16() else "float32"
+
+
+@lru_cache(maxsize=1)
+def multiplies_bfloat16() -> bool:
+    """Whether the processor multiplies 16-bit numbers itself, in the way that keeps a text's bits in any company."""
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
-        return "float32"
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+        return False
 
 
 def multiply_in_bfloat16(module: Any) -> None:
@@ -209,6 +221,8 @@ def length_batches(lengths: Sequence[int], limit: int, size: int) -> Iterator[tu
 def _load(model: str, threads: int) -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Read by oneDNN when this process first multiplies anything, which is after this.
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", _BEST_KERNELS)
     folder = model_folder(model)
     if folder is not None:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,0 +1,106 @@
+"""Whatever kernels a processor has: the same bits in any company, and in 32 bits the same folds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crew_pipeline.dedup import embedding, frames
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, vectors_id
+from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
+from crew_pipeline.dedup.reader import Reader
+
+SUBJECTS = ("the invoice export", "the printer on the second floor")
+SAYINGS = (
+    "{} times out again",
+    "once more {} runs into a timeout",
+    "{} does not work since this morning",
+    "since this morning {} is not working",
+    "can somebody please have a look at {}",
+    "could anyone have a look at {} please",
+    "i think we should leave {} as it is for now",
+    "请问 {} 怎么了",
+)
+TEXTS = [saying.format(subject) for subject in SUBJECTS for saying in SAYINGS]
+PAIRS = list(zip(TEXTS, TEXTS[1:], strict=False))
+OTHER_KERNELS = [("AVX512_CORE", "avx512"), ("AVX2", "avx2")]
+
+
+def bits_keep(precision: embedding.Precision) -> bool:
+    """Whether vectors and verdicts are the same alone and in company."""
+    encoder = SentenceTransformerEncoder(precision=precision)
+    vectors = np.stack([encoder.encode([text])[0] for text in TEXTS])
+    reader = Reader(encoder)
+    logits = np.concatenate([reader.logits([pair]) for pair in PAIRS])
+    return np.array_equal(encoder.encode(TEXTS), vectors) and np.array_equal(reader.logits(PAIRS), logits)
+
+
+def folded() -> list[list[Any]]:
+    """The clusters of a small day in 32 bits: what folds where and why, then the two figures of each."""
+    encoder = SentenceTransformerEncoder(precision="float32")
+    start = datetime(2025, 1, 15, 9, tzinfo=UTC)
+    rows = [("c", "s", n, f"voice {n % 3}", start + timedelta(minutes=n), text) for n, text in enumerate(TEXTS)]
+    lines, config = frames.frame(rows, frames.LINES), EngineConfig(folding="loose")
+    texts = distinct_texts(lines, config)
+    vectors = dict(zip(texts, encoder.encode(list(texts.values())), strict=True))
+    members = cluster_lines("c", "2025-01-15", lines, vectors, config, Reader(encoder)).members
+    return [
+        [[row.cluster_id, row.position, row.is_canonical, row.reason], [row.similarity, row.probability]]
+        for row in frames.rows(members)
+    ]
+
+
+def main() -> None:
+    """What another process with other kernels tells."""
+    print(json.dumps([bits_keep("float32"), bits_keep("bfloat16"), folded()]))  # noqa: T201
+
+
+@pytest.fixture(scope="module")
+def folded_here() -> list[list[Any]]:
+    return folded()
+
+
+def test_bits_keep_with_the_kernels_of_this_processor() -> None:
+    assert bits_keep("float32")
+    assert bits_keep("bfloat16")
+
+
+@pytest.mark.parametrize(("best", "vectorised"), OTHER_KERNELS)
+def test_the_kernels_of_other_processors_keep_bits_and_fold_the_same(
+    best: str, vectorised: str, folded_here: list[list[Any]]
+) -> None:
+    chosen = {"ONEDNN_MAX_CPU_ISA": best, "ATEN_CPU_CAPABILITY": vectorised}
+    done = subprocess.run(
+        [sys.executable, "-m", __name__], env={**os.environ, **chosen}, capture_output=True, text=True, check=True
+    )
+    *bits, folded_there = json.loads(done.stdout.splitlines()[-1])
+    assert bits == [True, True]
+    assert [fold for fold, _ in folded_there] == [fold for fold, _ in folded_here]
+    # Rounded to four decimals: one that lies between two of them may fall to either side.
+    assert np.allclose([figures for _, figures in folded_there], [figures for _, figures in folded_here], atol=0.002)
+    assert len(folded_here) > 5
+
+
+def test_kernels_that_multiply_in_tiles_are_left_aside() -> None:
+    SentenceTransformerEncoder().load()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
+
+
+def test_the_id_of_vectors_tells_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "multiplies_bfloat16", lambda: True)
+    assert vectors_id("bundled", "auto").endswith("+bfloat16")
+    monkeypatch.setattr(embedding, "multiplies_bfloat16", lambda: False)
+    assert "+" not in vectors_id("bundled", "auto")
+    assert vectors_id("bundled", "bfloat16").endswith("+bfloat16-emulated")
+
+
+if __name__ == "__main__":
+    main()
