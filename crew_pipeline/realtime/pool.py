@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from crew_pipeline.realtime.supervisor import Child
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import workers
@@ -32,8 +34,11 @@ def worker_children(settings: Settings, databases: Databases, count: int, *, log
     def beats(child: Child) -> bool:
         if child.process is None:
             return False
-        with engine.connect() as connection:
-            return workers.is_alive(connection, workers.name_of(child.process.pid))
+        try:
+            with engine.connect() as connection:
+                return workers.is_alive(connection, workers.name_of(child.process.pid))
+        except SQLAlchemyError:
+            return False
 
     def child(name: str) -> Child:
         command = [sys.executable, "-m", "crew_pipeline.cli", "worker-process"]

@@ -26,6 +26,8 @@ _UPKEEP_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
 _STEADY_AFTER_S = 60.0
+_DEATHS_AT_START = 3
+"""So often a process may end before it is ready until that ends the start: one death may have any cause."""
 
 
 class StartError(RuntimeError):
@@ -129,23 +131,27 @@ class Supervisor:
             signal.signal(number, lambda *_: self.request_stop())
 
     def start(self, within_s: float, on_ready: Callable[[str], None]) -> bool:
-        """Start all and wait until each is ready.
+        """Start all and wait until each is ready. One that ends meanwhile is started again, as it would be later.
 
         Returns:
             False where a stop was asked for meanwhile.
 
         Raises:
-            StartError: one of them ends or is not ready in time.
+            StartError: one of them ends again and again, or is not ready in time.
         """
         for child in self._children if not self._stopping else ():
             child.start(self._environment)
         waiting = list(self._children)
         deadline = time.monotonic() + within_s
         while waiting and not self._stopping:
-            for child in list(waiting):
-                if child.process is not None and child.process.poll() is not None:
-                    raise StartError(f"{child.name} ended at once{_output_of(child)}.")
-                if child.ready():
+            self._keep_up()
+            for child in self._children:
+                self._look_after(child)
+                if child.deaths >= _DEATHS_AT_START:
+                    raise StartError(
+                        f"{child.name} does not start: it ended {child.deaths} times in a row{_output_of(child)}."
+                    )
+                if child in waiting and child.restart_at is None and child.ready():
                     waiting.remove(child)
                     on_ready(child.name)
             if time.monotonic() > deadline:

@@ -122,9 +122,17 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     environment = {**os.environ, **{f"CREW_{name.upper()}": str(value) for name, value in options.items()}}
     port, dagster_port = free_port(), free_port()
     command = ["up", "--port", str(port), "--dagster-port", str(dagster_port), "--data-dir", str(home)]
-    process = subprocess.Popen([sys.executable, "-m", "crew_pipeline.cli", *command], env=environment)
+    output = home.with_suffix(".out")
+    with output.open("wb") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crew_pipeline.cli", *command],
+            env={**environment, "PYTHONUNBUFFERED": "1"},
+            stdout=written,
+        )
     with open_databases(load_settings(home=home)) as databases:
         made = System(process, home, port, dagster_port, databases)
+        # What it prints once it has seen all of its parts ready; from then on they are only kept alive.
+        wait_for(lambda: "The Dagster UI" in output.read_text(), "crew up has started everything", 300)
         wait_for(made.ready, "everything is ready", 300)
         yield made
         process.send_signal(signal.SIGTERM)
