@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -30,7 +31,7 @@ SAYINGS = (
     "请问 {} 怎么了",
 )
 TEXTS = [saying.format(subject) for subject in SUBJECTS for saying in SAYINGS]
-PAIRS = list(zip(TEXTS, TEXTS[1:], strict=False))
+PAIRS = list(itertools.pairwise(TEXTS))
 OTHER_KERNELS = [("AVX512_CORE", "avx512"), ("AVX2", "avx2")]
 
 
