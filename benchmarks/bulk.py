@@ -17,11 +17,11 @@ from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
-from crew_pipeline.dedup.reader import reader_of
+from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.orchestration.bulk import process_days
 from crew_pipeline.orchestration.resources import EmbeddingModel
-from crew_pipeline.realtime.bulk import process_days
-from crew_pipeline.storage import days
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
 
 
 def main() -> None:

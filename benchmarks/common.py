@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from crew_pipeline.discovery.importing import import_file
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage.access import Databases, open_databases
+from crew_pipeline.storage.opening import Databases, open_databases
 
 TOP = Path(__file__).resolve().parents[1]
 SHARED_CORPUS = TOP.parent / "shared" / "data" / "ubuntu_irc.jsonl.gz"

@@ -25,9 +25,9 @@ from sqlalchemy import Engine, event, text
 from benchmarks.common import TOP, empty_store, fetch, free_port, options, progress, quantile, report, running
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage.access import Databases
-from crew_pipeline.storage.crews import set_history
 from crew_pipeline.storage.database import engine_for
+from crew_pipeline.storage.opening import Databases
+from crew_pipeline.storage.sources.crews import set_history
 
 MESSAGES = 10
 SIZES = (10_000, 100_000, 1_000_000)

@@ -36,23 +36,23 @@ from benchmarks.fortnight_machine import Agenda, Costs, Machine
 from benchmarks.simulated_clock import SimulatedClock, simulated_clock
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.days.arrivals import QUIET
+from crew_pipeline.orchestration.days.sweep import next_run
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner
-from crew_pipeline.orchestration.schedules import next_run
-from crew_pipeline.orchestration.sensors import QUIET
-from crew_pipeline.realtime.listener import Listener
-from crew_pipeline.realtime.making import warm_up
-from crew_pipeline.realtime.service import DayService
+from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import days as stored_days
-from crew_pipeline.storage import visits as stored_visits
-from crew_pipeline.storage.access import Databases
-from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.crews import set_history
 from crew_pipeline.storage.database import ensure_database, libpq_url
+from crew_pipeline.storage.days import states as stored_days
+from crew_pipeline.storage.days import visits as stored_visits
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.days.visits import Kind, Visits
 from crew_pipeline.storage.embedded import APPLICATION_DATABASE, embedded_postgres
-from crew_pipeline.storage.visits import Kind, Visits
+from crew_pipeline.storage.opening import Databases
+from crew_pipeline.storage.sources.crews import set_history
+from crew_pipeline.workers.warm import warm_up
 
 FIRST = date(2026, 1, 5)
 SWITCHED_ON = datetime(2026, 1, 5, 9, tzinfo=UTC)

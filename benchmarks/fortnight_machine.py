@@ -19,15 +19,15 @@ from dagster._utils.tags import TagConcurrencyLimitsCounter
 from sqlalchemy import Engine
 
 from benchmarks.simulated_clock import SimulatedClock
+from crew_pipeline.days.planning import Batch
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, queue
-from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.queue import Work
+from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.days.queue import Work
 
 # Stands for a heartbeat: longer than any run takes.
 _TTL_S = 6 * 3600

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from benchmarks.common import days_by_size, fetch, free_port, loaded_store, options, progress, quantile, report, running
-from crew_pipeline.realtime.bulk import process_days
+from crew_pipeline.orchestration.bulk import process_days
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import distinct_texts
-from crew_pipeline.storage import days
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
 
 
 def main() -> None:

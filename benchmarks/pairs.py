@@ -33,9 +33,9 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import cluster_lines as engine_clusters
 from crew_pipeline.dedup.engine import cores, distinct_texts
-from crew_pipeline.dedup.reader import reader_of
+from crew_pipeline.dedup.labelled_pairs import read_pairs
+from crew_pipeline.dedup.pair_scorer import reader_of
 from crew_pipeline.dedup.text import text_hash
-from crew_pipeline.discovery.pairs import read_pairs
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CORPORA = {"irc": "ubuntu_irc.jsonl.gz", "ami": "ami_meetings.jsonl.gz"}

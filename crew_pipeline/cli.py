@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from crew_pipeline import console, rendering
-from crew_pipeline.commands import clients, crews, discover, feedback, label, status, tokens
+from crew_pipeline.commands import clients, console, crews, discover, feedback, label, rendering, status, tokens
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
@@ -27,7 +26,7 @@ from crew_pipeline.commands.common import (
 from crew_pipeline.settings import Settings, SettingsError, describe_settings, load_settings
 
 if TYPE_CHECKING:
-    from crew_pipeline.storage.access import Databases
+    from crew_pipeline.storage.opening import Databases
 
 app = typer.Typer(
     help="Clean Up Crew: days of conversation with the repeats folded away; nothing lost, every fold explained.",
@@ -57,9 +56,9 @@ def up(
     """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-    from crew_pipeline.realtime.everything import Addresses, children
-    from crew_pipeline.realtime.pool import READY_WITHIN_S, environment, grace_s
-    from crew_pipeline.realtime.supervisor import Supervisor
+    from crew_pipeline.processes.everything import Addresses, children
+    from crew_pipeline.processes.pool import READY_WITHIN_S, environment, grace_s
+    from crew_pipeline.processes.supervisor import Supervisor
 
     supervisor = Supervisor()
     supervisor.stop_on_signals()
@@ -147,7 +146,7 @@ def process(
         raise typer.BadParameter("give a DAY, or --from and --to, or --pending")
     if force and pending:
         raise typer.BadParameter("--force goes with a DAY or with --from and --to")
-    from crew_pipeline.realtime.bulk import process_days
+    from crew_pipeline.orchestration.bulk import process_days
 
     with open_store(data_dir) as (settings, databases):
         span = None if pending else _span(databases, settings, day, first, last, client)
@@ -177,7 +176,7 @@ def show_day(
     data_dir: HomeOption = None,
 ) -> None:
     """Show a deduplicated day: what is visible, what is folded under it, and why."""
-    from crew_pipeline.realtime.reading import read_day
+    from crew_pipeline.days.reading import read_day
 
     with open_store(data_dir) as (settings, databases):
         wanted = day_named(day, settings, databases, client)
@@ -200,8 +199,8 @@ def evaluate(
     from crew_pipeline.dedup.config import EngineConfig
     from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
     from crew_pipeline.dedup.evaluation import evaluate as run
-    from crew_pipeline.dedup.reader import reader_of
-    from crew_pipeline.discovery.pairs import read_pairs
+    from crew_pipeline.dedup.labelled_pairs import read_pairs
+    from crew_pipeline.dedup.pair_scorer import reader_of
 
     settings = load_settings()
     labelled = read_pairs(pairs)
@@ -244,7 +243,7 @@ def doctor(
                 [[row["variable"], row["value"], row["default"], row["description"]] for row in rows],
             )
         return
-    from crew_pipeline.realtime.doctor import examine
+    from crew_pipeline.upkeep.doctor import examine
 
     # A database of one's own is examined as it is; the embedded one is made when it is first opened.
     with open_store(data_dir, prepare=not load_settings().database_url) as (settings, databases):
@@ -285,8 +284,8 @@ def worker(
 ) -> None:
     """Run warm workers in the foreground and keep them alive (``crew up`` runs them for you)."""
     from crew_pipeline.orchestration.instance import prepare_home
-    from crew_pipeline.realtime.pool import READY_WITHIN_S, environment, grace_s, worker_children
-    from crew_pipeline.realtime.supervisor import Supervisor
+    from crew_pipeline.processes.pool import READY_WITHIN_S, environment, grace_s, worker_children
+    from crew_pipeline.processes.supervisor import Supervisor
 
     supervisor = Supervisor()
     supervisor.stop_on_signals()
@@ -309,9 +308,9 @@ def worker_process(data_dir: HomeOption = None) -> None:
     _log_to_stderr(load_settings())
     with open_store(data_dir) as (settings, databases):
         if settings.on_demand == "dagster":
-            from crew_pipeline.realtime.dispatching import run_dispatcher as run
+            from crew_pipeline.workers.dispatcher import run_dispatcher as run
         else:
-            from crew_pipeline.realtime.worker import run_worker as run
+            from crew_pipeline.workers.worker import run_worker as run
         code = run(settings, databases)
     raise typer.Exit(code)
 
@@ -360,7 +359,7 @@ def _span(
 
 
 def _next_discovery(settings: Settings) -> str:
-    from crew_pipeline.orchestration.schedules import discovery_cron, next_run
+    from crew_pipeline.orchestration.days.sweep import discovery_cron, next_run
 
     if not settings.enable_background_jobs:
         return "Background jobs are off: 'crew discover' and 'crew process' do their work."
@@ -394,10 +393,10 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from crew_pipeline.api.access import ExposedError
     from crew_pipeline.dedup.embedding import ModelNotFoundError
     from crew_pipeline.discovery.exports.files import ExportError
-    from crew_pipeline.realtime.supervisor import StartError
-    from crew_pipeline.storage.crews import CrewError
+    from crew_pipeline.processes.supervisor import StartError
     from crew_pipeline.storage.database import DatabaseUnavailableError
     from crew_pipeline.storage.embedded import EmbeddedPostgresError
+    from crew_pipeline.storage.sources.crews import CrewError
 
     return (
         CommandError,

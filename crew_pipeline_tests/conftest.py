@@ -18,20 +18,21 @@ from dagster import DagsterInstance
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import Engine, create_engine, text
 
+from crew_pipeline.days.planning import Batch
 from crew_pipeline.dedup.document import Folds, build
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
-from crew_pipeline.orchestration.planning import Batch
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage import claims, days, documents, queue
-from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.crews import ensure_crew
+from crew_pipeline.storage.conversations.ingest import IngestReport, SourceLine, ingest
 from crew_pipeline.storage.database import application_url, dagster_url, engine_for, ensure_database
+from crew_pipeline.storage.days import claims, documents, queue
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
-from crew_pipeline.storage.ingest import IngestReport, SourceLine, ingest
 from crew_pipeline.storage.migrate import migrate
+from crew_pipeline.storage.sources.crews import ensure_crew
 from crew_pipeline_tests.histories import NOW, History
 
 TODAY = NOW.date()

@@ -24,15 +24,15 @@ from sqlalchemy import Engine, text
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.orchestration.deployment import Deployment
+from crew_pipeline.deployment.graphql import Deployment
 from crew_pipeline.orchestration.instance import dagster_instance
-from crew_pipeline.realtime.dispatching import DagsterMaker
-from crew_pipeline.realtime.worker import Worker
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import queue
-from crew_pipeline.storage.access import Databases
-from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.opening import Databases
+from crew_pipeline.workers.dispatcher import DagsterMaker
+from crew_pipeline.workers.worker import Worker
 from crew_pipeline_tests.conftest import bring, lines_at
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.crews import set_history
 from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.sources.crews import set_history
 
 NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from benchmarks.simulated_clock import simulated_clock
-from crew_pipeline.storage import claims
-from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import application_url, engine_for, ensure_database
+from crew_pipeline.storage.days import claims
+from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
 from crew_pipeline_tests.conftest import bring, lines_at

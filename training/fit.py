@@ -24,7 +24,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from crew_pipeline.dedup import features, pair_model, reader
+from crew_pipeline.dedup import features, pair_model
+from crew_pipeline.dedup import pair_scorer as reader
 from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
 from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.neighbours import cosine

@@ -16,7 +16,7 @@ from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
-from crew_pipeline.dedup.reader import reader_of
+from crew_pipeline.dedup.pair_scorer import reader_of
 from training.data import CORPORA, SHARED
 
 DAYS = 10

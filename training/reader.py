@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
-from crew_pipeline.dedup.reader import ADAPTED, LONGEST, read
+from crew_pipeline.dedup.pair_scorer import ADAPTED, LONGEST, read
 
 RANK = 16
 EPOCHS = 5

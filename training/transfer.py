@@ -12,7 +12,8 @@ import argparse
 
 import numpy as np
 
-from crew_pipeline.dedup import pair_model, reader
+from crew_pipeline.dedup import pair_model
+from crew_pipeline.dedup import pair_scorer as reader
 from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
 from training import data, fit
 from training.archive import write_npz

@@ -18,12 +18,13 @@ from crew_pipeline.api import conversations, days, feedback, follow, metrics, pr
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.models import Health, Readiness
-from crew_pipeline.realtime.feed import Feeds
-from crew_pipeline.realtime.listener import Listener
-from crew_pipeline.realtime.service import DayService
+from crew_pipeline.serving.feed import Feeds
+from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import migrate, workers
+from crew_pipeline.storage import migrate
 from crew_pipeline.storage.database import engine_for, libpq_url
+from crew_pipeline.storage.upkeep import workers
 from crew_pipeline.web import page
 
 operations = APIRouter()

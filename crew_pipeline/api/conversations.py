@@ -20,8 +20,9 @@ from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.discovery.discover import discover_session
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import conversations, crews
-from crew_pipeline.storage.conversations import Listed, Place
+from crew_pipeline.storage.conversations import index as conversations
+from crew_pipeline.storage.conversations.index import Listed, Place
+from crew_pipeline.storage.sources import crews
 
 router = APIRouter()
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from crew_pipeline.storage import visits
-from crew_pipeline.storage.visits import Kind, Visits
+from crew_pipeline.storage.days import visits
+from crew_pipeline.storage.days.visits import Kind, Visits
 
 logger = logging.getLogger(__name__)
 

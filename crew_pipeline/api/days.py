@@ -16,14 +16,15 @@ from sqlalchemy import Engine
 from crew_pipeline.api.access import Client
 from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
+from crew_pipeline.days.status import state_of
 from crew_pipeline.dedup.document import stamp
-from crew_pipeline.realtime.feed import told
-from crew_pipeline.realtime.service import DayAnswer, DayService, View
-from crew_pipeline.realtime.state import state_of
+from crew_pipeline.serving.feed import told
+from crew_pipeline.serving.service import DayAnswer, DayService, View
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import days, events, queue
-from crew_pipeline.storage.claims import Unit
-from crew_pipeline.storage.visits import Kind
+from crew_pipeline.storage.days import events, queue
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.days.visits import Kind
 
 router = APIRouter()
 

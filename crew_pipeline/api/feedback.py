@@ -12,8 +12,8 @@ from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import JSON, Day
 from crew_pipeline.api.models import FeedbackList, GivenFeedback, NewFeedback, UndoneFeedback
 from crew_pipeline.api.problems import PROBLEMS, Problem
-from crew_pipeline.storage import feedback
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.evidence import verdicts as feedback
 
 router = APIRouter()
 
@@ -33,7 +33,7 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
 async def say(request: Request, day: Day, client: Client, said: NewFeedback) -> Response:
     """`same`: the two lines are folded together from now on; `different`: never again. It holds wherever both texts
     stand in a day of this client, at once and for ever, until it is undone."""
-    from crew_pipeline.realtime import refolding  # brings pandas, which readers of days need not wait for
+    from crew_pipeline.days import refolding  # brings pandas, which readers of days need not wait for
 
     state = request.app.state
 
@@ -92,7 +92,7 @@ async def export(request: Request, client: Client) -> Response:
 )
 async def undo(request: Request, client: Client, feedback_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
     """The lines fold as the engine judges them again."""
-    from crew_pipeline.realtime import refolding
+    from crew_pipeline.days import refolding
 
     state = request.app.state
     done = await asyncio.to_thread(refolding.undo, state.engine, state.settings, client, feedback_id)

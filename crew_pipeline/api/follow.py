@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import Day
 from crew_pipeline.api.sockets import CUT_OFF
-from crew_pipeline.realtime.feed import Feeds
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.serving.feed import Feeds
+from crew_pipeline.storage.days.claims import Unit
 
 router = APIRouter()
 

@@ -13,7 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine
 
-from crew_pipeline.storage import alerts, conversations, health, rounds, visits, workers
+from crew_pipeline.storage.conversations import index as conversations
+from crew_pipeline.storage.days import visits
+from crew_pipeline.storage.sources import rounds
+from crew_pipeline.storage.upkeep import alerts, health, workers
 
 router = APIRouter()
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from crew_pipeline import console
+from crew_pipeline.commands import console
 from crew_pipeline.commands.common import HomeOption, JsonOption, open_store
 
 app = typer.Typer(help="Clients: whose conversations, and how they fold.", no_args_is_help=True)
@@ -17,7 +17,7 @@ Folding = Literal["strict", "balanced", "loose", "default"]
 @app.command("list")
 def clients_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
     """List clients with their conversations and operating point."""
-    from crew_pipeline.storage import clients
+    from crew_pipeline.storage.conversations import clients
 
     with open_store(data_dir) as (settings, databases), databases.engine.connect() as connection:
         found = clients.list_all(connection)
@@ -53,8 +53,8 @@ def clients_set(
     data_dir: HomeOption = None,
 ) -> None:
     """Give a client an operating point of its own, its days being folded again; have it discovered or not."""
-    from crew_pipeline.realtime.refolding import set_folding
-    from crew_pipeline.storage import clients
+    from crew_pipeline.days.refolding import set_folding
+    from crew_pipeline.storage.conversations import clients
 
     if folding is None and active is None:
         raise typer.BadParameter("give --folding, --active or --inactive")

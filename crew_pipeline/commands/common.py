@@ -14,7 +14,7 @@ import typer
 from crew_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from crew_pipeline.storage.access import Databases
+    from crew_pipeline.storage.opening import Databases
 
 DEFAULT_CLIENT = "default"
 ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
@@ -45,7 +45,7 @@ def columns_of(given: list[str] | None) -> dict[str, str]:
 @contextmanager
 def open_store(data_dir: Path | None = None, *, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
     """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
-    from crew_pipeline.storage.access import open_databases
+    from crew_pipeline.storage.opening import open_databases
 
     if data_dir is not None:
         os.environ["CREW_HOME"] = str(data_dir)
@@ -61,7 +61,7 @@ def day_named(name: str, settings: Settings, databases: Databases, client: str |
     if name in {"today", "yesterday"}:
         return today - timedelta(days=name == "yesterday")
     if name == "latest":
-        from crew_pipeline.storage.days import latest_day
+        from crew_pipeline.storage.days.states import latest_day
 
         with databases.engine.connect() as connection:
             found = latest_day(connection, client)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crew_pipeline import console
+from crew_pipeline.commands import console
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     AnyClientOption,
@@ -21,13 +21,13 @@ from crew_pipeline.commands.common import (
     columns_of,
     open_store,
 )
-from crew_pipeline.storage import crews
+from crew_pipeline.storage.sources import crews
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from crew_pipeline.settings import Settings
-    from crew_pipeline.storage.crews import HistorySource
+    from crew_pipeline.storage.sources.crews import HistorySource
 
 app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
 
@@ -137,7 +137,7 @@ def _checked(engine: Engine, settings: Settings, source: HistorySource) -> dict[
     from crew_pipeline.discovery.scan import read_batch
     from crew_pipeline.discovery.sources import SourceError, opened
     from crew_pipeline.discovery.table import examine
-    from crew_pipeline.storage.discovery import refused_of
+    from crew_pipeline.storage.sources.watermarks import refused_of
 
     check: dict[str, Any] = {"client": source.client, "crew": source.code, "table": source.history_table}
     check |= {"columns": {}, "key": None, "warnings": [], "refused": [], "error": None}

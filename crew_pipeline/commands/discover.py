@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crew_pipeline import console, rendering
+from crew_pipeline.commands import console, rendering
 from crew_pipeline.commands.common import AnyClientOption, CommandError, HomeOption, JsonOption, open_store
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def discover(
     """Read what is new in the configured history tables (see ``crew crews add``)."""
     from crew_pipeline.discovery.discover import apply_crews_file
     from crew_pipeline.discovery.discover import discover as run
-    from crew_pipeline.discovery.watch import watch
+    from crew_pipeline.upkeep.discovery_alerts import watch
 
     with open_store(data_dir) as (settings, databases):
         engine = databases.engine
@@ -83,7 +83,7 @@ def _compared(engine: Engine, settings: Settings, client: str | None) -> list[di
 
     from crew_pipeline.discovery.compare import compare
     from crew_pipeline.discovery.sources import SourceError
-    from crew_pipeline.storage.crews import history_sources
+    from crew_pipeline.storage.sources.crews import history_sources
 
     with engine.connect() as connection:
         sources = history_sources(connection, client)

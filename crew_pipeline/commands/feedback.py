@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crew_pipeline import console
+from crew_pipeline.commands import console
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     ClientOption,
@@ -17,7 +17,7 @@ from crew_pipeline.commands.common import (
     day_named,
     open_store,
 )
-from crew_pipeline.storage import feedback
+from crew_pipeline.storage.evidence import verdicts as feedback
 
 app = typer.Typer(help="What readers say about pairs of lines.", no_args_is_help=True)
 
@@ -54,8 +54,8 @@ def different(
 def _say(
     verdict: feedback.Verdict, day: str, lines: tuple[str, str], client: str, as_json: bool, data_dir: Path | None
 ) -> None:
-    from crew_pipeline.realtime import refolding
-    from crew_pipeline.storage.claims import Unit
+    from crew_pipeline.days import refolding
+    from crew_pipeline.storage.days.claims import Unit
 
     with open_store(data_dir) as (settings, databases):
         wanted = day_named(day, settings, databases, client)
@@ -102,7 +102,7 @@ def undo(
     data_dir: HomeOption = None,
 ) -> None:
     """Take a verdict back; its lines fold as the engine judges them."""
-    from crew_pipeline.realtime import refolding
+    from crew_pipeline.days import refolding
 
     with open_store(data_dir) as (settings, databases):
         done = refolding.undo(databases.engine, settings, client, feedback_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crew_pipeline import console
+from crew_pipeline.commands import console
 from crew_pipeline.commands.common import (
     DEFAULT_CLIENT,
     ClientOption,
@@ -16,10 +16,10 @@ from crew_pipeline.commands.common import (
     day_named,
     open_store,
 )
-from crew_pipeline.storage.feedback import Verdict
+from crew_pipeline.storage.evidence.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from crew_pipeline.realtime.labelling import Question
+    from crew_pipeline.days.labelling import Question
 
 _KEYS: dict[str, Verdict] = {"s": "same", "y": "same", "d": "different", "n": "different"}
 
@@ -31,8 +31,8 @@ def label(
     data_dir: HomeOption = None,
 ) -> None:
     """Ask about the pairs the judge is least sure of: s same, d different, space skips, u undoes, q ends."""
-    from crew_pipeline.realtime import labelling, refolding
-    from crew_pipeline.storage.claims import Unit
+    from crew_pipeline.days import labelling, refolding
+    from crew_pipeline.storage.days.claims import Unit
 
     if not sys.stdin.isatty():
         raise CommandError("'crew label' asks at a terminal; elsewhere use 'crew feedback same' and 'different'.")

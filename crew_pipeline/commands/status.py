@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crew_pipeline import console, rendering
+from crew_pipeline.commands import console, rendering
 from crew_pipeline.commands.common import AnyClientOption, HomeOption, JsonOption, day_named, open_store
 
 DayArgument = Annotated[str | None, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")]
@@ -19,7 +19,7 @@ def status(
     data_dir: HomeOption = None,
 ) -> None:
     """Show the queue, the days by status and the last runs; with a DAY, that day of every client."""
-    from crew_pipeline.realtime.overview import day_overview, failed_days, overview
+    from crew_pipeline.upkeep.overview import day_overview, failed_days, overview
 
     if failed and day is not None:
         raise typer.BadParameter("give a DAY or --failed")
@@ -59,7 +59,7 @@ def retry(
     data_dir: HomeOption = None,
 ) -> None:
     """Have days made again that have failed or were set aside."""
-    from crew_pipeline.realtime.overview import release_failed
+    from crew_pipeline.upkeep.overview import release_failed
 
     if every == (day is not None):
         raise typer.BadParameter("give a DAY, or --all")

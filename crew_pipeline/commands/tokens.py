@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from crew_pipeline import console
+from crew_pipeline.commands import console
 from crew_pipeline.commands.common import CommandError, HomeOption, JsonOption, open_store
 from crew_pipeline.storage import tokens
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from crew_pipeline.dedup.embedding import Precision, model_id
 from crew_pipeline.dedup.pair_model import Point, pair_model
-from crew_pipeline.dedup.reader import adapter_fingerprint
+from crew_pipeline.dedup.pair_scorer import adapter_fingerprint
 
 ALGORITHM = 2
 """Raised whenever the same lines would fold differently; part of the fingerprint of every document."""

@@ -15,7 +15,7 @@ from crew_pipeline.discovery.records import Limits, limits_of
 from crew_pipeline.discovery.sources import opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.crews import HistorySource
+from crew_pipeline.storage.sources.crews import HistorySource
 
 _SHOWN = 20
 

@@ -21,9 +21,9 @@ from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import crews
-from crew_pipeline.storage.crews import CrewError, HistorySource
-from crew_pipeline.storage.rounds import note_look, record_round
+from crew_pipeline.storage.sources import crews
+from crew_pipeline.storage.sources.crews import CrewError, HistorySource
+from crew_pipeline.storage.sources.rounds import note_look, record_round
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import crews
-from crew_pipeline.storage.conversations import stored_of
-from crew_pipeline.storage.ingest import ingest
+from crew_pipeline.storage.conversations.index import stored_of
+from crew_pipeline.storage.conversations.ingest import ingest
+from crew_pipeline.storage.sources import crews
 
 
 def import_file(

@@ -29,10 +29,10 @@ from crew_pipeline.discovery.sources import SourceError
 from crew_pipeline.discovery.table import HistoryTable, microseconds
 from crew_pipeline.discovery.watermark import Watermark
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import discovery
-from crew_pipeline.storage.crews import HistorySource
-from crew_pipeline.storage.discovery import Block, Extent
-from crew_pipeline.storage.ingest import ingest, withdraw
+from crew_pipeline.storage.conversations.ingest import ingest, withdraw
+from crew_pipeline.storage.sources import watermarks as discovery
+from crew_pipeline.storage.sources.crews import HistorySource
+from crew_pipeline.storage.sources.watermarks import Block, Extent
 
 logger = logging.getLogger(__name__)
 

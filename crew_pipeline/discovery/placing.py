@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from crew_pipeline.discovery.watermark import HIGHEST, Watermark
-from crew_pipeline.storage.discovery import StoredLine
-from crew_pipeline.storage.ingest import SourceLine
+from crew_pipeline.storage.conversations.ingest import SourceLine
+from crew_pipeline.storage.sources.watermarks import StoredLine
 
 RANKS = 1_000_000
 """Lines of a session in one millisecond, where keys are times."""

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.ingest import SourceLine
+from crew_pipeline.storage.conversations.ingest import SourceLine
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_POSITION = 2**63 - 1

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Connection
 
 from crew_pipeline.dedup.pair_model import Point
-from crew_pipeline.storage import clients, crews
-from crew_pipeline.storage.crews import CrewError
+from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.sources import crews
+from crew_pipeline.storage.sources.crews import CrewError
 
 
 class ListedCrew(BaseModel, extra="forbid"):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crew_pipeline.discovery.reading import Reading
-from crew_pipeline.storage.conversations import Stored
-from crew_pipeline.storage.ingest import IngestReport
-from crew_pipeline.storage.rounds import Round
+from crew_pipeline.storage.conversations.index import Stored
+from crew_pipeline.storage.conversations.ingest import IngestReport
+from crew_pipeline.storage.sources.rounds import Round
 
 
 @dataclass

@@ -18,8 +18,8 @@ from crew_pipeline.discovery.placing import HistoryRow
 from crew_pipeline.discovery.records import Limits, NotYetError, RejectedLineError, parse_record
 from crew_pipeline.discovery.table import HistoryTable
 from crew_pipeline.discovery.watermark import Span
-from crew_pipeline.storage.discovery import Block
-from crew_pipeline.storage.ingest import SourceLine
+from crew_pipeline.storage.conversations.ingest import SourceLine
+from crew_pipeline.storage.sources.watermarks import Block
 
 MOST_ROWS = 5_000
 """Rows of one batch, however few sessions they belong to."""

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from crew_pipeline.storage.crews import HistorySource
+from crew_pipeline.storage.sources.crews import HistorySource
 
 _CONNECT_WITHIN_S = 5
 _SQLITE_STEPS = 100_000

@@ -8,16 +8,16 @@ from typing import Any
 
 from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executor
 
-from crew_pipeline.orchestration.assets import build_assets
-from crew_pipeline.orchestration.checks import build_checks
-from crew_pipeline.orchestration.discovery import build_history_tables, discovery_job
-from crew_pipeline.orchestration.io_manager import TableIOManager
+from crew_pipeline.orchestration.days.arrivals import build_sensors
+from crew_pipeline.orchestration.days.assets import build_assets
+from crew_pipeline.orchestration.days.checks import build_checks
+from crew_pipeline.orchestration.days.sweep import build_schedules
+from crew_pipeline.orchestration.days.tables import TableIOManager
+from crew_pipeline.orchestration.discovery.assets import build_history_tables, discovery_job
 from crew_pipeline.orchestration.jobs import day_job
-from crew_pipeline.orchestration.operation import build_operation, build_operation_schedules, operation_jobs
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_resources
-from crew_pipeline.orchestration.schedules import build_schedules
-from crew_pipeline.orchestration.sensors import build_sensors
+from crew_pipeline.orchestration.upkeep.assets import build_operation, build_operation_schedules, operation_jobs
 from crew_pipeline.settings import Settings
 
 

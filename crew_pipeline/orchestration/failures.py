@@ -13,10 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.dedup.engine import MissingVectorsError
-from crew_pipeline.storage import claims
-from crew_pipeline.storage.claims import Patience, Unit
-from crew_pipeline.storage.documents import OvertakenError
-from crew_pipeline.storage.invariants import InvariantError
+from crew_pipeline.storage.days import claims
+from crew_pipeline.storage.days.claims import Patience, Unit
+from crew_pipeline.storage.days.documents import OvertakenError
+from crew_pipeline.storage.evidence.invariants import InvariantError
 
 _OUR_OWN = (ModelNotFoundError, DocumentError, InvariantError)
 

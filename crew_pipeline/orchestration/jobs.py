@@ -4,7 +4,7 @@ from typing import Any
 
 from dagster import AssetSelection, define_asset_job, in_process_executor
 
-from crew_pipeline.orchestration.assets import GROUP
+from crew_pipeline.orchestration.days.assets import GROUP
 
 DAY_JOB = "materialize_days"
 

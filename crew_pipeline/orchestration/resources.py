@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Precision, SentenceTransformerEncoder, model_id
 from crew_pipeline.settings import Settings, process_settings
-from crew_pipeline.storage.access import open_databases
-from crew_pipeline.storage.claims import Patience
 from crew_pipeline.storage.database import engine_for
+from crew_pipeline.storage.days.claims import Patience
+from crew_pipeline.storage.opening import open_databases
 
 DATABASE_VARIABLE = "CREW_DATABASE_URL"
 

@@ -14,13 +14,13 @@ from functools import lru_cache
 from dagster import DagsterInstance, Definitions, JobDefinition
 from dagster._core.utils import make_new_run_id
 
+from crew_pipeline.days.planning import Batch
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.assets import Scope
-from crew_pipeline.orchestration.io_manager import FIRST_ASSET
+from crew_pipeline.orchestration.days.assets import Scope
+from crew_pipeline.orchestration.days.sweep import range_tags
+from crew_pipeline.orchestration.days.tables import FIRST_ASSET
 from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.orchestration.planning import Batch
-from crew_pipeline.orchestration.schedules import range_tags
-from crew_pipeline.storage.queue import Work
+from crew_pipeline.storage.days.queue import Work
 
 _DIED = "The process that executed this run died; its days were taken over."
 

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.document import Fold, Folds
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import days
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import ENGINE
 
 

@@ -26,7 +26,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from crew_pipeline.api.sockets import BoundedWebSocket
-from crew_pipeline.storage.events import emit
+from crew_pipeline.storage.days.events import emit
 
 DAY = "2025-01-15"
 DEADLINE_S = 90.0

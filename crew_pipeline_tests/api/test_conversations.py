@@ -10,8 +10,9 @@ from sqlalchemy import Engine, event
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import health, tokens
-from crew_pipeline.storage.health import Machine
+from crew_pipeline.storage import tokens
+from crew_pipeline.storage.upkeep import health
+from crew_pipeline.storage.upkeep.health import Machine
 from crew_pipeline_tests.conftest import ENGINE, bring, lines_at
 from crew_pipeline_tests.histories import History
 

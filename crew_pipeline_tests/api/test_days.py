@@ -17,10 +17,10 @@ from sqlalchemy import Engine
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.document import Folds
-from crew_pipeline.realtime.overview import overview
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, preliminary, queue
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import claims, preliminary, queue
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from crew_pipeline.storage import days
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import bring, lines_at
 
 PATH = "/api/days/2025-01-15/feedback"

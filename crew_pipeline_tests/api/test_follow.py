@@ -17,11 +17,11 @@ import uvicorn
 from sqlalchemy import Engine, create_engine, text
 
 from crew_pipeline.api.app import create_app
-from crew_pipeline.realtime.feed import Feeds
-from crew_pipeline.realtime.listener import Listener
+from crew_pipeline.serving.feed import Feeds
+from crew_pipeline.serving.listener import Listener
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.claims import Unit
 from crew_pipeline.storage.database import application_url, libpq_url
+from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline_tests.api.following import (
     DAY,

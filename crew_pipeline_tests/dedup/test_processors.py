@@ -17,7 +17,7 @@ from crew_pipeline.dedup import embedding, frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, vectors_id
 from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
-from crew_pipeline.dedup.reader import Reader
+from crew_pipeline.dedup.pair_scorer import Reader
 
 SUBJECTS = ("the invoice export", "the printer on the second floor")
 SAYINGS = (

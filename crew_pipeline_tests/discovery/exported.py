@@ -18,7 +18,7 @@ from crew_pipeline.discovery.importing import import_file
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.ingest import SourceLine
+from crew_pipeline.storage.conversations.ingest import SourceLine
 from crew_pipeline_tests.conftest import NOW
 
 LIMITS = Limits(ZoneInfo("UTC"), date(2000, 1, 1), NOW)

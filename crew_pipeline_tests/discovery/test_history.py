@@ -15,7 +15,7 @@ from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.messages import speaker_and_text
 from crew_pipeline.discovery.records import RejectedLineError
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.crews import CrewError, set_history
+from crew_pipeline.storage.sources.crews import CrewError, set_history
 from crew_pipeline_tests.conftest import NOW
 
 Query = Callable[..., list[tuple[object, ...]]]

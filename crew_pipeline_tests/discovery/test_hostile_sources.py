@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from crew_pipeline.discovery import incremental, scan
 from crew_pipeline.discovery.discover import apply_crews_file, discover, discover_session
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.crews import history_sources, set_history
+from crew_pipeline.storage.sources.crews import history_sources, set_history
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
 

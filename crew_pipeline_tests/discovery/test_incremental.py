@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from crew_pipeline.discovery import incremental, sources
-from crew_pipeline.storage.crews import set_history
+from crew_pipeline.storage.sources.crews import set_history
 from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -295,7 +295,7 @@ def test_nothing_can_be_written_through_a_source(history: History) -> None:
 
 
 def incremental_sources(connection: object) -> list[object]:
-    from crew_pipeline.storage.crews import history_sources
+    from crew_pipeline.storage.sources.crews import history_sources
 
     return history_sources(connection)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from crew_pipeline.discovery.placing import HistoryRow, place, places_to_look_at
 from crew_pipeline.discovery.watermark import Watermark
-from crew_pipeline.storage.discovery import StoredLine
-from crew_pipeline.storage.ingest import SourceLine
+from crew_pipeline.storage.conversations.ingest import SourceLine
+from crew_pipeline.storage.sources.watermarks import StoredLine
 
 NINE = datetime(2025, 1, 15, 9, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from crew_pipeline.discovery.compare import compare
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.registry import apply_registry, read_registry
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage import clients
-from crew_pipeline.storage.crews import CrewError, history_sources, set_history
+from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.sources.crews import CrewError, history_sources, set_history
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.histories import History
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from crew_pipeline.discovery.compare import compare
-from crew_pipeline.storage.crews import history_sources
+from crew_pipeline.storage.sources.crews import history_sources
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.histories import History
 

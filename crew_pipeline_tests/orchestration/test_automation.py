@@ -12,12 +12,12 @@ from dagster import DagsterInstance, DagsterRunStatus
 from sqlalchemy import Engine
 
 from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.days.arrivals import build_sensors
+from crew_pipeline.orchestration.days.sweep import build_schedules, next_run
 from crew_pipeline.orchestration.resources import Database
-from crew_pipeline.orchestration.schedules import build_schedules, next_run
-from crew_pipeline.orchestration.sensors import build_sensors
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import claims, queue
-from crew_pipeline.storage.claims import Unit
+from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
 
@@ -188,7 +188,7 @@ def test_background_jobs_can_be_switched_off(settings: Settings, enabled: bool, 
 def test_the_discovery_job_reads_history_tables_and_names_those_that_fail(
     engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
-    from crew_pipeline.storage.crews import set_history
+    from crew_pipeline.storage.sources.crews import set_history
 
     query("CREATE TABLE told (id bigserial PRIMARY KEY, session_id text, message jsonb, created_at timestamptz)")
     query("""INSERT INTO told (session_id, message, created_at)

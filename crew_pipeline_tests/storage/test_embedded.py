@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage.access import open_databases
 from crew_pipeline.storage.embedded import EmbeddedPostgresError, embedded_postgres
+from crew_pipeline.storage.opening import open_databases
 
 USER = """
 import sys, time

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from crew_pipeline.storage.database import DatabaseUnavailableError, application_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import _config, migrate, pending
-from crew_pipeline.storage.schema import Base
+from crew_pipeline.storage.migrations.schema import Base
 
 
 @pytest.fixture(params=["embedded", "external"])

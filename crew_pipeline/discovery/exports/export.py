@@ -19,7 +19,7 @@ from crew_pipeline.discovery.exports.found import Found
 from crew_pipeline.discovery.exports.recognise import FORMATS, recognise
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError, parse_record
-from crew_pipeline.storage.ingest import SourceLine
+from crew_pipeline.storage.conversations.ingest import SourceLine
 
 _LINES_BETWEEN_PROGRESS = 2_000
 _SIGNS_OF_AN_END = ("EOF", "unallowed token", "premature", "incomplete")

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from crew_pipeline.storage.schema import Base
+from crew_pipeline.storage.migrations.schema import Base
 
 engine = context.config.attributes["engine"]
 with engine.connect() as connection:

@@ -1,0 +1,221 @@
+"""How the results of commands look on a terminal."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from crew_pipeline.commands import console
+from crew_pipeline.commands.console import shown
+
+if TYPE_CHECKING:
+    from crew_pipeline.dedup.evaluation import Evaluation, Quality
+
+
+def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line") -> None:
+    conversations, lines = report["conversations"], report["lines"]
+    kinds = ("read", "new", "changed", "skipped")
+    console.table(
+        f"{report['client']} / {report['crew']}",
+        ["", *(f"{kind}#" for kind in kinds), "rejected#"],
+        [
+            ["conversations", *(f"{conversations[kind]:,}" for kind in kinds), ""],
+            ["lines", *(f"{lines[kind]:,}" for kind in kinds), f"{lines['rejected']:,}"],
+        ],
+    )
+    if report["lines_withdrawn"]:
+        console.say(f"{report['lines_withdrawn']:,} lines that the export has no more were kept aside.")
+    if report["stored"]:
+        console.say(
+            f"In the store now: {report['stored']['conversations']:,} conversations with "
+            f"{report['stored']['lines']:,} lines of {report['client']} / {report['crew']}."
+        )
+    for rejection in report["rejections"][:most]:
+        console.note(f"{row} {rejection['line']}: {rejection['reason']}")
+    if len(report["rejections"]) > most:
+        console.note(f"… and {lines['rejected'] - most:,} more; --json lists them")
+    if report["error"]:
+        console.note(report["error"])
+
+
+def print_processed(report: dict[str, Any]) -> None:
+    done = report["processed"]
+    every = [*report["failed"], *report["elsewhere"], *done]
+    if not every:
+        console.say("Nothing to do: every day asked for is ready.")
+        return
+    first = every[:40]
+    console.table(
+        "",
+        ["day", "client", "status", "conversations#", "lines#", "folded#"],
+        [
+            [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or 0]
+            for one in first
+        ],
+    )
+    if len(every) > len(first):
+        console.say(f"… and {len(every) - len(first)} more")
+    console.say(
+        f"{len(done)} days processed in {report['seconds']:.1f} s, {report['runs']} Dagster runs, "
+        f"{report['unchanged']} days were ready already."
+    )
+
+
+def print_day(day: date, client: str, answer: dict[str, Any], *, only_folds: bool) -> None:
+    status = answer["metadata"]["processing_status"]
+    if not answer["data"]:
+        console.say(f"No conversations of {client} on {day}.")
+        return
+    for conversation in answer["data"]:
+        lines_shown = [
+            line for line in conversation["display_conversation"] if line["hidden_variations"] or not only_folds
+        ]
+        if not lines_shown:
+            continue
+        console.styled(
+            f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
+            f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
+            f"{conversation['hidden_count']} folded[/]"
+        )
+        for line in lines_shown:
+            mark = "[dim]~[/]" if line.get("represented_by") else " "
+            console.styled(
+                f" {mark} {line['spoken_at'][11:16]} [bold]{shown(line['speaker'])}[/]: {shown(line['text'])}"
+            )
+            for hidden in line["hidden_variations"]:
+                console.styled(
+                    f"      [dim]└ {hidden['spoken_at'][11:16]} {shown(hidden['speaker'])}: {shown(hidden['text'])}[/]"
+                )
+                console.styled(
+                    f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
+                    f"{hidden['probability']:.0%} sure)[/]"
+                )
+    lines = sum(one["line_count"] for one in answer["data"])
+    hidden_count = sum(one["hidden_count"] for one in answer["data"])
+    console.say(
+        f"\n{day}, {client}: {len(answer['data'])} conversations, {lines:,} lines, {hidden_count:,} folded away."
+    )
+    if status != "completed":
+        console.note(f"{day} is {status}: these are the lines as they were said. 'crew process {day}' makes it ready.")
+    elif answer["metadata"]["stale"]:
+        console.note(f"{day} has changed since; 'crew process {day}' brings it up to date.")
+
+
+def print_days(days: list[dict[str, Any]], nothing: str) -> None:
+    if not days:
+        console.say(nothing)
+        return
+    console.table(
+        "",
+        ["day", "client", "status", "conversations#", "lines#", "folded#"],
+        [
+            [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or ""]
+            for one in days
+        ],
+    )
+
+
+def print_overview(found: dict[str, Any]) -> None:
+    console.table(
+        "Days",
+        ["status", "days#", "conversations#"],
+        [[name, one["days"], one["conversations"]] for name, one in found["by_status"].items()],
+    )
+    if found["queue"]:
+        console.say("")
+        console.table(
+            "Next in the queue",
+            ["day", "client", "priority#", "conversations#", "lines#"],
+            [
+                [one["day"], one["client"], one["priority"], one["conversations"], one["lines"]]
+                for one in found["queue"]
+            ],
+        )
+    if found["last_runs"]:
+        console.say("")
+        console.table(
+            "Last runs",
+            ["ended", "day", "client", "outcome", "seconds#"],
+            [
+                [one["ended_at"], one["day"], one["client"], one["outcome"], one["seconds"]]
+                for one in found["last_runs"]
+            ],
+        )
+    if found["discovery"]:
+        console.say("")
+        console.table(
+            "Discovery, over the last day",
+            ["crew", "last", "rounds#", "scanned#", "new#", "changed#", "errors#", "in all#"],
+            [
+                [
+                    f"{one['client']}/{one['crew']}",
+                    f"{one['last_run']:%m-%d %H:%M}" if one["last_run"] else "never",
+                    *(f"{one['last_day'][kind]:,}" for kind in ("rounds", "scanned", "created", "changed", "errors")),
+                    f"{one['conversations']:,}",
+                ]
+                for one in found["discovery"]
+            ],
+        )
+        for one in found["discovery"]:
+            if one["consecutive_failures"]:
+                times = f"failed {one['consecutive_failures']} times in a row"
+                console.note(f"{one['client']}/{one['crew']} {times}: {one['last_error']}")
+    console.say(f"\n{found['workers']} warm workers alive.")
+    if found["system"]:
+        _print_system(found["system"])
+    for name, one in found["hit_rate"].items():
+        if one["instant"] is not None:
+            console.say(
+                f"Visits over {name.replace('_', ' ')}: {one['instant']:.0%} answered at once "
+                f"({one['hit']:,} hits, {one['stale']:,} stale, {one['miss']:,} misses)."
+            )
+    for alert in found["alerts"]:
+        console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
+
+
+def _print_system(sample: dict[str, Any]) -> None:
+    waits = f"{sample['days_waiting']:,} days wait ({sample['conversations_waiting']:,} conversations)"
+    if sample["oldest_day"]:
+        waits += f", the oldest {sample['oldest_day']}, the longest for {_duration(sample['longest_wait_s'])}"
+    daemon = sample["daemon_heartbeat_age_s"]
+    heard = "has never been heard of" if daemon is None else f"was heard of {_duration(daemon)} before"
+    disk = sample["disk_free_mb"]
+    left = f"{sample['memory_free_mb'] / 1e3:,.1f} GB of memory"
+    left += "" if disk is None else f" and {disk / 1e3:,.1f} GB of disk"
+    console.say("")
+    console.table(
+        "",
+        [f"System, {_duration(sample['age_s'])} ago", ""],
+        [
+            ["queue", f"{waits}, {sample['days_failed']:,} have failed"],
+            ["runs", f"{sample['runs_failed']:,} of {sample['runs_ended']:,} failed in the hour before"],
+            ["workers", f"{sample['workers']} alive; Dagster's daemon {heard}"],
+            [sample["host"], f"processors {sample['cpu_percent']:.0f}% busy, {left} left"],
+        ],
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A time span in the largest unit that tells it well."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def print_evaluation(name: str, folding: str, result: Evaluation) -> None:
+    rows: list[tuple[str, Quality]] = [
+        (f"engine, {folding} (≥ {result.threshold:.2f})", result.engine),
+        ("of that, what a day would hide", result.folded),
+        (f"cosine ≥ {result.cosine_threshold}, its best", result.cosine),
+    ]
+    console.table(
+        f"{result.pairs:,} pairs of {name}, weighted",
+        ["", "precision#", "recall#", "F1#"],
+        [[title, one.precision, one.recall, one.f1] for title, one in rows],
+    )
+    console.table(
+        "\nhow far the probabilities can be taken at their word",
+        ["pairs#", "said#", "were#"],
+        [[f"{one.pairs:,}", f"{one.said:.2f}", f"{one.were:.2f}"] for one in result.reliability],
+    )

@@ -1,0 +1,45 @@
+"""A reader that remembers: pairs that it has read once are looked up, on whatever day they come again."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from crew_pipeline.dedup.pair_scorer import NamedReader, Reader
+from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.storage.evidence import pair_scores as readings
+
+
+class RememberingReader:
+    """Reads what it has not read before; its verdicts follow from the two texts alone, so it says the same."""
+
+    fitted = True
+
+    def __init__(self, reader: Reader, engine: Engine) -> None:
+        self._reader = reader
+        self._engine = engine
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+        """Log-odds that the texts of each pair say the same: float64 (n,), see ``Reader.logits``."""
+        keys = [_key(pair) for pair in pairs]
+        with self._engine.connect() as connection:
+            known = readings.fetch(connection, self._reader.identity, sorted(set(keys)))
+        unread = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
+        said = self._reader.logits(list(unread.values())).tolist()
+        fresh = dict(zip(unread, said, strict=True))
+        if fresh:
+            with self._engine.begin() as connection:
+                readings.store(connection, self._reader.identity, fresh)
+        known |= fresh
+        return np.array([known[key] for key in keys], np.float64)
+
+
+def remembering(reader: Reader | NamedReader | None, engine: Engine) -> RememberingReader | NamedReader | None:
+    """The bundled reader with its memory. One that has only a name may be another tomorrow: it is always asked."""
+    return RememberingReader(reader, engine) if isinstance(reader, Reader) else reader
+
+
+def _key(pair: tuple[str, str]) -> readings.TextPair:
+    one, other = text_hash(pair[0]), text_hash(pair[1])
+    return (one, other) if one <= other else (other, one)

@@ -1,0 +1,83 @@
+"""Which days go into which run: a pure decision that sweeps, the sensor and the command line share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from crew_pipeline.storage.days.queue import Work
+
+
+class Batch(NamedTuple):
+    """Neighbouring days that one run takes."""
+
+    first: date
+    last: date
+    conversations: int
+    lines: int
+    priority: int
+
+
+# Days without conversations between two that have some cost a run almost nothing; a run of its own costs more.
+MAX_GAP_DAYS = 3
+# A run keeps the lines of its days in memory until their documents are written.
+MAX_LINES = 50_000
+
+
+def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> list[Batch]:
+    """Join neighbouring days of equal priority into runs, in the order of the queue.
+
+    Days of priority 0, which are only made anew, come newest first.
+
+    Args:
+        work: days that need work, several clients' rows of one day included.
+        max_conversations: a batch is closed when the next day would pass it; a single day may exceed it.
+        max_days: longest span of a batch (days).
+    """
+    result: list[Batch] = []
+    for priority in sorted({one.priority for one in work}, reverse=True):
+        days: dict[date, Batch] = {}
+        for one in work:
+            if one.priority == priority:
+                known = days.get(one.day, Batch(one.day, one.day, 0, 0, priority))
+                days[one.day] = _joined(known, Batch(one.day, one.day, one.conversations, one.lines, priority))
+        joined: list[Batch] = []
+        for day in sorted(days.values(), reverse=priority == 0):
+            if joined and _fit(joined[-1], day, max_conversations, max_days):
+                joined[-1] = _joined(joined[-1], day)
+            else:
+                joined.append(day)
+        result.extend(joined)
+    return result
+
+
+def _joined(one: Batch, other: Batch) -> Batch:
+    return Batch(
+        min(one.first, other.first),
+        max(one.last, other.last),
+        one.conversations + other.conversations,
+        one.lines + other.lines,
+        one.priority,
+    )
+
+
+def _fit(batch: Batch, day: Batch, max_conversations: int, max_days: int) -> bool:
+    gap = max(day.first - batch.last, batch.first - day.last)
+    both = _joined(batch, day)
+    return (
+        gap <= timedelta(days=MAX_GAP_DAYS + 1)
+        and (both.last - both.first).days < max_days
+        and both.conversations <= max_conversations
+        and both.lines <= MAX_LINES
+    )
+
+
+def run_key(batch: Batch, changes: Sequence[str]) -> str:
+    """A key that is new exactly when what there is to do in the batch's days is new.
+
+    Dagster uses a run key once for ever, so it covers the changes, not the days alone.
+    """
+    digest = hashlib.blake2b("\n".join(sorted(changes)).encode(), digest_size=8).hexdigest()
+    return f"{batch.first}..{batch.last}:{digest}"

@@ -1,0 +1,44 @@
+"""A day for the command line: the same answer as the API's, without waiting."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine
+
+from crew_pipeline.dedup import document
+from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.serving.service import RAW_ENGINE
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.days import documents
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
+
+
+def read_day(engine: Engine, settings: Settings, day: date, client: str, *, full: bool) -> dict[str, Any]:
+    """The document of a client's day, or its raw conversations where there is none yet."""
+    unit = Unit(client, day)
+    with engine.connect() as connection:
+        stored = documents.current(connection, unit, fingerprint_of(settings))
+        state = days.status_of(connection, unit)
+        if stored is not None and stored.body is not None:
+            body = stored.body
+        else:
+            body = document.build(
+                client, days.conversations_of(connection, unit), days.lines_of(connection, unit), {}, RAW_ENGINE
+            ).body
+    processed = stored is not None or state is None
+    return {
+        "success": True,
+        "data": orjson.loads(document.full_view(body) if full else body),
+        "metadata": {
+            "processing_status": "completed" if processed or state is None else state.status,
+            "cache_hit": stored is not None,
+            "semantic_enabled": True,
+            "stale": stored is not None and stored.stale,
+            "version": stored.version if stored else None,
+            "processed_at": document.stamp(stored.processed_at) if stored else None,
+        },
+    }

@@ -1,0 +1,1 @@
+"""A Dagster deployment from outside, spoken to through its GraphQL."""

@@ -1,1 +1,0 @@
-"""What keeps the system itself in order: alarms, its health, housekeeping."""

@@ -1,0 +1,148 @@
+"""Many days now, from the command line: planned from the queue, run through Dagster in this process."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Engine
+
+from crew_pipeline.commands import console
+from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.queue import Work
+from crew_pipeline.storage.days.states import Summary
+from crew_pipeline.storage.opening import Databases
+
+# Dagster stores the events of a materialization over many days together instead of one by one.
+_DAGSTER_EVENT_BATCH = "64"
+
+
+@dataclass
+class BulkReport:
+    """What came of it.
+
+    Attributes:
+        processed, failed: what this call made ready, and what it tried and could not.
+        elsewhere: what another run is at work on, or took over meanwhile.
+        unchanged: clients' days that were ready already.
+        runs: Dagster runs made.
+    """
+
+    processed: list[Summary] = field(default_factory=list)
+    failed: list[Summary] = field(default_factory=list)
+    elsewhere: list[Summary] = field(default_factory=list)
+    unchanged: int = 0
+    runs: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as ``--json`` prints it."""
+        return {
+            "processed": [_row(one) for one in self.processed],
+            "failed": [_row(one) for one in self.failed],
+            "elsewhere": [_row(one) for one in self.elsewhere],
+            "unchanged": self.unchanged,
+            "runs": self.runs,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def _row(one: Summary) -> dict[str, Any]:
+    return {**one._asdict(), "day": one.day.isoformat()}
+
+
+def process_days(
+    settings: Settings,
+    databases: Databases,
+    span: tuple[date, date] | None,
+    *,
+    client: str | None = None,
+    force: bool = False,
+    max_days: int | None = None,
+    quiet: bool = False,
+) -> BulkReport:
+    """Process what is not ready in ``span`` (first and last day), or all of it.
+
+    Days that are ready cost one query together; neither Dagster nor the model is loaded for them.
+    """
+    started = time.monotonic()
+    engine = databases.engine
+    report = BulkReport()
+    work = _work(engine, settings, span, client, force=force)
+    if max_days is not None:
+        kept = set(sorted({one.day for one in work}, reverse=True)[:max_days])
+        work = [one for one in work if one.day in kept]
+    if work:
+        report.runs = _run(settings, databases, work, client=client, force=force, quiet=quiet)
+    _collect(engine, report, work, span, client)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _work(
+    engine: Engine, settings: Settings, span: tuple[date, date] | None, client: str | None, *, force: bool
+) -> list[Work]:
+    with engine.connect() as connection:
+        wanted = None if span is None else days.days_between(connection, *span, client)
+        return queue.work(connection, fingerprint_of(settings), days=wanted, client=client, force=force)
+
+
+def _run(
+    settings: Settings, databases: Databases, work: Sequence[Work], *, client: str | None, force: bool, quiet: bool
+) -> int:
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH)
+    from crew_pipeline.days.planning import batches
+    from crew_pipeline.orchestration.build import build_defs
+    from crew_pipeline.orchestration.days.assets import MAX_DAYS_PER_RUN
+    from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+    from crew_pipeline.orchestration.runs import DayRunner
+
+    planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
+    total = sum(batch.lines for batch in planned) or 1
+    done = 0
+    with (
+        dagster_instance(prepare_home(settings)) as instance,
+        console.progress("processing", total, quiet=quiet) as advance,
+    ):
+        runner = DayRunner(build_defs(settings), instance)
+        patience = claims.Patience.of(settings)
+        for batch in planned:
+            outcome = runner.run(batch, trigger="command", client=client or "", force=force)
+            with databases.engine.begin() as connection:
+                if outcome.success:
+                    claims.give_back(connection, outcome.run_id)
+                else:
+                    claims.settle_failure(connection, outcome.run_id, outcome.error or "the run failed", patience)
+            done += batch.lines
+            advance(done, f"processed up to {batch.last}")
+    return len(planned)
+
+
+def _collect(
+    engine: Engine,
+    report: BulkReport,
+    work: Sequence[Work],
+    span: tuple[date, date] | None,
+    client: str | None,
+) -> None:
+    tried = {one.unit for one in work}
+    listed = [one.day for one in work]
+    first, last = span or (min(listed, default=date.max), max(listed, default=date.min))
+    with engine.connect() as connection:
+        found = days.summaries(connection, first, last, client)
+    for one in reversed(found):
+        mine = (one.client, one.day) in tried
+        if one.status == "completed":
+            if mine:
+                report.processed.append(one)
+            elif span is not None:
+                report.unchanged += 1
+        elif one.status == "failed" and mine:
+            report.failed.append(one)
+        elif mine or one.status == "processing":
+            report.elsewhere.append(one)

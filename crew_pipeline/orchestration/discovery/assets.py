@@ -1,0 +1,106 @@
+"""The asset that discovery brings up to date: what the history tables of all crews hold."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    AssetSelection,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    TableRecord,
+    asset,
+    define_asset_job,
+    in_process_executor,
+)
+
+from crew_pipeline.discovery.discover import apply_crews_file, discover
+from crew_pipeline.discovery.report import CrewReport
+from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
+from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.settings import process_settings
+from crew_pipeline.storage.sources.rounds import Totals, totals
+from crew_pipeline.upkeep.discovery_alerts import watch
+
+DISCOVERY_JOB = "discover_conversations"
+ASSET = "history_tables"
+
+
+def build_history_tables() -> AssetsDefinition:
+    """The asset; it has no partitions, since one look at a history table tells of all its days."""
+
+    @asset(
+        name=ASSET,
+        group_name="discovery",
+        kinds={"postgres"},
+        retry_policy=TRANSIENT_RETRIES,
+        description="What the history tables of all crews hold, as far as it has been discovered.",
+    )
+    def history_tables(context: AssetExecutionContext, database: Database) -> MaterializeResult[Any]:
+        """One round over all crews that are due; those that fail are named after the others have been read."""
+        settings = process_settings()
+        if problem := apply_crews_file(database.engine, settings):
+            context.log.warning(problem)
+        reports = discover(database.engine, settings, datetime.now(UTC), trigger="schedule", due=True)
+        for report in reports:
+            context.log.info(f"{report.client}/{report.crew}: {report.summary}")
+        for news in watch(database.engine, settings, datetime.now(UTC)):
+            context.log.warning(f"alert {news.state}: {news.alert.message}")
+        with database.engine.connect() as connection:
+            metadata = _metadata(reports, totals(connection))
+        failed = [report.error for report in reports if report.error]
+        if failed:
+            raise Failure(description="; ".join(failed), metadata=metadata, allow_retries=False)
+        return MaterializeResult(metadata=metadata)
+
+    return history_tables
+
+
+def discovery_job() -> Any:
+    """One round over all active crews."""
+    return define_asset_job(
+        DISCOVERY_JOB,
+        selection=AssetSelection.assets(ASSET),
+        executor_def=in_process_executor,
+        description="New conversations from the history tables.",
+    )
+
+
+def _metadata(reports: list[CrewReport], sums: list[Totals]) -> dict[str, Any]:
+    """The figures of the round as an operator reads them; the same that ``crew status`` and ``/metrics`` show."""
+    scanned = sum(report.scanned for report in reports)
+    failed = sum(report.failed for report in reports)
+    ever = {(one.client, one.crew): one for one in sums}
+    records = []
+    for report in reports:
+        before = ever.get((report.client, report.crew))
+        records.append(
+            TableRecord(
+                {
+                    "crew": f"{report.client}/{report.crew}",
+                    "new": report.ingested.conversations_new,
+                    "changed": report.ingested.conversations_changed,
+                    "skipped": report.ingested.conversations_unchanged,
+                    "errors": report.rejected,
+                    "seconds": round(report.seconds, 3),
+                    "finished": report.finished,
+                    "failures_in_a_row": before.consecutive_failures if before else 0,
+                    "new_ever": before.created if before else 0,
+                    "error": report.error or "",
+                }
+            )
+        )
+    return {
+        "crews": len(reports),
+        "sessions_scanned": scanned,
+        "conversations_new": sum(report.ingested.conversations_new for report in reports),
+        "conversations_changed": sum(report.ingested.conversations_changed for report in reports),
+        "sessions_skipped": sum(report.ingested.conversations_unchanged for report in reports),
+        "rows_refused": sum(report.rejected for report in reports),
+        "error_rate": round(failed / scanned, 4) if scanned else 0.0,
+        "sessions_deleted": sum(len(report.deleted) for report in reports),
+        "seconds": round(sum(report.seconds for report in reports), 3),
+        "by_crew": MetadataValue.table(records) if records else MetadataValue.text("none is due"),
+    }

@@ -1,0 +1,68 @@
+"""Warm workers: as many processes as asked for, kept alive, started anew when they have grown too large."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.processes.supervisor import Child
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.opening import Databases
+from crew_pipeline.storage.upkeep import workers
+
+RECYCLED = 75
+"""Exit status of a worker that has grown above the memory limit and wants to be started again."""
+READY_WITHIN_S = 240.0
+# Events of one materialization over many days are stored together instead of one by one.
+_DAGSTER_EVENT_BATCH = "64"
+_LONGER_THAN_WORKERS_S = 5.0
+
+
+def worker_children(settings: Settings, databases: Databases, count: int, *, logged: bool = True) -> list[Child]:
+    """``count`` worker processes, each ready when it beats; one where a Dagster deployment makes the days.
+
+    Args:
+        logged: whether their output goes to files of the data directory instead of ours.
+    """
+    logs = settings.home_path / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    engine = databases.engine
+
+    def beats(child: Child) -> bool:
+        if child.process is None:
+            return False
+        try:
+            with engine.connect() as connection:
+                return workers.is_alive(connection, workers.name_of(child.process.pid))
+        except SQLAlchemyError:
+            return False
+
+    def child(name: str) -> Child:
+        command = [sys.executable, "-m", "crew_pipeline.cli", "worker-process"]
+        made = Child(name, command, lambda: beats(made), logs / f"{name}.log" if logged else None, RECYCLED)
+        return made
+
+    count = 1 if settings.on_demand == "dagster" else count
+    return [child("worker" if count == 1 else f"worker-{number + 1}") for number in range(count)]
+
+
+def environment(settings: Settings, databases: Databases, dagster_home: Path, count: int) -> dict[str, str]:
+    """The environment of the processes; ``count`` workers share the cores."""
+    threads = settings.threads or (max(1, (os.cpu_count() or 1) // count) if count > 1 else 0)
+    return {
+        **os.environ,
+        **databases.environment(),
+        "CREW_HOME": str(settings.home_path),
+        "CREW_THREADS": str(threads),
+        "DAGSTER_HOME": str(dagster_home),
+        "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def grace_s(settings: Settings) -> float:
+    """How long the processes may take to stop: a little longer than workers may take for their day (s)."""
+    return settings.worker_grace_s + _LONGER_THAN_WORKERS_S

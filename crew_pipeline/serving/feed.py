@@ -1,0 +1,253 @@
+"""A client's day as it happens: one reader for all connections that follow the day in this process.
+
+The reader looks into the tables when it is woken, encodes each event once and keeps the newest in a bounded buffer. A
+connection is no more than the number of the last event that it was told: it takes what follows from the buffer, or from
+the table where the buffer does not reach back so far. So one that is slow holds up nobody and piles nothing up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.days.status import FINAL, state_of
+from crew_pipeline.serving.listener import Listener
+from crew_pipeline.storage.days import events
+from crew_pipeline.storage.days.claims import Unit
+
+logger = logging.getLogger(__name__)
+
+PING_S = 20.0
+_LOOK_AT_LEAST_EVERY_S = 20.0
+_TRY_AGAIN_S = 1.0
+_HELD_EVENTS = 1000
+_HELD_BYTES = 1024 * 1024
+_PAGE = 100
+_READERS_OF_OLDER_ROWS = 2
+
+
+class Message(NamedTuple):
+    """An event as it is sent: its number and its JSON text."""
+
+    seq: int
+    text: str
+
+
+class _Look(NamedTuple):
+    """What one look into the tables found; ``whole`` unless more events wait than were taken."""
+
+    state: dict[str, Any]
+    messages: list[Message]
+    whole: bool
+
+
+def told(unit: Unit, event: events.Event) -> dict[str, Any]:
+    """An event as readers are told it, ready to be encoded as JSON."""
+    return {"seq": event.seq, "days_date": unit.day.isoformat(), "type": event.type, **event.payload}
+
+
+class Feeds:
+    """The days that somebody follows in this process. One that nobody follows any more is given up.
+
+    Args:
+        ping_s: how long a connection may stay silent (s).
+        held: how many events of a day are kept in memory.
+    """
+
+    def __init__(self, engine: Engine, listener: Listener, *, ping_s: float = PING_S, held: int = _HELD_EVENTS) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._ping_s = ping_s
+        self._held = held
+        self._older = asyncio.Semaphore(_READERS_OF_OLDER_ROWS)
+        self._feeds: dict[Unit, _Feed] = {}
+
+    def __len__(self) -> int:
+        """How many days are followed."""
+        return len(self._feeds)
+
+    def stop(self) -> None:
+        """Stop reading."""
+        for feed in self._feeds.values():
+            feed.stop()
+
+    async def follow(self, unit: Unit, after: int) -> AsyncGenerator[str, None]:
+        """The messages for one connection, as JSON texts.
+
+        A ``snapshot`` of the present state, then every event with a number above ``after``, once and in order, and a
+        ``ping`` where there is nothing to tell for long. Ends when everything is told and the day is completed, failed
+        or empty. While the database does not answer there is nothing to tell.
+        """
+        clock = asyncio.get_running_loop().time
+        async with self._joined(unit) as feed:
+            await feed.look()
+            yield _encoded({"seq": after, "type": "snapshot", **feed.state})
+            silent_since = clock()
+            while True:
+                # Taken together: the events that led to this state are among those up to `last`.
+                state, last, turned = feed.state, feed.last, feed.turned
+                while after < last:
+                    for message in await feed.after(after):
+                        yield message.text
+                        after = message.seq
+                    silent_since = clock()
+                if state["semantic_status"] in FINAL:
+                    return
+                try:
+                    async with asyncio.timeout_at(silent_since + self._ping_s):
+                        await turned.wait()
+                except TimeoutError:
+                    yield _encoded({"seq": after, "days_date": unit.day.isoformat(), "type": "ping"})
+                    silent_since = clock()
+
+    @asynccontextmanager
+    async def _joined(self, unit: Unit) -> AsyncIterator[_Feed]:
+        feed = self._feeds.get(unit)
+        if feed is None:
+            feed = self._feeds[unit] = _Feed(self._engine, self._listener, unit, self._held, self._older)
+        feed.followers += 1
+        try:
+            yield feed
+        finally:
+            feed.followers -= 1
+            if not feed.followers:
+                del self._feeds[unit]
+                feed.stop()
+
+
+class _Feed:
+    """One client's day: its state and its newest events, and a task that reads them.
+
+    Attributes:
+        followers: how many connections follow it.
+        state: as of the last look that saw every event there was; as of ``state_of``.
+        last: the number of the newest event that it saw; 0 where there was none.
+        turned: set, and replaced by another, when such a look has ended.
+    """
+
+    def __init__(self, engine: Engine, listener: Listener, unit: Unit, held: int, older: asyncio.Semaphore) -> None:
+        self.followers = 0
+        self.state: dict[str, Any] = {}
+        self.last = 0
+        self.turned = asyncio.Event()
+        self._engine = engine
+        self._unit = unit
+        self._held = held
+        self._older = older
+        self._buffer: list[Message] = []
+        self._buffer_bytes = 0
+        self._read_to = 0
+        # Every event with a number above this one that was read is in the buffer.
+        self._reaches_back_to: int | None = None
+        self._asked = self._answered = 0
+        self._woken = asyncio.Event()
+        self._task = asyncio.create_task(self._read_on(listener), name=f"feed of {unit.day}")
+
+    def stop(self) -> None:
+        """Stop reading."""
+        self._task.cancel()
+
+    async def look(self) -> None:
+        """Wait for a look into the tables that began after this call; all who wait share it."""
+        self._asked += 1
+        asked = self._asked
+        self._woken.set()
+        while self._answered < asked:
+            await self.turned.wait()
+
+    async def after(self, seq: int) -> list[Message]:
+        """The next messages after ``seq``, a page at most; waits where the database does not answer."""
+        # A connection that takes all it is given would otherwise not let another have its turn in between.
+        await asyncio.sleep(0)
+        while self._reaches_back_to is not None and seq < self._reaches_back_to:
+            try:
+                async with self._older:
+                    found = await asyncio.to_thread(self._rows_after, seq, _PAGE)
+            except SQLAlchemyError as error:
+                await self._lost(error)
+                continue
+            if found:
+                return found
+            break
+        first = bisect_right(self._buffer, seq, key=lambda message: message.seq)
+        return self._buffer[first : first + _PAGE]
+
+    async def _read_on(self, listener: Listener) -> None:
+        async with listener.subscribed(self._unit) as self._woken:
+            while True:
+                self._woken.clear()
+                if not await self._read_once():
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_AT_LEAST_EVERY_S):
+                        await self._woken.wait()
+
+    async def _read_once(self) -> bool:
+        """Take in what one look finds; whether it saw everything."""
+        asked = self._asked
+        try:
+            found = await asyncio.to_thread(self._look)
+        except Exception as error:
+            # Whatever it is: those who follow wait for it to pass; a feed that ended would leave them waiting for ever.
+            await self._lost(error)
+            return False
+        self._keep(found.messages)
+        if found.whole:
+            self.state, self.last, self._answered = found.state, self._read_to, asked
+            turned, self.turned = self.turned, asyncio.Event()
+            turned.set()
+        return found.whole
+
+    def _look(self) -> _Look:
+        # The state before the events: one that comes between the two is told, and the next look sees what it led to.
+        with self._engine.connect() as connection:
+            state = state_of(connection, self._unit)
+            if self._reaches_back_to is None:
+                found = events.latest_events(connection, self._unit.client, self._unit.day, self._held)
+                whole = True
+            else:
+                found = events.events_after(connection, self._unit.client, self._unit.day, self._read_to, self._held)
+                whole = len(found) < self._held
+        return _Look(state, self._messages(found), whole)
+
+    def _rows_after(self, seq: int, most: int) -> list[Message]:
+        with self._engine.connect() as connection:
+            return self._messages(events.events_after(connection, self._unit.client, self._unit.day, seq, most))
+
+    def _messages(self, found: list[events.Event]) -> list[Message]:
+        return [Message(event.seq, _encoded(told(self._unit, event))) for event in found]
+
+    def _keep(self, messages: list[Message]) -> None:
+        """Add to the buffer and let go of the oldest beyond its bounds."""
+        if self._reaches_back_to is None:
+            self._reaches_back_to = messages[0].seq - 1 if len(messages) == self._held else 0
+        if not messages:
+            return
+        self._buffer += messages
+        self._buffer_bytes += sum(len(message.text) for message in messages)
+        self._read_to = messages[-1].seq
+        gone = max(0, len(self._buffer) - self._held)
+        excess = self._buffer_bytes - sum(len(message.text) for message in self._buffer[:gone])
+        while excess > _HELD_BYTES and gone < len(self._buffer) - 1:
+            excess -= len(self._buffer[gone].text)
+            gone += 1
+        if gone:
+            self._reaches_back_to = self._buffer[gone - 1].seq
+            del self._buffer[:gone]
+        self._buffer_bytes = excess
+
+    async def _lost(self, error: Exception) -> None:
+        logger.warning("%s: the events cannot be read (%s); trying again", self._unit.day, type(error).__name__)
+        await asyncio.sleep(_TRY_AGAIN_S)
+
+
+def _encoded(message: dict[str, Any]) -> str:
+    return orjson.dumps(message).decode()

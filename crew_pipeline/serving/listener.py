@@ -1,0 +1,79 @@
+"""Wake-ups from the database for whoever waits on a client's day. The tables stay the truth: a wake-up says "look"."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from datetime import date
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.days.events import EVENT_CHANNEL
+
+logger = logging.getLogger(__name__)
+
+_RECONNECT_S = 1.0
+
+
+class Listener:
+    """One listening connection for all waiters of this process."""
+
+    def __init__(self, url: str, channel: str = EVENT_CHANNEL) -> None:
+        self._url = url
+        self._channel = channel
+        self._waiting: dict[Unit, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._listen(), name="listener")
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @contextlib.asynccontextmanager
+    async def subscribed(self, unit: Unit) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something may have happened to ``unit``; the waiter clears it."""
+        event = asyncio.Event()
+        waiters = self._waiting.setdefault(unit, set())
+        waiters.add(event)
+        try:
+            yield event
+        finally:
+            waiters.discard(event)
+            if not waiters:
+                self._waiting.pop(unit, None)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                    self._wake_all()
+                    async for notification in connection.notifies():
+                        self._wake(notification.payload)
+            except psycopg.Error as error:
+                logger.warning("lost the listening connection (%s); connecting again", type(error).__name__)
+            await asyncio.sleep(_RECONNECT_S)
+
+    def _wake(self, payload: str) -> None:
+        if not payload:
+            self._wake_all()
+            return
+        client, day = orjson.loads(payload)
+        for event in self._waiting.get(Unit(client, date.fromisoformat(day)), ()):
+            event.set()
+
+    def _wake_all(self) -> None:
+        for events in self._waiting.values():
+            for event in events:
+                event.set()

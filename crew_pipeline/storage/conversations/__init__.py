@@ -1,0 +1,1 @@
+"""Conversations and their lines, as they came in."""

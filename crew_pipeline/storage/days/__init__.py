@@ -1,0 +1,1 @@
+"""Clients' days: what they hold, their states, claims, documents and events."""

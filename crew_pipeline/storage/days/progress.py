@@ -1,0 +1,132 @@
+"""What a reader is told while a day is computed: how far, and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, text
+
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.days.events import emit
+
+# Before anything was measured on this machine: embedding on two cores, and the rest of a run (seconds).
+_FIRST_GUESS_PER_LINE = 1 / 200
+_FIRST_GUESS_FIXED = 0.5
+_RUNS_REMEMBERED = 50
+_AT_MOST_EVERY_S = 0.5
+
+Stage = Literal["discovering", "embedding", "comparing", "clustering", "writing"]
+
+# Where each stage begins and ends on the way from 0 to 1: shares of a day's time as measured on chat (2 cores).
+_SHARES: dict[Stage, tuple[float, float]] = {
+    "discovering": (0.0, 0.02),
+    "embedding": (0.02, 0.7),
+    "comparing": (0.7, 0.93),
+    "clustering": (0.93, 0.97),
+    "writing": (0.97, 1.0),
+}
+
+
+def estimated_seconds(connection: Connection, lines: int) -> float:
+    """How long a day of ``lines`` lines will take, learned from the runs that finished last."""
+    return round(_estimate(lines, seconds_per_line(connection)), 1)
+
+
+def _estimate(lines: int, per_line: float | None) -> float:
+    if per_line is None:
+        return _FIRST_GUESS_FIXED + lines * _FIRST_GUESS_PER_LINE
+    return max(0.1, lines * per_line)
+
+
+def seconds_per_line(connection: Connection) -> float | None:
+    """What a line took in the runs that finished last; None where there was none."""
+    per_line = connection.scalar(
+        text("""
+            SELECT sum(seconds) / nullif(sum(lines), 0) FROM (
+                -- A run over several days holds all of them for as long as it takes; one in the background rests.
+                SELECT extract(epoch FROM max(ended_at) - min(claimed_at)) AS seconds, sum(line_count) AS lines
+                FROM day_claims
+                WHERE outcome = 'completed' AND line_count > 0 AND ended_at > now() - interval '7 days'
+                GROUP BY token ORDER BY bool_or(background), max(ended_at) DESC LIMIT :runs
+            ) AS runs
+        """),
+        {"runs": _RUNS_REMEMBERED},
+    )
+    return None if per_line is None else float(per_line)
+
+
+class Reporter:
+    """Tells the progress of some clients' days that a claim still holds, at most twice a second within one stage."""
+
+    def __init__(self, engine: Engine, units: Sequence[Unit], token: str) -> None:
+        self._engine = engine
+        self._units = sorted(units, key=lambda unit: (unit.day, unit.client))
+        self._token = token
+        self._per_line: float | None = None
+        self._learned = False
+        self._last: tuple[str, float] = ("", -1.0)
+
+    def stage(self, stage: Stage, done: int = 0, of: int = 1, message: str = "") -> None:
+        """Tell that ``done`` of ``of`` parts of a stage are done; where they are counted, in the message as well."""
+        at = time.monotonic()
+        if stage == self._last[0] and at - self._last[1] < _AT_MOST_EVERY_S:
+            return
+        self._last = (stage, at)
+        begin, end = _SHARES[stage]
+        fraction = begin + (end - begin) * done / max(1, of)
+        counted = f"{done:,} of {of:,} {message}" if of > 1 else message
+        for unit in self._units:
+            # Each in a transaction of its own: whoever waits for the order of one day's events holds no other's.
+            with self._engine.begin() as connection:
+                self._tell(connection, unit, stage, fraction, counted)
+
+    def _tell(self, connection: Connection, unit: Unit, stage: Stage, fraction: float, message: str) -> None:
+        """Who has been overtaken does not speak any more."""
+        claim = connection.execute(
+            text(
+                "SELECT line_count, extract(epoch FROM clock_timestamp() - claimed_at)::float8 AS spent "
+                "FROM day_claims WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL "
+                "FOR UPDATE"
+            ),
+            {"client": unit.client, "day": unit.day, "token": self._token},
+        ).one_or_none()
+        if claim is None:
+            return
+        if not self._learned:
+            self._per_line, self._learned = seconds_per_line(connection), True
+        left = remaining(fraction, claim.spent, _estimate(claim.line_count, self._per_line))
+        tell(connection, unit, self._token, stage, fraction, message, left)
+
+
+def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
+    """Seconds that are left: at first by what past runs took, the further a run is the more by its own pace."""
+    by_past = max(0.0, estimate_s - spent_s)
+    if fraction <= 0:
+        return round(by_past, 1)
+    by_pace = spent_s * (1 - fraction) / fraction
+    return round(fraction * by_pace + (1 - fraction) * by_past, 1)
+
+
+def tell(
+    connection: Connection,
+    unit: Unit,
+    token: str,
+    stage: str,
+    fraction: float,
+    message: str,
+    remaining_s: float | None = None,
+    *,
+    preliminary: bool = False,
+) -> None:
+    """Record a progress event: ``fraction`` (0 to 1) of a day's work is done."""
+    payload: dict[str, object] = {
+        "progress": round(fraction, 3),
+        "stage": stage,
+        "message": message,
+        "estimated_remaining_s": remaining_s,
+    }
+    if preliminary:
+        payload["preliminary"] = True
+    emit(connection, unit.client, unit.day, "processing_progress", payload, token)

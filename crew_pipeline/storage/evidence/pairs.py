@@ -1,0 +1,132 @@
+"""Judged pairs of a client's day: what makes another operating point, a reader's word and new lines cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, text
+
+from crew_pipeline.dedup.engine import Comparison
+from crew_pipeline.dedup.judging import Pairs
+from crew_pipeline.storage.days.claims import Unit
+
+
+def store(connection: Connection, unit: Unit, judgement: str, comparison: Comparison) -> None:
+    """Put a comparison in the place of the one that is there, by COPY.
+
+    To be called under the claim of the day: two that write at once would stand in each other's way.
+    """
+    key: dict[str, Any] = {"client": unit.client, "day": unit.day}
+    connection.execute(text("DELETE FROM day_comparisons WHERE client = :client AND day = :day"), key)
+    connection.execute(
+        text(
+            "INSERT INTO day_comparisons (client, day, judgement, stage, texts, candidates, whole) "
+            "VALUES (:client, :day, :judgement, :stage, CAST(:texts AS bytea[]), :candidates, :whole)"
+        ),
+        {
+            **key,
+            "judgement": judgement,
+            "stage": comparison.stage,
+            "texts": list(comparison.texts),
+            "candidates": comparison.candidates,
+            "whole": comparison.whole,
+        },
+    )
+    pairs, texts = comparison.pairs, comparison.texts
+    driver: Any = connection.connection.driver_connection
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(
+            "COPY line_pairs (client, day, left_hash, right_hash, similarity, probability, probability_same, settled, "
+            "reason) FROM STDIN"
+        ) as copy,
+    ):
+        for left, right, *rest in zip(
+            pairs.left.tolist(),
+            pairs.right.tolist(),
+            pairs.similarity.tolist(),
+            pairs.probability.tolist(),
+            pairs.probability_same.tolist(),
+            pairs.settled.tolist(),
+            pairs.reason,
+            strict=True,
+        ):
+            copy.write_row((unit.client, unit.day, texts[left], texts[right], *rest))
+
+
+def load(connection: Connection, unit: Unit, judgement: str) -> Comparison | None:
+    """The comparison of a client's day, if ``judgement`` made it."""
+    key = {"client": unit.client, "day": unit.day, "judgement": judgement}
+    head = connection.execute(
+        text(
+            "SELECT texts, candidates, whole, stage FROM day_comparisons "
+            "WHERE client = :client AND day = :day AND judgement = :judgement"
+        ),
+        key,
+    ).one_or_none()
+    if head is None:
+        return None
+    rows = connection.execute(
+        text(
+            "SELECT left_hash, right_hash, similarity, probability, probability_same, settled, reason FROM line_pairs "
+            "WHERE client = :client AND day = :day ORDER BY left_hash, right_hash"
+        ),
+        key,
+    ).all()
+    texts = [bytes(one) for one in head.texts]
+    index = {one: row for row, one in enumerate(texts)}
+    if any(row.left_hash not in index or row.right_hash not in index for row in rows):
+        return None  # replaced between the two statements
+    pairs = Pairs(
+        np.array([index[row.left_hash] for row in rows], np.int64),
+        np.array([index[row.right_hash] for row in rows], np.int64),
+        np.array([row.similarity for row in rows], np.float64),
+        np.array([row.probability for row in rows], np.float64),
+        np.array([row.probability_same for row in rows], np.float64),
+        np.array([row.settled for row in rows], np.bool_),
+        [row.reason for row in rows],
+    )
+    return Comparison(texts, pairs, head.candidates, head.whole, head.stage)
+
+
+def days_with(connection: Connection, client: str, texts: Sequence[bytes]) -> list[date]:
+    """The days of a client on which all of ``texts`` were compared, newest first."""
+    rows = connection.execute(
+        text(
+            "SELECT day FROM day_comparisons WHERE client = :client AND texts @> CAST(:texts AS bytea[]) "
+            "ORDER BY day DESC"
+        ),
+        {"client": client, "texts": list(texts)},
+    )
+    return [row.day for row in rows]
+
+
+class Doubtful(NamedTuple):
+    """A pair that the judge is unsure of."""
+
+    left_hash: bytes
+    right_hash: bytes
+    similarity: float
+    probability: float
+    reason: str
+
+
+def least_sure(connection: Connection, unit: Unit, threshold: float, most: int) -> list[Doubtful]:
+    """The pairs of a client's day whose probability lies nearest to ``threshold`` and that nobody has judged."""
+    rows = connection.execute(
+        text("""
+            SELECT left_hash, right_hash, similarity, greatest(probability, probability_same) AS probability, reason
+            FROM line_pairs AS pair
+            WHERE client = :client AND day = :day AND NOT EXISTS (
+                SELECT 1 FROM pair_feedback AS said
+                WHERE said.client = pair.client AND said.left_hash = pair.left_hash
+                  AND said.right_hash = pair.right_hash AND said.undone_at IS NULL
+            )
+            ORDER BY abs(greatest(probability, probability_same) - :threshold), left_hash, right_hash LIMIT :most
+        """),
+        {"client": unit.client, "day": unit.day, "threshold": threshold, "most": most},
+    )
+    return [Doubtful(*row) for row in rows]

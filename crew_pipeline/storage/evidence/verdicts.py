@@ -1,0 +1,173 @@
+"""What people say about pairs of lines: stored for ever, honoured wherever the two texts stand in a client's day."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from crew_pipeline.dedup.feedback import Feedback
+from crew_pipeline.storage.days.claims import Unit
+
+Verdict = Literal["same", "different"]
+
+
+class Said(NamedTuple):
+    """One verdict of a person."""
+
+    id: int
+    client: str
+    verdict: Verdict
+    left_text: str
+    right_text: str
+    left_speaker: str
+    right_speaker: str
+    day: date
+    created_at: datetime
+    undone_at: datetime | None
+
+
+class Side(NamedTuple):
+    """One of the two lines that a person speaks of: its text's hash, its text and its speaker."""
+
+    text_hash: bytes
+    text: str
+    speaker: str
+
+
+_COLUMNS = "id, client, verdict, left_text, right_text, left_speaker, right_speaker, day, created_at, undone_at"
+
+
+def say(connection: Connection, client: str, day: date, verdict: Verdict, one: Side, other: Side) -> int:
+    """Store a verdict; a later one on the same texts takes the place of an earlier one.
+
+    Returns:
+        The id by which it can be undone; that of the verdict that is there where it says the same already.
+    """
+    left, right = sorted((one, other))
+    values = {
+        "client": client,
+        "day": day,
+        "verdict": verdict,
+        "left": left.text_hash,
+        "right": right.text_hash,
+        "left_text": left.text,
+        "right_text": right.text,
+        "left_speaker": left.speaker,
+        "right_speaker": right.speaker,
+    }
+    # Two readers may speak of one pair at once.
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('pair_feedback ' || :client, 0))"), values)
+    there: int | None = connection.scalar(
+        text(
+            "SELECT id FROM pair_feedback WHERE client = :client AND left_hash = :left AND right_hash = :right "
+            "AND verdict = :verdict AND undone_at IS NULL"
+        ),
+        values,
+    )
+    if there is not None:
+        return there
+    connection.execute(
+        text(
+            "UPDATE pair_feedback SET undone_at = now() WHERE client = :client AND left_hash = :left "
+            "AND right_hash = :right AND undone_at IS NULL"
+        ),
+        values,
+    )
+    made = connection.scalar(
+        text(
+            "INSERT INTO pair_feedback (client, day, verdict, left_hash, right_hash, left_text, right_text, "
+            "left_speaker, right_speaker) VALUES (:client, :day, :verdict, :left, :right, :left_text, :right_text, "
+            ":left_speaker, :right_speaker) RETURNING id"
+        ),
+        values,
+    )
+    assert isinstance(made, int)
+    return made
+
+
+def undo(connection: Connection, client: str, feedback_id: int) -> tuple[date, tuple[bytes, bytes]] | None:
+    """Take a verdict back; its day and the hashes of its texts, or None where no such verdict is in force."""
+    row = connection.execute(
+        text(
+            "UPDATE pair_feedback SET undone_at = now() WHERE client = :client AND id = :id AND undone_at IS NULL "
+            "RETURNING day, left_hash, right_hash"
+        ),
+        {"client": client, "id": feedback_id},
+    ).one_or_none()
+    return None if row is None else (row.day, (row.left_hash, row.right_hash))
+
+
+def in_force(connection: Connection, client: str) -> Feedback:
+    """What a client's readers have said, the latest first."""
+    rows = connection.execute(
+        text(
+            "SELECT verdict, left_hash, right_hash FROM pair_feedback "
+            "WHERE client = :client AND undone_at IS NULL ORDER BY id DESC"
+        ),
+        {"client": client},
+    ).all()
+    pairs = [(row.verdict, Feedback.key(row.left_hash, row.right_hash)) for row in rows]
+    return Feedback(
+        same=tuple(pair for verdict, pair in pairs if verdict == "same"),
+        different=tuple(pair for verdict, pair in pairs if verdict == "different"),
+    )
+
+
+# What a client's readers and settings ask for: changes with every verdict, undoing and operating point.
+_WISHES = """
+SELECT (SELECT coalesce(max(id), 0) || ' ' || count(undone_at) FROM pair_feedback WHERE client = :client) || ' '
+    || coalesce((SELECT folding FROM clients WHERE client = :client), '')
+"""
+
+
+def remember(connection: Connection, unit: Unit, token: str) -> None:
+    """Note with the claim what is in force while the day is folded; to be called before it is read."""
+    connection.execute(
+        text(
+            f"UPDATE day_claims SET wishes = ({_WISHES}) "  # noqa: S608  a constant
+            "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
+        ),
+        {"client": unit.client, "day": unit.day, "token": token},
+    )
+
+
+def changed_since(connection: Connection, unit: Unit, token: str) -> bool:
+    """Whether readers or settings ask for something else than when ``token`` folded the day."""
+    return bool(
+        connection.scalar(
+            text(
+                f"SELECT wishes IS DISTINCT FROM ({_WISHES}) FROM day_claims "  # noqa: S608  a constant
+                "WHERE client = :client AND day = :day AND token = :token"
+            ),
+            {"client": unit.client, "day": unit.day, "token": token},
+        )
+    )
+
+
+def list_all(connection: Connection, client: str, *, with_undone: bool = False) -> list[Said]:
+    """The verdicts on a client's lines, oldest first."""
+    rows = connection.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM pair_feedback "  # noqa: S608  a constant
+            "WHERE client = :client AND (:undone OR undone_at IS NULL) ORDER BY id"
+        ),
+        {"client": client, "undone": with_undone},
+    )
+    return [Said(*row) for row in rows]
+
+
+def labelled_pairs(connection: Connection, client: str) -> list[dict[str, Any]]:
+    """The verdicts in force as labelled pairs, oldest first."""
+    return [
+        {
+            "corpus": one.client,
+            "day": one.day,
+            "a": {"speaker": one.left_speaker, "text": one.left_text},
+            "b": {"speaker": one.right_speaker, "text": one.right_text},
+            "duplicate": one.verdict == "same",
+            "weight": 1.0,
+        }
+        for one in list_all(connection, client)
+    ]

@@ -1,0 +1,1 @@
+"""Alerts, health, workers, and the removal of what is old."""

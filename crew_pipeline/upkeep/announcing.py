@@ -1,0 +1,57 @@
+"""Telling of alerts: into the log, and to the webhook that the settings name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import httpx
+from sqlalchemy import Engine
+
+from crew_pipeline.dedup.document import stamp
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.upkeep import alerts
+from crew_pipeline.storage.upkeep.alerts import News
+
+logger = logging.getLogger(__name__)
+# It logs every address that it posts to, and that of a webhook is a secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+_TELL_WITHIN_S = 5.0
+
+
+def announce(engine: Engine, settings: Settings, turns: Iterable[News]) -> None:
+    """Log each turn of an alert, and tell the webhook whatever it has not been told yet.
+
+    To be called after the turns are committed. A webhook that does not take them is told the next time.
+    """
+    for turn in turns:
+        log = logger.warning if turn.state == "raised" else logger.info
+        log("alert %s: %s", turn.state, turn.alert.message)
+    if settings.alert_webhook_url:
+        _tell(engine, settings.alert_webhook_url)
+
+
+def _tell(engine: Engine, url: str) -> None:
+    """Post what has not been told yet; what cannot be told now is told the next time."""
+    with engine.begin() as connection, httpx.Client(timeout=_TELL_WITHIN_S) as client:
+        for news in alerts.untold(connection):
+            try:
+                client.post(url, json=_content(news)).raise_for_status()
+            except httpx.HTTPError as error:
+                logger.warning("the alert webhook does not take alerts (%s); trying again later", type(error).__name__)
+                return
+            alerts.told(connection, news)
+
+
+def _content(news: News) -> dict[str, str | int | None]:
+    alert = news.alert
+    return {
+        "id": alert.id,
+        "state": news.state,
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "text": alert.message,
+        "raised_at": stamp(alert.raised_at),
+        "resolved_at": stamp(alert.resolved_at) if alert.resolved_at else None,
+    }

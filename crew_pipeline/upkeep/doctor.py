@@ -1,0 +1,160 @@
+"""Is everything as it should be? Each check says what it found and what to do about it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
+from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage import migrate
+from crew_pipeline.storage.opening import Databases
+from crew_pipeline.storage.upkeep import workers
+
+_LEAST_FREE_BYTES = 2 * 2**30
+_MOST_CLOCK_SKEW_S = 5.0
+_OLDEST_POSTGRES = 140_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        remedy: what to do; empty where all is well.
+        essential: whether the system works without it.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    essential: bool = True
+
+
+def examine(settings: Settings, databases: Databases) -> Iterator[Finding]:
+    """Run every check, one after the other; a check that breaks is a finding, not an end."""
+    checks: tuple[tuple[str, Callable[[Settings, Databases], Finding]], ...] = (
+        ("database", _database),
+        ("migrations", _migrations),
+        ("model", _model),
+        ("reader", _reader),
+        ("dagster", _dagster),
+        ("worker", _worker),
+        ("disk", _disk),
+        ("clock", _clock),
+    )
+    for name, check in checks:
+        try:
+            yield check(settings, databases)
+        except SQLAlchemyError as error:
+            yield Finding(
+                name,
+                ok=False,
+                found=f"the database does not answer ({type(error).__name__})",
+                remedy="check that it runs and that CREW_DATABASE_URL is right",
+            )
+        except Exception as error:
+            yield Finding(
+                name, ok=False, found=f"the check broke ({type(error).__name__})", remedy="run again with --debug"
+            )
+
+
+def _database(settings: Settings, databases: Databases) -> Finding:
+    with databases.engine.connect() as connection:
+        version = connection.scalar(text("SHOW server_version")) or "unknown"
+        number = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    kind = "your own" if settings.database_url else "embedded"
+    return Finding(
+        "database",
+        ok=number >= _OLDEST_POSTGRES,
+        found=f"Postgres {version} ({kind})",
+        remedy="" if number >= _OLDEST_POSTGRES else "upgrade to Postgres 14 or newer",
+    )
+
+
+def _migrations(_settings: Settings, databases: Databases) -> Finding:
+    missing = migrate.pending(databases.engine)
+    return Finding(
+        "migrations",
+        ok=not missing,
+        found="missing" if missing else "up to date",
+        remedy="any other command runs them, 'crew status' for one" if missing else "",
+    )
+
+
+def _model(settings: Settings, _databases: Databases) -> Finding:
+    encoder = SentenceTransformerEncoder(
+        settings.model, batch=settings.embed_batch, threads=settings.threads, precision=settings.precision
+    )
+    try:
+        vectors = encoder.encode(["a line to try the model on"])
+    except ModelNotFoundError as error:
+        return Finding("model", ok=False, found=str(error), remedy="set CREW_MODEL=bundled")
+    import torch
+
+    numbers = "bfloat16" if encoder.in_bfloat16 else "float32"
+    backend = f"torch {torch.__version__.split('+')[0]}, {numbers}, {torch.get_num_threads()} threads"
+    return Finding("model", ok=True, found=f"{encoder.model_id}, {vectors.shape[1]} dimensions, {backend}")
+
+
+def _reader(settings: Settings, _databases: Databases) -> Finding:
+    reader = reader_of(settings.reader, SentenceTransformerEncoder(precision=settings.precision))
+    if reader is None:
+        return Finding("reader", ok=True, found="off: pairs in doubt are judged by their words and similarity alone")
+    try:
+        reader.logits([("a line to try", "a line to try it on")])
+    except ModelNotFoundError as error:
+        return Finding("reader", ok=False, found=str(error), remedy="set CREW_READER=bundled")
+    return Finding("reader", ok=True, found=f"{settings.reader}; folding {settings.folding}")
+
+
+def _dagster(settings: Settings, databases: Databases) -> Finding:
+    from dagster import __version__ as dagster_version
+
+    from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+
+    os.environ.update(databases.environment())
+    with dagster_instance(prepare_home(settings)) as instance:
+        runs = instance.get_runs_count()
+    return Finding("dagster", ok=True, found=f"Dagster {dagster_version}, {runs} runs recorded")
+
+
+def _worker(_settings: Settings, databases: Databases) -> Finding:
+    with databases.engine.connect() as connection:
+        alive = workers.alive(connection)
+    return Finding(
+        "worker",
+        ok=alive > 0,
+        found=f"{alive} alive",
+        remedy="" if alive else "start one with 'crew up'; until then days are made by 'crew process'",
+        essential=False,
+    )
+
+
+def _disk(settings: Settings, _databases: Databases) -> Finding:
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.home_path).free
+    enough = free >= _LEAST_FREE_BYTES
+    return Finding(
+        "disk", ok=enough, found=f"{free / 2**30:.1f} GiB free", remedy="" if enough else "free at least 2 GiB"
+    )
+
+
+def _clock(_settings: Settings, databases: Databases) -> Finding:
+    with databases.engine.connect() as connection:
+        theirs: datetime | None = connection.scalar(text("SELECT clock_timestamp()"))
+    assert theirs is not None
+    skew = abs((datetime.now(UTC) - theirs).total_seconds())
+    near = skew <= _MOST_CLOCK_SKEW_S
+    return Finding(
+        "clock",
+        ok=near,
+        found=f"{skew:.1f} s apart from the database's",
+        remedy="" if near else "synchronise the clocks of this machine and the database's (NTP)",
+    )

@@ -1,0 +1,129 @@
+"""What the queue, the days and the last runs look like, for ``crew status``."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.days import claims, queue, visits
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.sources.rounds import Health, conversations_by_crew, health
+from crew_pipeline.storage.upkeep import alerts, workers
+from crew_pipeline.storage.upkeep import health as system_health
+
+_QUEUE_SHOWN = 10
+_RUNS_SHOWN = 10
+_VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
+
+
+def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
+    """Days by status, the head of the queue, the last runs, workers, the system, discovery and what is wrong."""
+    with engine.connect() as connection:
+        by_status = days.counts_by_status(connection)
+        counts = conversations_by_crew(connection)
+        waiting = queue.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
+        return {
+            "by_status": {
+                name: {"days": by_status.get(name, (0, 0))[0], "conversations": by_status.get(name, (0, 0))[1]}
+                for name in ("completed", "processing", "queued", "pending", "failed")
+            },
+            "queue": [
+                {
+                    "day": one.day.isoformat(),
+                    "client": one.client,
+                    "priority": one.priority,
+                    "conversations": one.conversations,
+                    "lines": one.lines,
+                }
+                for one in waiting
+            ],
+            "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
+            "workers": workers.alive(connection),
+            "system": _system(connection),
+            "hit_rate": {name: _served(connection, back) for name, back in _VISITS_OVER.items()},
+            "discovery": [_crew(one, counts.get((one.client, one.crew), 0)) for one in health(connection)],
+            "alerts": [one._asdict() for one in alerts.in_force(connection)],
+        }
+
+
+def _system(connection: Connection) -> dict[str, Any] | None:
+    found = system_health.newest_with_age(connection)
+    if found is None:
+        return None
+    sample, age_s = found
+    return {**sample._asdict(), "longest_wait_s": sample.longest_wait_s, "age_s": round(age_s, 1)}
+
+
+def _served(connection: Connection, back: timedelta) -> dict[str, Any]:
+    found = visits.since(connection, back)
+    share = visits.instant_share(found)
+    return {
+        **{kind: one.visits for kind, one in found.items()},
+        "instant": None if share is None else round(share, 4),
+        "average_ms": {
+            kind: round(one.milliseconds / one.visits, 1) if one.visits else None for kind, one in found.items()
+        },
+    }
+
+
+def _crew(one: Health, conversations: int) -> dict[str, Any]:
+    return {
+        "client": one.client,
+        "crew": one.crew,
+        "conversations": conversations,
+        "last_run": one.last_round_at,
+        "last_success": one.last_discovered_at,
+        "last_seconds": None if one.last_seconds is None else round(one.last_seconds, 3),
+        "consecutive_failures": one.consecutive_failures,
+        "last_error": one.last_error,
+        "next_attempt_at": one.next_attempt_at,
+        "last_day": {
+            "rounds": one.rounds,
+            "scanned": one.sessions_scanned,
+            "created": one.sessions_created,
+            "changed": one.sessions_changed,
+            "skipped": one.sessions_skipped,
+            "errors": one.rows_refused,
+            "error_rate": round(one.error_rate, 4),
+        },
+    }
+
+
+def day_overview(engine: Engine, day: date) -> dict[str, Any]:
+    """One day of every client."""
+    with engine.connect() as connection:
+        found = days.summaries(connection, day, day)
+    return {"day": day.isoformat(), "days": [_day(one) for one in found]}
+
+
+def failed_days(engine: Engine) -> dict[str, Any]:
+    """The days whose last try failed, newest first, with their errors and when they are tried again."""
+    with engine.connect() as connection:
+        return {"days": [_failed(one) for one in queue.failed(connection)]}
+
+
+def release_failed(engine: Engine, day: date | None, client: str | None) -> list[dict[str, Any]]:
+    """Have days made again whose last try failed: one day at once, all of them in the background; those that are."""
+    with engine.connect() as connection:
+        found = [one for one in queue.failed(connection, client) if day in {None, one.day}]
+    for one in found:
+        unit = Unit(one.client, one.day)
+        with engine.begin() as connection:
+            if day is None:
+                queue.release(connection, unit)
+            else:
+                queue.request(connection, unit, force=True)
+    return [{**_failed(one), "status": "queued" if day else "pending", "retry_at": None} for one in found]
+
+
+def _failed(one: queue.FailedDay) -> dict[str, Any]:
+    return {**one._asdict(), "day": one.day.isoformat(), "status": "failed", "hidden": None}
+
+
+def _day(one: days.Summary) -> dict[str, Any]:
+    return {**one._asdict(), "day": one.day.isoformat()}

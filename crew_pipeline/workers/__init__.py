@@ -1,0 +1,1 @@
+"""Processes that have days made: the warm worker, the dispatcher, Celery."""

@@ -1,0 +1,194 @@
+"""How a day that a reader asks for is made: the interface, and the way of a warm process that runs it itself."""
+
+import gc
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.days import run as steps
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.neighbours import near_pairs
+from crew_pipeline.dedup.pair_model import pair_model
+from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.dedup.static import word_vectors
+from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.days.tables import lines_to_come
+from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
+from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days.claims import Patience, Unit
+from crew_pipeline.storage.days.queue import Work
+
+logger = logging.getLogger(__name__)
+
+STUCK = 76
+"""Exit status of a worker whose run hung."""
+
+
+class Maker(Protocol):
+    """Has days made, one way or another."""
+
+    def make(self, work: Work) -> bool:
+        """Take a day and have it made; False where somebody else has it, or it is not to be tried."""
+
+    def tend(self) -> None:
+        """Look after what was begun earlier; called every now and then, by the thread that calls ``make``."""
+
+    def oversee(self, stopping_for_s: float | None) -> None:
+        """Look after what is going on; called every second, by another thread.
+
+        Args:
+            stopping_for_s: since when the process has been told to stop (s); None where it has not.
+        """
+
+
+class WarmMaker:
+    """Makes days in this process, which has the model loaded, each by a Dagster run; one at a time."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, runner: DayRunner, leave: Callable[[int], object] = os._exit
+    ) -> None:
+        """Args:
+        leave: ends the process at once, with an exit status.
+        """
+        self._settings = settings
+        self._engine = engine
+        self._runner = runner
+        self._leave = leave
+        self._patience = Patience.of(settings)
+        resources = build_resources(settings)
+        self._config: EngineConfig = resources["engine_config"]
+        self._model: EmbeddingModel = resources["embedding_model"]
+        self._given_back: list[str] = []
+        self._current: tuple[str, float] | None = None
+        self._changing = threading.Lock()
+        self._died: dict[str, float] = {}
+
+    def make(self, work: Work) -> bool:
+        """See ``Maker``."""
+        run_id = new_run_id()
+        if not self._take(work, run_id):
+            return False
+        self._now_at((run_id, time.monotonic()))
+        try:
+            with claims.heartbeat(self._engine, run_id, self._settings.claim_ttl_s):
+                self._show_first_looks(work.unit, run_id)
+                self._run(work, run_id)
+        except BaseException:
+            self._given_back.append(run_id)
+            raise
+        finally:
+            self._now_at(None)
+        return True
+
+    def _now_at(self, current: tuple[str, float] | None) -> None:
+        with self._changing:
+            self._current = current
+
+    def tend(self) -> None:
+        """Give back what a run held that broke off because the database did not answer: it is no failure of the day.
+
+        And tell Dagster of runs that died, once none of their claims has been kept alive for a while: a process that
+        was only suspended goes on with the others of its days.
+        """
+        while self._given_back:
+            with self._engine.begin() as connection:
+                claims.give_back(connection, self._given_back[0], status="queued")
+            self._runner.close_dead([self._given_back[0]], "The database did not answer; the day is tried again.")
+            self._given_back.pop(0)
+        due = [token for token, at in self._died.items() if time.monotonic() >= at]
+        if due:
+            with self._engine.connect() as connection:
+                dead = [token for token in due if not claims.lives(connection, token)]
+            self._runner.close_dead(dead)
+            for token in due:
+                del self._died[token]
+
+    def oversee(self, stopping_for_s: float | None) -> None:
+        """End the process where its run hangs, or goes on for longer than a stop may take."""
+        with self._changing:
+            if self._current is not None:
+                self._end_if_due(*self._current, stopping_for_s)
+
+    def _end_if_due(self, run_id: str, started: float, stopping_for_s: float | None) -> None:
+        if time.monotonic() - started > self._settings.stuck_after_s:
+            error = f"the run did not end within {self._settings.stuck_after_s:.0f} s; its process was ended"
+            logger.error("run %s: %s", run_id, error)
+            self._end(run_id, error, lambda c: claims.settle_failure(c, run_id, error, self._patience, at_once=True))
+            self._leave(STUCK)
+        elif stopping_for_s is not None and stopping_for_s > self._settings.worker_grace_s:
+            error = "The worker was told to stop; the day was given back."
+            self._end(run_id, error, lambda c: claims.give_back(c, run_id, status="queued"))
+            self._leave(0)
+
+    def _end(self, run_id: str, error: str, settle: Callable[..., object]) -> None:
+        """Settle the claims of a run and close it, as far as the database answers; a claim expires in any case."""
+        try:
+            with self._engine.begin() as connection:
+                settle(connection)
+            self._runner.close_dead([run_id], error)
+        except Exception as failure:
+            logger.warning("run %s was not closed (%s); its claim will expire", run_id, type(failure).__name__)
+
+    def _take(self, work: Work, run_id: str) -> bool:
+        with self._engine.begin() as connection:
+            taken = queue.take(connection, work.unit, run_id, self._settings.claim_ttl_s, work.lines)
+            died = claims.overtaken_tokens(connection, work.unit) if taken else []
+            hopeless = taken and claims.failures_in_a_row(connection, work.unit) > self._patience.at_once
+            if hopeless:
+                error = "every process that worked at this day died or failed"
+                claims.give_up(connection, work.unit, run_id, error, self._patience)
+        for token in died:
+            self._died.setdefault(token, time.monotonic() + self._settings.claim_ttl_s)
+        return taken and not hopeless
+
+    def _show_first_looks(self, unit: Unit, run_id: str) -> None:
+        try:
+            lines = lines_to_come(self._engine, unit, run_id)
+        except SQLAlchemyError as error:
+            logger.warning("%s, %s: no first look (%s)", unit.client, unit.day, type(error).__name__)
+            return
+        if lines is not None:
+            encoder = self._model.encoder
+            steps.first_looks(self._engine, encoder, self._config, unit, run_id, lines, logger.warning)
+
+    def _run(self, work: Work, run_id: str) -> None:
+        started = time.monotonic()
+        outcome = self._runner.run(
+            day_batch(work),
+            trigger=tags.ON_DEMAND,
+            client=work.client,
+            force=True,
+            run_id=run_id,
+            more_tags=tags.on_demand(self._settings, work.client),
+        )
+        seconds = time.monotonic() - started
+        logger.info("%s, %s: %d lines in %.2f s (run %s)", work.client, work.day, work.lines, seconds, run_id)
+        with self._engine.begin() as connection:
+            if not outcome.success:
+                logger.error("%s, %s: run %s failed: %s", work.client, work.day, run_id, outcome.error)
+                error = outcome.error or "the run failed"
+                claims.settle_failure(connection, run_id, error, self._patience, at_once=True)
+            claims.give_back(connection, run_id)
+
+
+def warm_up(settings: Settings) -> None:
+    """Load what the first run of this process would otherwise wait for, and leave it aside when memory is collected."""
+    embedding_model: EmbeddingModel = build_resources(settings)["embedding_model"]
+    encoder = embedding_model.encoder
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    lines = ["a first line", "and a second one"]
+    near_pairs(encoder.encode(lines), 0.5)
+    word_vectors(lines)
+    pair_model()
+    if (reader := reader_of(settings.reader, encoder)) is not None:
+        reader.logits([(lines[0], lines[1])])
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,234 @@
+"""The warm worker: a process that has the days made that readers ask for.
+
+It is woken by a notification and looks at the queue by itself every few seconds, so a lost notification only costs
+seconds.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import psutil
+import psycopg
+from dagster import DagsterInstance
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+from crew_pipeline.orchestration.runs import DayRunner
+from crew_pipeline.orchestration.upkeep.assets import look_after
+from crew_pipeline.processes.pool import RECYCLED
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.days.events import REQUEST_CHANNEL
+from crew_pipeline.storage.opening import Databases
+from crew_pipeline.storage.upkeep import workers
+from crew_pipeline.upkeep.discovery_alerts import watch
+from crew_pipeline.workers.warm import Maker, WarmMaker, warm_up
+
+logger = logging.getLogger(__name__)
+
+_BEAT_S = 5.0
+_WATCH_S = 60.0
+_OVERSEE_S = 1.0
+_LOOKED_AT = 8
+
+
+class Worker:
+    """Takes days from the queue and has them made, until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        maker: Maker,
+        fingerprint: str,
+        listen_url: str,
+        watches: Sequence[Callable[[], object]] = (),
+    ) -> None:
+        """Args:
+        watches: what is looked after every minute from here as well, since a daemon that is dead does not tell it.
+        """
+        self.name = workers.name_of(os.getpid())
+        self._settings = settings
+        self._engine = engine
+        self._maker = maker
+        self._fingerprint = fingerprint
+        self._listen_url = listen_url
+        self._watches = watches
+        self._parent = os.getppid()
+        self._stop = threading.Event()
+        self._stopped_at = 0.0
+        self._woken = threading.Event()
+
+    def stop(self) -> None:
+        """End after the run at hand."""
+        if not self._stop.is_set():
+            self._stopped_at = time.monotonic()
+        self._stop.set()
+        self._woken.set()
+
+    def serve(self) -> int:
+        """Work until stopped; returns the exit status."""
+        done = threading.Event()
+        for target in (self._beat, self._listen, self._watch, self._oversee):
+            threading.Thread(target=target, args=(done,), name=target.__name__, daemon=True).start()
+        try:
+            return self._serve()
+        finally:
+            done.set()
+
+    def _serve(self) -> int:
+        limit_mb = self._limit_mb()
+        try:
+            return self._serve_until_stopped(limit_mb)
+        finally:
+            with suppress(Exception):
+                self._maker.tend()  # what a run left behind is given back, not left to expire
+
+    def _limit_mb(self) -> int:
+        """The memory above which to start anew; where the model alone takes that much, it would be for ever."""
+        limit, present = self._settings.memory_limit_mb, resident_mb()
+        if present <= limit:
+            return limit
+        logger.warning(
+            "the models alone take %d MiB, more than CREW_MEMORY_LIMIT_MB=%d; set it to %d",
+            present,
+            limit,
+            present + 300,
+        )
+        return present + 300
+
+    def _serve_until_stopped(self, limit_mb: int) -> int:
+        while not self._stop.is_set():
+            self._woken.clear()
+            worked = False
+            try:
+                self._maker.tend()
+                worked = self.work_once()
+            except Exception as error:
+                if not from_database(error):
+                    raise
+                logger.warning("the database does not answer (%s); trying again", type(error).__name__)
+            if worked and resident_mb() > limit_mb:
+                logger.warning("resident memory %d MiB is above the limit; starting anew", resident_mb())
+                return RECYCLED
+            if not worked:
+                self._woken.wait(self._settings.poll_s)
+        return 0
+
+    def work_once(self) -> bool:
+        """Have the most urgent day made that was asked for; whether there was one."""
+        with self._engine.connect() as connection:
+            waiting = queue.work(connection, self._fingerprint, urgent=True, most=_LOOKED_AT)
+        return any(self._maker.make(work) for work in waiting)
+
+    def _beat(self, done: threading.Event) -> None:
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    workers.beat(connection, self.name, resident_mb())
+            except SQLAlchemyError:
+                logger.debug("no heartbeat: the database does not answer")
+            if done.wait(_BEAT_S):
+                return
+
+    def _watch(self, done: threading.Event) -> None:
+        while not done.wait(_WATCH_S):
+            for watch_over in self._watches:
+                try:
+                    watch_over()
+                except Exception as error:
+                    logger.log(
+                        logging.DEBUG if from_database(error) else logging.ERROR,
+                        "something was not looked after: %s",
+                        type(error).__name__,
+                    )
+
+    def _oversee(self, done: threading.Event) -> None:
+        """Stop when whoever started this process is gone, and end a run that hangs or outlasts a stop."""
+        while not done.wait(_OVERSEE_S):
+            if os.getppid() != self._parent:
+                self.stop()
+            self._maker.oversee(time.monotonic() - self._stopped_at if self._stop.is_set() else None)
+
+    def _listen(self, done: threading.Event) -> None:
+        while not done.is_set():
+            try:
+                with psycopg.connect(self._listen_url, autocommit=True) as connection:
+                    connection.execute(f"LISTEN {REQUEST_CHANNEL}")
+                    self._woken.set()
+                    while not done.is_set():
+                        for _ in connection.notifies(timeout=_BEAT_S):
+                            self._woken.set()
+            except psycopg.Error:
+                done.wait(1.0)
+
+
+def from_database(error: BaseException | None) -> bool:
+    """Whether an error comes from a database that does not answer, Dagster's own included, however it is wrapped."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def resident_mb() -> int:
+    """Resident memory of this process (MiB)."""
+    return int(psutil.Process().memory_info().rss / 2**20)
+
+
+@retry(retry=retry_if_exception_type(OperationalError), stop=stop_after_delay(60), wait=wait_exponential(max=5))
+def _wait_for_database(engine: Engine) -> None:
+    with engine.connect():
+        return
+
+
+def run_worker(settings: Settings, databases: Databases) -> int:
+    """Load the model, then serve until SIGTERM or SIGINT; returns the exit status."""
+    os.environ.update(databases.environment())
+    _wait_for_database(databases.engine)
+    warm_up(settings)
+    with dagster_instance(prepare_home(settings)) as instance:
+        maker = WarmMaker(settings, databases.engine, DayRunner(build_defs(settings), instance))
+        return run_until_stopped(settings, databases, maker, instance)
+
+
+def run_until_stopped(settings: Settings, databases: Databases, maker: Maker, instance: DagsterInstance) -> int:
+    """Serve with ``maker`` until SIGTERM or SIGINT; returns the exit status."""
+    engine = databases.engine
+    worker = Worker(
+        settings,
+        engine,
+        maker,
+        fingerprint_of(settings),
+        libpq_url(databases.application),
+        (lambda: watch(engine, settings, datetime.now(UTC)), lambda: look_after(engine, settings, instance)),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    logger.info("worker %s is ready (%d MiB)", worker.name, resident_mb())
+    status = _beside(worker.serve)
+    with databases.engine.begin() as connection:
+        workers.leave(connection, worker.name)
+    return status
+
+
+def _beside(serve: Callable[[], int]) -> int:
+    """Serve in a thread of its own: in the main thread Dagster would take the signals for itself and, asked to stop,
+    interrupt the step, retry it, and count the day as failed."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="runs") as runs:
+        return runs.submit(serve).result()

@@ -1,0 +1,180 @@
+"""What readers say is honoured at once and for ever, and another operating point needs no other run."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import Engine
+
+from crew_pipeline.days import labelling, refolding
+from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.dedup.engine import BY_A_READER
+from crew_pipeline.dedup.labelled_pairs import read_pairs
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.days import claims, documents, queue
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.evidence import pairs
+from crew_pipeline.storage.evidence import verdicts as feedback
+from crew_pipeline_tests.conftest import Run, bring, lines_at
+
+DAY = "2025-01-15"
+UNIT = Unit("acme", date.fromisoformat(DAY))
+EXACT = "the invoice export times out again"
+OTHER = "nobody answers the phone this morning"
+TALK = (("Mara", EXACT), ("Tom", EXACT), ("Jonas", OTHER), ("Priya", "the office printer is on fire"))
+
+
+@pytest.fixture
+def ready(engine: Engine, run_days: Run) -> Run:
+    """A day that is ready: the second line is folded under the first."""
+    bring(engine, lines_at(DAY, "a", *TALK))
+    assert run_days(DAY).success
+    return run_days
+
+
+def shown(engine: Engine, unit: Unit = UNIT) -> dict[str, list[tuple[str, str]]]:
+    """Visible texts, and the text and reason of what is hidden under each, by speaker of the visible line."""
+    with engine.connect() as connection:
+        body = connection.exec_driver_sql(
+            "SELECT body FROM day_documents WHERE client = %s AND day = %s AND is_current", tuple(unit)
+        ).scalar()
+    lines: list[dict[str, Any]] = [line for one in orjson.loads(body) for line in one["display_conversation"]]
+    return {line["speaker"]: [(one["speaker"], one["reason"]) for one in line["hidden_variations"]] for line in lines}
+
+
+def line_ids(engine: Engine, unit: Unit = UNIT) -> list[str]:
+    with engine.connect() as connection:
+        return [f"{line.conversation_id}-{line.position}" for line in days.lines_of(connection, unit)]
+
+
+def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
+    engine: Engine, settings: Settings, ready: Run
+) -> None:
+    assert shown(engine)["Mara"] == [("Tom", "same words")]
+    first, second, *_ = line_ids(engine)
+    said = refolding.say(engine, settings, UNIT, "different", (first, second))
+    assert said.days.at_once == [UNIT.day]
+    assert shown(engine)["Mara"] == shown(engine)["Tom"] == []
+    assert ready(DAY, force=True).success
+    assert shown(engine)["Mara"] == []
+    assert refolding.undo(engine, settings, "acme", said.id) == refolding.Refolded([UNIT.day], [])
+    assert shown(engine)["Mara"] == [("Tom", "same words")]
+    assert refolding.undo(engine, settings, "acme", said.id) is None
+
+
+def test_lines_said_to_be_the_same_are_folded_on_every_day_that_holds_both(
+    engine: Engine, settings: Settings, ready: Run
+) -> None:
+    later = Unit("acme", date(2025, 1, 16))
+    bring(engine, lines_at("2025-01-16", "b", ("Ann", EXACT), ("Bo", OTHER)))
+    bring(engine, lines_at("2025-01-16", "c", ("Ann", EXACT), ("Bo", OTHER)), client="rival")
+    assert ready("2025-01-16").success
+    first, _, third, _ = line_ids(engine)
+    said = refolding.say(engine, settings, UNIT, "same", (first, third))
+    assert sorted(said.days.at_once) == [UNIT.day, later.day]
+    assert ("Jonas", BY_A_READER) in shown(engine)["Mara"]
+    assert list(shown(engine, later).values()) == [[("Bo", BY_A_READER)]]
+    assert len(shown(engine, Unit("rival", later.day))) == 2
+
+
+def test_saying_it_again_changes_nothing_and_the_last_word_counts(
+    engine: Engine, settings: Settings, ready: Run
+) -> None:
+    first, _, third, _ = line_ids(engine)
+    one = refolding.say(engine, settings, UNIT, "same", (first, third))
+    assert refolding.say(engine, settings, UNIT, "same", (third, first)).id == one.id
+    refolding.say(engine, settings, UNIT, "different", (first, third))
+    with engine.connect() as connection:
+        assert [said.verdict for said in feedback.list_all(connection, "acme")] == ["different"]
+        assert len(feedback.list_all(connection, "acme", with_undone=True)) == 2
+    assert set(shown(engine)) == {"Mara", "Jonas", "Priya"}
+
+
+def test_verdicts_are_exported_as_labelled_pairs(
+    engine: Engine, settings: Settings, ready: Run, tmp_path: Path
+) -> None:
+    first, _, third, _ = line_ids(engine)
+    refolding.say(engine, settings, UNIT, "same", (first, third))
+    with engine.connect() as connection:
+        found = feedback.labelled_pairs(connection, "acme")
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(json.dumps(one, default=str) for one in found))
+    (pair,) = read_pairs(file)
+    assert ({pair.left, pair.right}, pair.duplicate) == ({EXACT, OTHER}, True)
+
+
+def test_a_line_that_is_not_there_is_named(engine: Engine, settings: Settings, ready: Run) -> None:
+    before = line_ids(engine)
+    with pytest.raises(refolding.UnknownLineError, match="no line 'x-1'"):
+        refolding.say(engine, settings, UNIT, "same", (line_ids(engine)[0], "x-1"))
+    bring(engine, lines_at(DAY, "short", ("Mara", "ok"), ("Tom", "fine")))
+    first, second = (one for one in line_ids(engine) if one not in before)
+    with pytest.raises(refolding.TooShortError):
+        refolding.say(engine, settings, UNIT, "same", (first, second))
+    with pytest.raises(refolding.SameLineError):
+        refolding.say(engine, settings, UNIT, "same", ("x-1", "x-1"))
+    with engine.connect() as connection:
+        assert feedback.list_all(connection, "acme") == []
+
+
+def test_a_verdict_during_a_run_is_not_lost(engine: Engine, settings: Settings, ready: Run) -> None:
+    first, second, *_ = line_ids(engine)
+    with engine.begin() as connection:
+        assert claims.acquire(connection, UNIT, "a run at work", 60)
+        feedback.remember(connection, UNIT, "a run at work")
+        assert not feedback.changed_since(connection, UNIT, "a run at work")
+    said = refolding.say(engine, settings, UNIT, "different", (first, second))
+    assert said.days == refolding.Refolded([], [UNIT.day])
+    with engine.begin() as connection:
+        assert feedback.changed_since(connection, UNIT, "a run at work")
+        claims.finish(connection, UNIT, "a run at work", "released")
+        waiting = queue.work(connection, fingerprint_of(settings), urgent=True)
+    assert [work.unit for work in waiting] == [UNIT]
+    assert ready(DAY).success
+    assert shown(engine)["Mara"] == []
+
+
+def test_another_operating_point_folds_again_without_a_run(engine: Engine, settings: Settings, ready: Run) -> None:
+    done = refolding.set_folding(engine, settings, "acme", "strict")
+    assert done == refolding.Refolded([UNIT.day], [])
+    with engine.connect() as connection:
+        stored = documents.current(connection, UNIT, fingerprint_of(settings))
+        assert stored is not None
+        assert not stored.stale
+        assert queue.work(connection, fingerprint_of(settings)) == []
+    assert ready(DAY, force=True).success
+    with engine.connect() as connection:
+        stored = documents.current(connection, UNIT, fingerprint_of(settings))
+    assert stored is not None
+    assert not stored.stale
+
+
+def test_the_pairs_of_a_day_can_be_loaded_as_they_were_stored(engine: Engine, settings: Settings, ready: Run) -> None:
+    with engine.begin() as connection:
+        judgement = connection.exec_driver_sql("SELECT judgement FROM day_comparisons").scalar_one()
+        once = pairs.load(connection, UNIT, judgement)
+        assert once is not None
+        pairs.store(connection, UNIT, judgement, once)
+        again = pairs.load(connection, UNIT, judgement)
+        assert again is not None
+        assert list(again.texts) == list(once.texts)
+        assert again.pairs.reason == once.pairs.reason
+        assert pairs.load(connection, UNIT, "another") is None
+
+
+def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
+    engine: Engine, settings: Settings, run_days: Run
+) -> None:
+    said = ("can anyone help me with the printer", "please can somebody help me with the printer driver")
+    bring(engine, lines_at(DAY, "a", ("Mara", said[0]), ("Tom", said[1])))
+    assert run_days(DAY).success
+    (question,) = labelling.questions(engine, settings, UNIT, 5)
+    assert {question.left.text, question.right.text} == set(said)
+    refolding.say(engine, settings, UNIT, "same", (question.left.line_id, question.right.line_id))
+    assert labelling.questions(engine, settings, UNIT, 5) == []

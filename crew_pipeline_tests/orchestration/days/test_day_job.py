@@ -1,0 +1,374 @@
+"""A day through Dagster: conversations in, the document out, failures kept where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from dagster import AssetKey, DagsterEventType, DagsterInstance
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
+from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.resources import Database, EmbeddingModel
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.days import claims, documents
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline_tests.conftest import Run, bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+
+TALK = (
+    ("Mara", "The release is blocked because the invoice export still times out."),
+    ("Jonas", "Yes, the invoice export timing out is still blocking the release."),
+    ("Priya", "The release is not blocked any more."),
+    ("Tom", "The release is blocked because the invoice export still times out."),
+    ("Mara", "ok thanks"),
+    ("Jonas", "ok thanks"),
+)
+
+
+def document_of(engine: Engine, day: str, client: str = "acme") -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        body = connection.exec_driver_sql(
+            "SELECT body FROM day_documents WHERE client = %s AND day = %s AND is_current", (client, day)
+        ).scalar()
+    return orjson.loads(body)
+
+
+def materialized(instance: DagsterInstance, run_id: str, asset: str) -> dict[str, dict[str, Any]]:
+    """Metadata of the run's materializations of an asset, by partition."""
+    found = instance.get_records_for_run(run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION).records
+    return {
+        made.partition: {key: value.value for key, value in made.metadata.items()}
+        for record in found
+        if (made := record.event_log_entry.asset_materialization) and made.asset_key == AssetKey(asset)
+    }
+
+
+PREPARED: dict[str, Any] = {}
+
+
+class EmbeddingModelOf(EmbeddingModel):
+    """The resource around an encoder that a test has prepared, found by name: Dagster copies resources."""
+
+    name: str
+
+    @property
+    def encoder(self) -> Any:
+        return PREPARED[self.name]
+
+
+def model_around(encoder: FailingEncoder) -> EmbeddingModelOf:
+    name = f"encoder {len(PREPARED)}"
+    PREPARED[name] = encoder
+    return EmbeddingModelOf(name=name)
+
+
+class FailingEncoder(SentenceTransformerEncoder):
+    """Encodes with the real model, but raises what it is told to, so many times, where a text asks for it."""
+
+    def __init__(self, error: Exception, times: int = 10**9, on: str = "") -> None:
+        super().__init__()
+        self.error, self.left, self.on, self.calls = error, times, on, 0
+
+    def encode(self, texts: Sequence[str], on_batch: Any = None) -> np.ndarray:
+        self.calls += 1
+        if self.left and any(self.on in text for text in texts):
+            self.left -= 1
+            raise self.error
+        return super().encode(texts, on_batch)
+
+
+def test_a_day_is_folded_with_its_evidence_and_nothing_lost(engine: Engine, run_days: Run) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    outcome = run_days("2025-01-15")
+    assert outcome.success, outcome.error
+    (conversation,) = document_of(engine, "2025-01-15")
+    assert (conversation["line_count"], conversation["hidden_count"]) == (6, 2)
+    shown = conversation["display_conversation"]
+    assert [line["speaker"] for line in shown] == ["Mara", "Priya", "Mara", "Jonas"]
+    jonas, tom = shown[0]["hidden_variations"]
+    assert (tom["speaker"], tom["probability"], tom["reason"]) == ("Tom", 1, "same words")
+    assert (jonas["speaker"], "both say" in jonas["reason"]) == ("Jonas", True)
+    assert 0.55 <= jonas["similarity"] < 1
+    assert 0.5 <= jonas["probability"] < 1
+
+
+def test_a_second_run_of_an_unchanged_day_embeds_and_clusters_nothing(
+    engine: Engine, instance: DagsterInstance, run_days: Run, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    first, second = run_days("2025-01-15"), run_days("2025-01-15")
+    assert materialized(instance, first.run_id, "line_embeddings")["2025-01-15"]["embedded"] == 3
+    unchanged = {asset: materialized(instance, second.run_id, asset)["2025-01-15"] for asset in
+                 ("discovered_conversations", "line_embeddings", "semantic_clusters", "day_document")}  # fmt: skip
+    assert unchanged["discovered_conversations"]["unchanged"] is True
+    assert unchanged["line_embeddings"]["distinct_texts"] == 0
+    assert unchanged["semantic_clusters"]["lines"] == 0
+    assert unchanged["day_document"]["documents"] == 0
+    assert query("SELECT count(*) FROM day_claims") == [(1,)]
+    assert query("SELECT token FROM day_documents") == [(first.run_id,)]
+
+
+def test_a_day_that_grew_embeds_only_what_is_new(engine: Engine, instance: DagsterInstance, run_days: Run) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    run_days("2025-01-15")
+    bring(engine, lines_at("2025-01-15", "b", ("Lena", "Can I install it on Windows 10?"), TALK[0], hour=14))
+    again = run_days("2025-01-15")
+    metadata = materialized(instance, again.run_id, "line_embeddings")["2025-01-15"]
+    assert (metadata["embedded"], metadata["from_cache"]) == (1, 3)
+    assert sum(one["hidden_count"] for one in document_of(engine, "2025-01-15")) == 3
+
+
+def test_a_grown_day_ends_in_the_document_of_a_day_that_came_whole(engine: Engine, run_days: Run, query: Query) -> None:
+    more = lines_at("2025-01-15", "b", ("Lena", "Can I install it on Windows 10?"), TALK[0], hour=14)
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    run_days("2025-01-15")
+    bring(engine, more)
+    run_days("2025-01-15")
+    grown = query("SELECT version, body FROM day_documents WHERE is_current")
+    query("TRUNCATE data_items, lines, crews, line_embeddings, semantic_clusters, day_documents, day_claims CASCADE")
+    bring(engine, more[::-1] + lines_at("2025-01-15", "a", *TALK)[::-1])
+    run_days("2025-01-15")
+    assert query("SELECT version, body FROM day_documents WHERE is_current") == grown
+
+
+def test_one_run_covers_several_days_each_with_its_own_metadata(
+    engine: Engine, instance: DagsterInstance, run_days: Run, query: Query
+) -> None:
+    for day in ("2025-01-13", "2025-01-15"):
+        bring(engine, lines_at(day, f"s-{day}", *TALK))
+    outcome = run_days("2025-01-13", "2025-01-15")
+    assert outcome.success, outcome.error
+    by_day = materialized(instance, outcome.run_id, "day_document")
+    assert sorted(by_day) == ["2025-01-13", "2025-01-14", "2025-01-15"]
+    assert [by_day[day]["hidden_lines"] for day in sorted(by_day)] == [2, 0, 2]
+    assert query("SELECT day::text FROM day_documents ORDER BY 1") == [("2025-01-13",), ("2025-01-15",)]
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_clients_are_never_compared_with_each_other(engine: Engine, run_days: Run) -> None:
+    for client in ("acme", "rival"):
+        bring(engine, lines_at("2025-01-15", "a", TALK[0]), client=client)
+    assert run_days("2025-01-15").success
+    for client in ("acme", "rival"):
+        (conversation,) = document_of(engine, "2025-01-15", client)
+        assert conversation["hidden_count"] == 0
+
+
+def test_a_failure_of_one_client_does_not_lose_the_others(
+    engine: Engine, instance: DagsterInstance, run_days: Run, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "this line is poison to it")), client="broken")
+    bring(engine, lines_at("2025-01-15", "a", *TALK), client="healthy")
+    encoder = FailingEncoder(ValueError("cannot embed that"), on="poison")
+    outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
+    assert outcome.success
+    assert query("SELECT client, semantic_status, semantic_error FROM data_items ORDER BY 1") == [
+        ("broken", "failed", f"ValueError; the log of Dagster run {outcome.run_id} says more"),
+        ("healthy", "completed", None),
+    ]
+    assert document_of(engine, "2025-01-15", "healthy")[0]["hidden_count"] == 2
+    checks = {
+        record.event_log_entry.asset_check_evaluation.check_name: record.event_log_entry.asset_check_evaluation.passed
+        for record in instance.get_records_for_run(
+            outcome.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records
+    }
+    assert checks == {
+        "hidden_lines_are_explained": True,
+        "clusters_keep_to_one_client": True,
+        "documents_lose_nothing": True,
+        "no_client_failed": False,
+    }
+
+
+def test_a_passing_trouble_is_tried_again(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    encoder = FailingEncoder(OperationalError("SELECT 1", {}, Exception("server closed the connection")), times=1)
+    outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
+    assert outcome.success
+    assert encoder.calls == 2
+    assert query("SELECT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_a_missing_model_fails_the_run_at_once_with_a_remedy(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    encoder = FailingEncoder(ModelNotFoundError("The model is gone; set CREW_MODEL to 'bundled'."))
+    outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
+    assert not outcome.success
+    assert outcome.error == "The model is gone; set CREW_MODEL to 'bundled'."
+    assert encoder.calls == 1
+    with engine.begin() as connection:
+        assert claims.give_back(connection, outcome.run_id) == [Unit("acme", date(2025, 1, 15))]
+    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
+
+
+def test_a_broken_cluster_is_not_stored_and_fails_its_client_only(engine: Engine, run_days: Run, query: Query) -> None:
+    query("""
+        CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.client = 'broken' THEN NEW.reason = ''; END IF; RETURN NEW; END $$
+    """)
+    query("CREATE TRIGGER spoil BEFORE INSERT ON line_cluster_mapping FOR EACH ROW EXECUTE FUNCTION spoil()")
+    for client in ("broken", "healthy"):
+        bring(engine, lines_at("2025-01-15", "a", *TALK), client=client)
+    assert run_days("2025-01-15").success
+    assert query("SELECT client FROM day_documents") == [("healthy",)]
+    assert query("SELECT DISTINCT client FROM semantic_clusters") == [("healthy",)]
+    ((error,),) = query("SELECT semantic_error FROM data_items WHERE client = 'broken'")
+    assert "not fully explained" in str(error)
+
+
+class ArrivingEncoder(FailingEncoder):
+    """Lets something happen while it embeds."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(ValueError(), times=0)
+        self.meanwhile = meanwhile
+
+    def encode(self, texts: Sequence[str], on_batch: Any = None) -> np.ndarray:
+        self.meanwhile()
+        return super().encode(texts, on_batch)
+
+
+def test_what_arrives_or_changes_during_a_run_waits_for_the_next(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    changed = [("Mara", "The release is NOT blocked by anything."), *TALK[1:]]
+
+    def meanwhile() -> None:
+        bring(engine, lines_at("2025-01-15", "a", *changed))
+        bring(engine, lines_at("2025-01-15", "b", ("Lena", "something entirely new that has no vector"), hour=14))
+
+    model = model_around(ArrivingEncoder(meanwhile))
+    outcome = run_days("2025-01-15", resources={"embedding_model": model})
+    assert outcome.success, outcome.error
+    (conversation,) = document_of(engine, "2025-01-15")
+    assert conversation["display_conversation"][0]["text"] == TALK[0][1]
+    assert query("SELECT session_id, semantic_status FROM data_items ORDER BY 1") == [
+        ("a", "pending"),
+        ("b", "pending"),
+    ]
+    assert run_days("2025-01-15").success
+    shown = document_of(engine, "2025-01-15")
+    assert [one["session_id"] for one in shown] == ["a", "b"]
+    assert "NOT blocked" in shown[0]["display_conversation"][0]["text"]
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_a_conversation_that_leaves_during_a_run_does_no_harm(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK) + lines_at("2025-01-15", "b", TALK[1], first=3))
+
+    def meanwhile() -> None:
+        bring(engine, lines_at("2025-01-14", "b", ("Zoe", "it began the evening before")))
+
+    model = model_around(ArrivingEncoder(meanwhile))
+    assert run_days("2025-01-15", resources={"embedding_model": model}).success
+    assert query("SELECT engine FROM day_documents WHERE day = '2025-01-15' AND is_current") == [("",)]
+    assert run_days("2025-01-14", "2025-01-15").success
+    assert [one["session_id"] for one in document_of(engine, "2025-01-15")] == ["a"]
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+
+
+def test_a_day_that_lost_its_last_conversation_becomes_empty(engine: Engine, run_days: Run) -> None:
+    bring(engine, lines_at("2025-01-15", "a", TALK[0], first=3))
+    run_days("2025-01-15")
+    bring(engine, lines_at("2025-01-14", "a", TALK[1]))
+    assert run_days("2025-01-14", "2025-01-15").success
+    assert document_of(engine, "2025-01-15") == []
+    assert len(document_of(engine, "2025-01-14")) == 1
+
+
+def test_embeddings_alone_change_no_status(
+    engine: Engine, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    definitions = build_defs(settings, {"database": Database(url=database_url)})
+    result = definitions.resolve_job_def("materialize_days").execute_in_process(
+        instance=instance, partition_key="2025-01-15", asset_selection=[AssetKey("line_embeddings")]
+    )
+    assert result.success
+    assert query("SELECT count(*) FROM line_embeddings") == [(3,)]
+    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
+
+
+def test_a_day_that_somebody_else_works_at_is_left_to_them(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    unit = Unit("acme", date(2025, 1, 15))
+    with engine.begin() as connection:
+        assert claims.acquire(connection, unit, "another run", 60)
+    assert run_days("2025-01-15").success
+    assert query("SELECT count(*) FROM day_documents") == [(0,)]
+
+
+def test_only_the_client_that_is_asked_for_is_processed(engine: Engine, run_days: Run, query: Query) -> None:
+    for client in ("acme", "rival"):
+        bring(engine, lines_at("2025-01-15", "a", *TALK), client=client)
+    run_days("2025-01-15", client="acme")
+    assert query("SELECT client FROM day_documents") == [("acme",)]
+    assert query("SELECT semantic_status FROM data_items WHERE client = 'rival'") == [("pending",)]
+
+
+def test_force_processes_a_day_that_is_ready_to_the_same_document(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    run_days("2025-01-15")
+    before = query("SELECT version FROM day_documents")
+    forced = run_days("2025-01-15", force=True)
+    assert query("SELECT version FROM day_documents") == before
+    assert query("SELECT token FROM day_documents") == [(forced.run_id,)]
+
+
+def test_assets_chosen_in_the_ui_without_the_first_claim_the_day_themselves(
+    engine: Engine, run_days: Run, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
+) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    run_days("2025-01-15")
+    query("UPDATE day_documents SET engine = 'old'")
+    definitions = build_defs(settings, {"database": Database(url=database_url)})
+    result = definitions.resolve_job_def("materialize_days").execute_in_process(
+        instance=instance,
+        partition_key="2025-01-15",
+        asset_selection=[AssetKey("semantic_clusters"), AssetKey("day_document")],
+        raise_on_error=False,
+    )
+    assert result.success
+    with engine.connect() as connection:
+        token = connection.exec_driver_sql("SELECT token FROM day_documents WHERE is_current").scalar()
+        assert token == result.run_id
+        assert documents.current(connection, Unit("acme", date(2025, 1, 15)), "old").outdated
+
+
+def test_a_conversation_that_leaves_its_day_leaves_its_document(engine: Engine, run_days: Run) -> None:
+    bring(engine, lines_at("2025-01-15", "a", TALK[0]) + lines_at("2025-01-15", "b", TALK[1], first=3))
+    run_days("2025-01-15")
+    bring(engine, lines_at("2025-01-14", "b", ("Zoe", "it all began the evening before")))
+    assert run_days("2025-01-14", "2025-01-15").success
+    assert [one["session_id"] for one in document_of(engine, "2025-01-15")] == ["a"]
+    assert [one["session_id"] for one in document_of(engine, "2025-01-14")] == ["b"]
+
+
+@pytest.mark.parametrize("day", ["2025-01-15"])
+def test_the_metadata_is_worth_reading(engine: Engine, instance: DagsterInstance, run_days: Run, day: str) -> None:
+    bring(engine, lines_at(day, "a", *TALK))
+    run_id = run_days(day).run_id
+    clusters = materialized(instance, run_id, "semantic_clusters")[day]
+    assert (clusters["lines"], clusters["clusters"], clusters["hidden_lines"]) == (6, 1, 2)
+    (largest,) = clusters["largest_clusters"].records
+    assert largest.data == {"lines": 3, "speaker": "Mara", "text": TALK[0][1]}
+    done = materialized(instance, run_id, "day_document")[day]
+    assert (done["lines"], done["hidden_lines"], done["hidden_ratio"]) == (6, 2, pytest.approx(1 / 3, abs=1e-3))
+    assert done["versions"].keys() == {"acme"}
+
+
+def test_events_tell_the_course_of_a_day(engine: Engine, run_days: Run, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    run_days("2025-01-15")
+    kinds = [kind for (kind,) in query("SELECT type FROM day_events ORDER BY seq")]
+    assert kinds[0] == "processing_started"
+    assert kinds[-1] == "processing_completed"
+    assert "processing_progress" in kinds

@@ -1,0 +1,39 @@
+"""Runs write for several clients while others write for the same ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+from sqlalchemy import Engine
+
+from crew_pipeline.storage.days.events import emit
+from crew_pipeline_tests.conftest import Run, bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+DAY = "2025-01-15"
+
+
+def test_a_run_does_not_hold_up_a_writer_that_takes_the_clients_in_another_order(
+    engine: Engine, run_days: Run, query: Query
+) -> None:
+    for client in ("first", "second"):
+        bring(engine, lines_at(DAY, "a", ("Mara", "The export still times out.")), client=client)
+    run_days(DAY)
+    # What is not ready comes before what is only made again, so a run takes the second client first.
+    bring(engine, lines_at(DAY, "b", ("Tom", "It is fast enough by now.")), client="second")
+    with ThreadPoolExecutor() as pool, engine.connect() as other:
+        emit(other, "first", date.fromisoformat(DAY), "processing_progress", {}, None)
+        run = pool.submit(run_days, DAY, force=True)
+        while query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == [(0,)]:
+            assert not run.done()
+            time.sleep(0.02)
+        # The run waits with nothing in hand: what it has done for the second client is committed.
+        assert query("SELECT count(*) FROM day_events WHERE client = 'second' AND type = 'processing_started'") == [
+            (2,)
+        ]
+        emit(other, "second", date.fromisoformat(DAY), "processing_progress", {}, None)
+        other.commit()
+        assert run.result().success

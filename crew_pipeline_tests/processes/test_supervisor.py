@@ -1,0 +1,61 @@
+"""Processes are started together: one that dies while it starts comes again, one that keeps dying ends the start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crew_pipeline.processes.supervisor import Child, StartError, Supervisor
+
+LIVES = "import time; time.sleep(60)"
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    made = Supervisor()
+    yield made
+    made.stop()
+
+
+def child(folder: Path, name: str, program: str) -> Child:
+    """A process that is ready once it has written its sign."""
+    sign = folder / f"{name} is ready"
+    ready = f"open({str(sign)!r}, 'w').close()"
+    return Child(name, [sys.executable, "-c", program.format(ready=ready)], sign.exists, folder / f"{name}.log")
+
+
+def test_one_that_dies_while_it_starts_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    died = tmp_path / "died"
+    dies_once = (
+        f"import os, signal\nif not os.path.exists({str(died)!r}):\n    open({str(died)!r}, 'w').close()\n"
+        f"    os.kill(os.getpid(), signal.SIGKILL)\n{{ready}}\n{LIVES}"
+    )
+    ready: list[str] = []
+    supervisor.watch(
+        [child(tmp_path, "steady", f"{{ready}}; {LIVES}"), child(tmp_path, "once", dies_once)], dict(os.environ)
+    )
+    assert supervisor.start(30, ready.append)
+    assert sorted(ready) == ["once", "steady"]
+    assert died.exists()
+
+
+def test_one_that_keeps_dying_ends_the_start_and_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    program = f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(3)"
+    steady = child(tmp_path, "steady", f"{{ready}}; {LIVES}")
+    supervisor.watch([steady, child(tmp_path, "broken", program)], dict(os.environ))
+    with pytest.raises(StartError, match=r"broken does not start: it ended 3 times .*broken\.log"):
+        supervisor.start(30, lambda _: None)
+    assert starts.read_text() == "xxx"
+    supervisor.stop()
+    assert not steady.group_alive()
+
+
+def test_one_that_is_never_ready_ends_the_start_when_its_time_is_over(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.watch([child(tmp_path, "slow", LIVES)], dict(os.environ))
+    with pytest.raises(StartError, match="slow is not ready after 1 s"):
+        supervisor.start(1, lambda _: None)

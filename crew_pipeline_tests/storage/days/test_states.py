@@ -1,0 +1,42 @@
+"""What a day is follows from its conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+from sqlalchemy import Engine
+
+from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline_tests.conftest import bring, lines_at
+
+Query = Callable[..., list[tuple[object, ...]]]
+UNIT = Unit("acme", date(2025, 1, 15))
+
+
+def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(engine: Engine, query: Query) -> None:
+    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-15", "b", ("Bo", "two")))
+
+    def status() -> str:
+        with engine.connect() as connection:
+            return days.status_of(connection, UNIT).status
+
+    query("UPDATE data_items SET semantic_status = 'completed'")
+    assert status() == "completed"
+    for lower in ("failed", "pending", "queued", "processing"):
+        query("UPDATE data_items SET semantic_status = :status WHERE session_id = 'b'", status=lower)
+        assert status() == lower
+    with engine.connect() as connection:
+        assert days.status_of(connection, Unit("nobody", UNIT.day)) is None
+
+
+def test_one_client_never_sees_another(engine: Engine) -> None:
+    for client in ("acme", "rival"):
+        bring(engine, lines_at("2025-01-15", "a", ("Ann", f"of {client}")), client=client)
+    with engine.connect() as connection:
+        assert [line.text for line in days.lines_of(connection, UNIT)] == ["of acme"]
+        assert len(days.conversations_of(connection, UNIT)) == 1
+        assert [work.client for work in queue.work(connection, "e", client="acme")] == ["acme"]
+        assert days.units_on(connection, UNIT.day) == [Unit("acme", UNIT.day), Unit("rival", UNIT.day)]

@@ -1,0 +1,185 @@
+"""Workers to be killed: forked from a process that has imported everything, so that a new one costs a second.
+
+Run as a module it reads one JSON document a line (``{"environment": {…}, "crash": POINT or null}``), forks a worker for
+each, and answers with its process id. A worker writes the hashes of the texts that it embeds to ``CREW_HOME/embedded``,
+and one with a crash point kills itself there, without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crew_pipeline.settings import Settings
+
+
+def _points() -> dict[str, tuple[Any, str, bool]]:
+    """By name of the point: the object and the name of its function, and whether after its first call."""
+    from crew_pipeline.days import pair_memory as remembering
+    from crew_pipeline.days import run as steps
+    from crew_pipeline.orchestration import runs
+    from crew_pipeline.orchestration.days import tables as io_manager
+    from crew_pipeline.storage.days import claims, documents, preliminary, queue
+    from crew_pipeline.storage.evidence import clusters, embeddings, pairs
+    from crew_pipeline.storage.evidence import pair_scores as readings
+    from crew_pipeline.workers import warm as making
+
+    write = io_manager._WRITERS
+    return {
+        "before the claim": (making.WarmMaker, "_take", False),
+        "claim made, not committed": (queue, "take", True),
+        "claim committed": (making.WarmMaker, "_take", True),
+        "lines read": (making, "lines_to_come", True),
+        "exact repeats shown": (preliminary, "store", True),
+        "first stage shown": (steps, "first_looks", True),
+        "before the run": (runs.DayRunner, "run", False),
+        "claim prolonged by the run": (write, "discovered_conversations", True),
+        "vectors written, not committed": (embeddings, "store", True),
+        "first vectors committed": (write, "line_embeddings", True),
+        "all vectors committed": (steps, "compared", False),
+        "readings written, not committed": (readings, "store", True),
+        "pairs read and not kept": (remembering.RememberingReader, "logits", True),
+        "pairs written, not committed": (pairs, "store", True),
+        "pairs committed": (steps, "compared", True),
+        "clusters written, not committed": (clusters, "replace", True),
+        "clusters committed": (write, "semantic_clusters", True),
+        "before the document": (documents, "publish", False),
+        "document written, not committed": (documents, "publish", True),
+        "document committed": (write, "day_document", True),
+        "run over": (runs.DayRunner, "run", True),
+        "given back": (claims, "give_back", True),
+    }
+
+
+POINTS = (
+    "before the claim", "claim made, not committed", "claim committed", "lines read", "exact repeats shown",
+    "first stage shown", "before the run", "claim prolonged by the run", "vectors written, not committed",
+    "first vectors committed", "all vectors committed", "readings written, not committed", "pairs read and not kept",
+    "pairs written, not committed", "pairs committed", "clusters written, not committed", "clusters committed",
+    "before the document", "document written, not committed", "document committed", "run over", "given back",
+)  # fmt: skip
+
+
+class Nursery:
+    """The process that workers are forked from."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def worker(self, environment: dict[str, str], crash: str | None = None) -> int:
+        """Start a worker that crashes at a point; its process id."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"environment": environment, "crash": crash}) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the nursery; its workers stop by themselves, since their parent is gone."""
+        self._process.kill()
+        self._process.wait()
+
+
+def alive(pid: int) -> bool:
+    """Whether a worker lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill(pid: int) -> None:
+    """Kill a worker without a word."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def embedded(home: Path) -> list[str]:
+    """The hashes of the texts that workers have embedded, once for each time that one was."""
+    kept = home / "embedded"
+    return kept.read_text().split() if kept.exists() else []
+
+
+def _tell_what_is_embedded(home: Path) -> None:
+    from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+    from crew_pipeline.dedup.text import text_hash
+    from crew_pipeline.workers import worker
+
+    encode, warm_up = SentenceTransformerEncoder.encode, worker.warm_up
+
+    def told(self: SentenceTransformerEncoder, texts: list[str]) -> Any:
+        vectors = encode(self, texts)
+        with (home / "embedded").open("a") as kept:
+            kept.write("".join(f"{text_hash(one).hex()}\n" for one in texts))
+        return vectors
+
+    def then_tell(settings: Settings) -> None:
+        warm_up(settings)
+        SentenceTransformerEncoder.encode = told  # type: ignore[method-assign]
+
+    worker.warm_up = then_tell
+
+
+def _crash_at(point: str) -> None:
+    owner, name, after = _points()[point]
+    original: Callable[..., Any] = owner[name] if isinstance(owner, dict) else getattr(owner, name)
+
+    def crashing(*values: Any, **named: Any) -> None:
+        if after:
+            original(*values, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if isinstance(owner, dict):
+        owner[name] = crashing
+    else:
+        setattr(owner, name, crashing)
+
+
+def _work(order: dict[str, Any]) -> None:
+    from crew_pipeline import cli
+
+    os.environ.update(order["environment"])
+    home = Path(os.environ["CREW_HOME"])
+    log = os.open(home / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    _tell_what_is_embedded(home)
+    if order["crash"]:
+        _crash_at(order["crash"])
+    sys.argv = ["crew", "worker-process"]
+    cli.main()
+
+
+def main() -> None:
+    """Fork a worker for every line that is read."""
+    import faiss  # noqa: F401
+    import sentence_transformers  # noqa: F401
+
+    from crew_pipeline.workers import worker  # noqa: F401 - what takes its time is imported here, once
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the workers
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            try:
+                _work(json.loads(line))
+            finally:
+                os._exit(1)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""Workers that are killed or told to stop in the middle of a day lose nothing and leave nothing stuck."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from crew_pipeline.dedup.embedding import model_folder
+from crew_pipeline.orchestration.days.assets import TEXTS_AT_ONCE
+from crew_pipeline.settings import load_settings
+from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.storage.opening import Databases, open_databases
+from crew_pipeline_tests.conftest import bring, lines_at
+from crew_pipeline_tests.disturbed import (
+    COMPLETED,
+    body_of,
+    check_everything,
+    expire_claims,
+    holds,
+    kill_postgres,
+    revived,
+    said,
+    wait_for,
+    wait_until_all_is_done,
+)
+from crew_pipeline_tests.workers.nursery import POINTS, Nursery, alive, embedded, kill
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+UNIT = Unit("default", date(2025, 1, 15))
+Start = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("crew")
+
+
+@pytest.fixture(scope="module")
+def databases(home: Path) -> Iterator[Databases]:
+    with open_databases(load_settings(home=home)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]:
+    """Start a worker over an empty store."""
+    (home / "embedded").unlink(missing_ok=True)
+    with databases.engine.begin() as connection:
+        connection.execute(
+            text(
+                "TRUNCATE data_items, lines, line_embeddings, pair_readings, day_comparisons, line_pairs, day_claims, "
+                "semantic_clusters, line_cluster_mapping, day_documents, preliminary_documents, day_events, workers"
+            )
+        )
+    started: list[int] = []
+
+    def worker(crash: str | None = None, **settings: object) -> int:
+        chosen = {"claim_ttl_s": 5, "poll_s": 0.2, "memory_limit_mb": 8192, "threads": 1, **settings}
+        environment = {f"CREW_{name.upper()}": str(value) for name, value in chosen.items()}
+        pid = nursery.worker({**environment, **databases.environment(), "CREW_HOME": str(home)}, crash)
+        started.append(pid)
+        return pid
+
+    yield worker
+    for pid in started:
+        kill(pid)
+
+
+def ask_for_a_long_day(engine: Engine, lines: int = TEXTS_AT_ONCE + 60) -> None:
+    talk = said(1, lines)
+    for session in range(0, len(talk), 100):
+        bring(engine, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
+    with engine.begin() as connection:
+        queue.request(connection, UNIT)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, bytes]:
+    """The document of the long day as a worker makes it that nobody disturbs."""
+    return {}
+
+
+def test_a_day_is_made_by_a_worker_of_the_nursery(
+    databases: Databases, start: Start, home: Path, undisturbed: dict[str, bytes]
+) -> None:
+    ask_for_a_long_day(databases.engine)
+    start()
+    wait_until_all_is_done(databases.engine)
+    check_everything(databases.engine)
+    assert len(embedded(home)) == len(set(embedded(home)))
+    undisturbed["body"] = body_of(databases.engine, UNIT)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_that_dies_at_any_point_of_a_day_leaves_it_to_the_next(
+    databases: Databases, start: Start, home: Path, undisturbed: dict[str, bytes], point: str
+) -> None:
+    engine = databases.engine
+    ask_for_a_long_day(engine)
+    first = start(point)
+    wait_for(lambda: not alive(first), f"the worker has crashed: {point}")
+    expire_claims(engine)
+    start()
+    wait_until_all_is_done(engine)
+    check_everything(engine)
+    assert len(embedded(home)) - len(set(embedded(home))) <= (
+        TEXTS_AT_ONCE if point == "vectors written, not committed" else 0
+    )
+    if undisturbed:
+        assert body_of(engine, UNIT) == undisturbed["body"]
+
+
+def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, start: Start, home: Path) -> None:
+    """Two workers, readers that ask for days, conversations that arrive, and Postgres killed now and then."""
+    engine = databases.engine
+    chance = random.Random(5)
+    units = [Unit("default", UNIT.day + timedelta(days=number)) for number in range(24)]
+    for number, unit in enumerate(units):
+        bring(engine, lines_at(unit.day.isoformat(), f"s {number}", *said(number, 50)), client="default")
+    stop = threading.Event()
+
+    def load() -> None:
+        arrived = 0
+        while not stop.wait(0.2):
+            with suppress(DBAPIError):
+                for unit in chance.sample(units, 3):
+                    with engine.begin() as connection:
+                        queue.request(connection, unit, outdated=True)
+                if arrived < 200:
+                    arrived += 1
+                    unit = chance.choice(units)
+                    more = lines_at(unit.day.isoformat(), f"late {arrived}", *said(arrived, 5), hour=12)
+                    bring(engine, more, client="default")
+                # What the sensor does in the background: days that failed are taken again after their pause.
+                with engine.begin() as connection:
+                    for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
+                        queue.request(connection, change.work.unit, force=True)
+
+    loader = threading.Thread(target=load)
+    loader.start()
+    options = {"retry_backoff_s": 1, "background_retries": 8, "on_demand_retries": 8}
+    working = [start(**options) for _ in range(2)]
+    for number in range(100):
+        time.sleep(chance.uniform(0.3, 3.5))
+        if number % 12 == 11:
+            kill_postgres(databases)
+            wait_for(lambda: revived(databases), "Postgres is back")
+        else:
+            place = chance.randrange(2)
+            kill(working[place])
+            working[place] = start(**options)
+    stop.set()
+    loader.join()
+    with engine.begin() as connection:
+        for unit in units:
+            queue.request(connection, unit, force=True, outdated=True)
+    wait_until_all_is_done(engine, 240)
+    check_everything(engine)
+    texts = embedded(home)
+    assert len(texts) - len(set(texts)) <= 100 * 60
+    print(f"{len(set(texts)):,} texts, embedded {len(texts):,} times")  # noqa: T201
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_day_first(databases: Databases, start: Start) -> None:
+    engine = databases.engine
+    ask_for_a_long_day(engine)
+    worker = start(worker_grace_s=300)
+    wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    os.kill(worker, signal.SIGTERM)
+    wait_for(lambda: not alive(worker), "the worker has ended")
+    check_everything(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM workers")) == 0
+        assert connection.scalar(text("SELECT count(*) FROM day_claims")) == 1
+
+
+def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Databases, start: Start) -> None:
+    engine = databases.engine
+    ask_for_a_long_day(engine, 3_000)
+    worker = start(worker_grace_s=0.1)
+    wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    os.kill(worker, signal.SIGTERM)
+    wait_for(lambda: not alive(worker), "the worker has ended")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT outcome FROM day_claims")).all() == [("released",)]
+        assert days.status_of(connection, UNIT).status == "queued"
+    start()
+    wait_until_all_is_done(engine)
+    check_everything(engine)
+
+
+def test_a_worker_whose_supervisor_is_killed_stops(databases: Databases, home: Path, start: Start) -> None:
+    other = Nursery()
+    environment = {**databases.environment(), "CREW_HOME": str(home), "CREW_POLL_S": "0.2"}
+    worker = other.worker(environment)
+    wait_for(holds(databases.engine, f"SELECT EXISTS (SELECT 1 FROM workers WHERE id LIKE '%-{worker}')"), "it beats")
+    other.close()
+    wait_for(lambda: not alive(worker), "the worker has ended")
+
+
+def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
+    databases: Databases, start: Start, home: Path, tmp_path: Path
+) -> None:
+    engine = databases.engine
+    bundled = model_folder("bundled")
+    assert bundled is not None
+    model = tmp_path / "model"
+    shutil.copytree(bundled, model)
+    ask_for_a_long_day(engine, 50)
+    first = start(model=model)
+    wait_until_all_is_done(engine)
+    shutil.rmtree(model)
+    bring(engine, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
+    with engine.begin() as connection:
+        queue.request(connection, UNIT)
+    wait_until_all_is_done(engine)
+    kill(first)
+    bring(engine, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
+    with engine.begin() as connection:
+        queue.request(connection, UNIT)
+    without = start(model=model)
+    wait_for(lambda: not alive(without), "a worker without a model gives up")
+    assert "set CREW_MODEL to 'bundled'" in (home / "worker.log").read_text()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM data_items WHERE semantic_status = 'queued'")) == 1
+    shutil.copytree(bundled, model)
+    start(model=model)
+    wait_until_all_is_done(engine)
+    check_everything(engine)
+
+
+def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) -> None:
+    home = tmp_path / "small"
+    home.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "crew-test", str(home)], check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here; run this as root")
+    workers: list[int] = []
+    try:
+        with open_databases(load_settings(home=home)) as small:
+            engine = small.engine
+            ask_for_a_long_day(engine, 1_200)
+            settings = {"CLAIM_TTL_S": 5, "POLL_S": 0.2, "RETRY_BACKOFF_S": 1, "MEMORY_LIMIT_MB": 8192, "THREADS": 1}
+            environment = {f"CREW_{name}": str(value) for name, value in settings.items()}
+            workers.append(nursery.worker({**environment, **small.environment(), "CREW_HOME": str(home)}))
+            wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+            ballast = home / "ballast"
+            with suppress(OSError), ballast.open("wb") as filled:
+                while True:
+                    filled.write(bytes(2**16))
+                    filled.flush()
+            time.sleep(10)
+            ballast.unlink()
+
+            def all_is_done() -> bool:
+                revived(small)
+                with engine.begin() as connection:
+                    for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
+                        queue.request(connection, change.work.unit, force=True)
+                return holds(engine, COMPLETED)()
+
+            wait_for(all_is_done, "the day is made once there is room", 180)
+            wait_until_all_is_done(engine)
+            check_everything(engine)
+            for worker in workers:
+                kill(worker)
+    finally:
+        for worker in workers:
+            kill(worker)
+        subprocess.run(["umount", "--lazy", str(home)], check=False)
