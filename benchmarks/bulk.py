@@ -18,10 +18,10 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
 from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.model import ClientDay, Fold
 from crew_pipeline.orchestration.bulk import process_days
 from crew_pipeline.orchestration.resources import EmbeddingModel
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 
 
 def main() -> None:
@@ -102,15 +102,15 @@ def peak_memory() -> Iterator[list[int]]:
 def texts_of(engine: Engine, day: date) -> dict[bytes, str]:
     """The distinct texts of a day that are embedded, by hash."""
     with engine.connect() as connection:
-        lines = days.lines_of(connection, Unit(CLIENT, day))
+        lines = days.lines_of(connection, ClientDay(CLIENT, day))
     return distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig())
 
 
 def engine_alone(engine: Engine, day: date, model: SentenceTransformerEncoder) -> float:
     """Seconds of embedding, clustering and building a day's document, reading and storing left out."""
-    unit = Unit(CLIENT, day)
+    client_day = ClientDay(CLIENT, day)
     with engine.connect() as connection:
-        read, conversations = days.lines_of(connection, unit), days.conversations_of(connection, unit)
+        read, conversations = days.lines_of(connection, client_day), days.conversations_of(connection, client_day)
         connection.execute(text("SELECT 1"))
     lines = frames.frame([(CLIENT, *line) for line in read], frames.LINES)
     started = time.perf_counter()
@@ -119,7 +119,7 @@ def engine_alone(engine: Engine, day: date, model: SentenceTransformerEncoder) -
     reader = reader_of("bundled", model)
     members = cluster_lines(CLIENT, day.isoformat(), lines, vectors, EngineConfig(), reader).members
     folds = {
-        (row.conversation_id, row.position): document.Fold(
+        (row.conversation_id, row.position): Fold(
             row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason
         )
         for row in frames.rows(members)

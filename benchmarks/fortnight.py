@@ -35,6 +35,7 @@ from benchmarks.fortnight_life import QUICK, Arrival, Life, Visit, arrivals, vis
 from benchmarks.fortnight_machine import Agenda, Costs, Machine
 from benchmarks.simulated_clock import SimulatedClock, simulated_clock
 from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.arrivals import QUIET
 from crew_pipeline.orchestration.days.sweep import next_run
@@ -47,7 +48,6 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import ensure_database, libpq_url
 from crew_pipeline.storage.days import states as stored_days
 from crew_pipeline.storage.days import visits as stored_visits
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.visits import Kind, Visits
 from crew_pipeline.storage.embedded import APPLICATION_DATABASE, embedded_postgres
 from crew_pipeline.storage.opening import Databases
@@ -285,7 +285,7 @@ class Fortnight:
 
     def _visit(self, visit: Visit) -> None:
         """Ask as ``api.days`` does, without waiting, and count as it counts."""
-        answer = self._loop.run(self._service.read(Unit(CLIENT, visit.day), wait_s=0))
+        answer = self._loop.run(self._service.read(ClientDay(CLIENT, visit.day), wait_s=0))
         kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
         with self._engine.begin() as connection:
             stored_visits.add(connection, {(CLIENT, kind): Visits(1, 1.0)})

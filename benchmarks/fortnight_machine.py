@@ -21,12 +21,12 @@ from sqlalchemy import Engine
 from benchmarks.simulated_clock import SimulatedClock
 from crew_pipeline.days.planning import Batch
 from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.queue import Work
 
 # Stands for a heartbeat: longer than any run takes.
@@ -175,7 +175,7 @@ class Machine:
         for work in waiting:
             run_id = new_run_id()
             with self._engine.begin() as connection:
-                taken = queue.take(connection, work.unit, run_id, _TTL_S, work.lines)
+                taken = queue.take(connection, work.client_day, run_id, _TTL_S, work.lines)
             if taken:
                 self._worker_is_busy = True
                 busy = sum(run.cores for run in self._running)
@@ -205,7 +205,7 @@ class Machine:
                 connection, self._fingerprint, days=_days(run.batch), with_failed=False, token=run.run_id
             )
             for work in found:
-                if queue.take(connection, work.unit, run.run_id, _TTL_S, work.lines, background=True):
+                if queue.take(connection, work.client_day, run.run_id, _TTL_S, work.lines, background=True):
                     run.taken.append(work.day)
                     lines += work.lines
         seconds = self._costs.background_s(lines, run.cores)
@@ -217,7 +217,7 @@ class Machine:
     def _end(self, run: _Background) -> None:
         if run.taken:
             batch = run.batch._replace(first=min(run.taken), last=max(run.taken))
-            others = [Unit(client, day) for client, day in self._units(batch) if day not in run.taken]
+            others = [ClientDay(client, day) for client, day in self._units(batch) if day not in run.taken]
             self._kept_from(others, partial(self._execute, batch, run))
         self._running.remove(run)
         self._instance.delete_run(run.record.run_id)
@@ -230,15 +230,19 @@ class Machine:
         outcome = self._runner.run(batch, trigger=run.record.tags[tags.TRIGGER], run_id=run.run_id)
         self._settle(run.run_id, outcome.error)
 
-    def _kept_from(self, units: list[Unit], act: Callable[[], None]) -> None:
-        """Act while ``units`` are claimed: a run must not take days that it did not find at its start."""
+    def _kept_from(self, client_days: list[ClientDay], act: Callable[[], None]) -> None:
+        """Act while ``client_days`` are claimed: a run must not take days that it did not find at its start."""
         token = f"{_NOT_READ} {new_run_id()}"
         with self._engine.begin() as connection:
-            kept = [unit for unit in units if claims.acquire(connection, unit, token, _TTL_S, background=True)]
+            kept = [
+                client_day
+                for client_day in client_days
+                if claims.acquire(connection, client_day, token, _TTL_S, background=True)
+            ]
         act()
         with self._engine.begin() as connection:
-            for unit in kept:
-                claims.finish(connection, unit, token, "released")
+            for client_day in kept:
+                claims.finish(connection, client_day, token, "released")
 
     def _units(self, batch: Batch) -> list[tuple[str, date]]:
         with self._engine.connect() as connection:

@@ -17,8 +17,8 @@ from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import distinct_texts
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
 def texts_of(engine: Engine, day: date) -> Sequence[str]:
     """The distinct texts of a day that are embedded."""
     with engine.connect() as connection:
-        lines = days.lines_of(connection, Unit(CLIENT, day))
+        lines = days.lines_of(connection, ClientDay(CLIENT, day))
     return list(
         distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig()).values()
     )

@@ -19,7 +19,8 @@ from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import Engine, create_engine, text
 
 from crew_pipeline.days.planning import Batch
-from crew_pipeline.dedup.document import Folds, build
+from crew_pipeline.dedup.document import build
+from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
 from crew_pipeline.orchestration.resources import Database
@@ -29,7 +30,6 @@ from crew_pipeline.storage.conversations.ingest import IngestReport, SourceLine,
 from crew_pipeline.storage.database import application_url, dagster_url, engine_for, ensure_database
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
 from crew_pipeline.storage.migrate import migrate
 from crew_pipeline.storage.sources.crews import ensure_crew
@@ -199,19 +199,19 @@ def make_ready(engine: Engine) -> Ready:
     """Publish the document of a client's day, as a run does; ``folds`` as of ``dedup.document``."""
 
     def ready(day: str, client: str = "default", folds: Folds | None = None, fingerprint: str = ENGINE) -> str:
-        unit = Unit(client, date.fromisoformat(day))
+        client_day = ClientDay(client, date.fromisoformat(day))
         with engine.begin() as connection:
             token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
-            assert claims.acquire(connection, unit, token, 60)
-            queue.begin(connection, unit)
+            assert claims.acquire(connection, client_day, token, 60)
+            queue.begin(connection, client_day)
             made = build(
                 client,
-                days.conversations_of(connection, unit),
-                days.lines_of(connection, unit),
+                days.conversations_of(connection, client_day),
+                days.lines_of(connection, client_day),
                 folds or {},
                 fingerprint,
             )
-            documents.publish(connection, unit, made, fingerprint, token)
+            documents.publish(connection, client_day, made, fingerprint, token)
         return made.version
 
     return ready

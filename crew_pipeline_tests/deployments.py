@@ -25,11 +25,11 @@ from sqlalchemy import Engine, text
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.deployment.graphql import Deployment
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.instance import dagster_instance
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import libpq_url
 from crew_pipeline.storage.days import queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.workers.dispatcher import DagsterMaker
 from crew_pipeline.workers.worker import Worker
@@ -250,13 +250,13 @@ def reading(settings: Settings, databases: Databases) -> Iterator[TestClient]:
         yield api
 
 
-def runs_of(deployment: Deployed, unit: Unit) -> list[DagsterRun]:
+def runs_of(deployment: Deployed, client_day: ClientDay) -> list[DagsterRun]:
     """The runs that were launched for a client's day, oldest first."""
-    tags = {"crew/client": unit.client, "dagster/partition": unit.day.isoformat()}
+    tags = {"crew/client": client_day.client, "dagster/partition": client_day.day.isoformat()}
     return list(reversed(deployment.instance.get_runs(RunsFilter(tags=tags))))
 
 
-def bring_day(engine: Engine, day: str, client: str = "default", said: str = "the export of report") -> Unit:
+def bring_day(engine: Engine, day: str, client: str = "default", said: str = "the export of report") -> ClientDay:
     """A day in which two lines say the same."""
     lines = [
         ("Ann", f"{said} {day} times out"),
@@ -265,13 +265,13 @@ def bring_day(engine: Engine, day: str, client: str = "default", said: str = "th
         ("Di", "thanks a lot"),
     ]
     bring(engine, lines_at(day, f"session of {day}", *lines), client=client)
-    return Unit(client, date.fromisoformat(day))
+    return ClientDay(client, date.fromisoformat(day))
 
 
-def ask_for(engine: Engine, unit: Unit, *, force: bool = False) -> None:
+def ask_for(engine: Engine, client_day: ClientDay, *, force: bool = False) -> None:
     """Ask for a day as the API does."""
     with engine.begin() as connection:
-        assert queue.request(connection, unit, force=force)
+        assert queue.request(connection, client_day, force=force)
 
 
 def rows(engine: Engine, statement: str, **values: object) -> list[tuple[Any, ...]]:
@@ -281,7 +281,7 @@ def rows(engine: Engine, statement: str, **values: object) -> list[tuple[Any, ..
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def completed(engine: Engine, unit: Unit) -> bool:
+def completed(engine: Engine, client_day: ClientDay) -> bool:
     """Whether a day's document is there and nobody works at the day any more."""
     return rows(
         engine,
@@ -290,12 +290,12 @@ def completed(engine: Engine, unit: Unit) -> bool:
             SELECT 1 FROM day_claims WHERE client = :client AND day = :day AND ended_at IS NULL)
         FROM data_items WHERE client = :client AND days_date = :day
         """,
-        client=unit.client,
-        day=unit.day,
+        client=client_day.client,
+        day=client_day.day,
     ) == [(True,)]
 
 
-def told(engine: Engine, unit: Unit) -> list[tuple[str, str]]:
+def told(engine: Engine, client_day: ClientDay) -> list[tuple[str, str]]:
     """The events of a day in order, with the stage of each; repeats left out."""
     found = rows(
         engine,
@@ -303,19 +303,19 @@ def told(engine: Engine, unit: Unit) -> list[tuple[str, str]]:
         SELECT type, coalesce(payload->>'stage', '') FROM day_events
         WHERE client = :client AND day = :day ORDER BY seq
         """,
-        client=unit.client,
-        day=unit.day,
+        client=client_day.client,
+        day=client_day.day,
     )
     return [one for number, one in enumerate(found) if not number or found[number - 1] != one]
 
 
-def body(engine: Engine, unit: Unit) -> bytes:
+def body(engine: Engine, client_day: ClientDay) -> bytes:
     """The document in force."""
     ((found,),) = rows(
         engine,
         "SELECT body FROM day_documents WHERE client = :client AND day = :day AND is_current",
-        client=unit.client,
-        day=unit.day,
+        client=client_day.client,
+        day=client_day.day,
     )
     return bytes(found)
 

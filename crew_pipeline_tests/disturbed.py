@@ -15,8 +15,8 @@ import psutil
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import documents, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgresError
 from crew_pipeline.storage.evidence import invariants
 from crew_pipeline.storage.opening import Databases
@@ -68,15 +68,17 @@ def wait_until_all_is_done(engine: Engine, seconds: float = 120) -> None:
 def check_everything(engine: Engine) -> None:
     """Every day is completed, every invariant holds, and readers were told in order."""
     with engine.connect() as connection:
-        units = [Unit(*row) for row in connection.execute(text("SELECT DISTINCT client, days_date FROM data_items"))]
+        client_days = [
+            ClientDay(*row) for row in connection.execute(text("SELECT DISTINCT client, days_date FROM data_items"))
+        ]
         current = connection.execute(text("SELECT client, day, token, engine FROM day_documents WHERE is_current"))
-        made = {Unit(row.client, row.day): row for row in current}
-        assert set(units) <= set(made)
-        for unit in units:
-            assert invariants.broken_documents(connection, [unit.day], made[unit].token) == []
-        assert invariants.unexplained_clusters(connection, units) == []
-        assert invariants.strayed_lines(connection, units) == []
-        assert queue.work(connection, made[units[0]].engine) == []
+        made = {ClientDay(row.client, row.day): row for row in current}
+        assert set(client_days) <= set(made)
+        for client_day in client_days:
+            assert invariants.broken_documents(connection, [client_day.day], made[client_day].token) == []
+        assert invariants.unexplained_clusters(connection, client_days) == []
+        assert invariants.strayed_lines(connection, client_days) == []
+        assert queue.work(connection, made[client_days[0]].engine) == []
         assert connection.scalar(text("SELECT count(*) FROM preliminary_documents")) == 0
         last = connection.execute(
             text("SELECT DISTINCT ON (client, day) type FROM day_events ORDER BY client, day, seq DESC")
@@ -84,9 +86,9 @@ def check_everything(engine: Engine) -> None:
         assert {row.type for row in last} == {"processing_completed"}
 
 
-def body_of(engine: Engine, unit: Unit) -> bytes:
+def body_of(engine: Engine, client_day: ClientDay) -> bytes:
     with engine.connect() as connection:
-        found = documents.current(connection, unit, "")
+        found = documents.current(connection, client_day, "")
     assert found is not None
     assert found.body is not None
     return found.body

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from benchmarks.simulated_clock import simulated_clock
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import application_url, engine_for, ensure_database
 from crew_pipeline.storage.days import claims
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -50,13 +50,13 @@ def test_the_database_follows_the_simulated_clock_in_statements_defaults_and_fun
 
 
 def test_a_claim_expires_by_the_simulated_clock(empty_url: str) -> None:
-    unit = Unit("acme", date(2025, 1, 15))
+    client_day = ClientDay("acme", date(2025, 1, 15))
     with simulated_clock(empty_url, START) as clock:
         engine = engine_for(empty_url)
         migrate(engine)
         with engine.begin() as connection:
-            assert claims.acquire(connection, unit, "one", 60) == "new"
-            assert claims.acquire(connection, unit, "other", 60) is None
+            assert claims.acquire(connection, client_day, "one", 60) == "new"
+            assert claims.acquire(connection, client_day, "other", 60) is None
         clock.move_to(START + timedelta(seconds=61))
         with engine.begin() as connection:
-            assert claims.acquire(connection, unit, "other", 60) == "new"
+            assert claims.acquire(connection, client_day, "other", 60) == "new"

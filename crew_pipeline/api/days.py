@@ -18,12 +18,12 @@ from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, FailedDay
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.days.status import state_of
 from crew_pipeline.dedup.document import stamp
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import told
 from crew_pipeline.serving.service import DayAnswer, DayService, View
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import events, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.visits import Kind
 
 router = APIRouter()
@@ -83,7 +83,7 @@ async def conversations(
     service: DayService = request.app.state.days
     settings: Settings = request.app.state.settings
     wait = settings.fallback_after_s if wait_s is None else wait_s
-    answer = await service.read(Unit(client, day), view, force=force_process, wait_s=wait)
+    answer = await service.read(ClientDay(client, day), view, force=force_process, wait_s=wait)
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
     request.app.state.visits.count(client, kind, 1000 * (time.perf_counter() - started))
     return _respond(answer, day, client, view, if_none_match, started)
@@ -144,13 +144,13 @@ def _matches(if_none_match: str, etag: str) -> bool:
 async def status(request: Request, day: Day, client: Client) -> Response:
     """Where a day stands, from its conversations; `empty` for a day without any."""
     engine: Engine = request.app.state.engine
-    content = await asyncio.to_thread(_state, engine, Unit(client, day))
+    content = await asyncio.to_thread(_state, engine, ClientDay(client, day))
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-def _state(engine: Engine, unit: Unit) -> dict[str, Any]:
+def _state(engine: Engine, client_day: ClientDay) -> dict[str, Any]:
     with engine.connect() as connection:
-        return state_of(connection, unit)
+        return state_of(connection, client_day)
 
 
 @router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=PROBLEMS)
@@ -205,12 +205,12 @@ async def failed_days(request: Request, client: Client) -> Response:
 async def retry(request: Request, day: Day, client: Client) -> Response:
     """Have a day made at once whose last try failed."""
     engine: Engine = request.app.state.engine
-    unit = Unit(client, day)
+    client_day = ClientDay(client, day)
 
     def ask() -> bool:
         with engine.begin() as connection:
-            found = days.status_of(connection, unit)
-            return found is not None and found.status == "failed" and queue.request(connection, unit, force=True)
+            found = days.status_of(connection, client_day)
+            return found is not None and found.status == "failed" and queue.request(connection, client_day, force=True)
 
     if not await asyncio.to_thread(ask):
         return problem(404, f"{day} has not failed; there is nothing to try again.")
@@ -223,12 +223,12 @@ async def day_events(
 ) -> Response:
     """What the WebSocket tells, for readers that poll: every event after the one they know."""
     engine: Engine = request.app.state.engine
-    found = await asyncio.to_thread(_events_after, engine, Unit(client, day), after)
+    found = await asyncio.to_thread(_events_after, engine, ClientDay(client, day), after)
     last = found[-1]["seq"] if found else after
     return Response(orjson.dumps({"days_date": day.isoformat(), "events": found, "next": last}), media_type=JSON)
 
 
-def _events_after(engine: Engine, unit: Unit, after: int) -> list[dict[str, Any]]:
+def _events_after(engine: Engine, client_day: ClientDay, after: int) -> list[dict[str, Any]]:
     with engine.connect() as connection:
-        found = events.events_after(connection, unit.client, unit.day, after)
-    return [told(unit, event) for event in found]
+        found = events.events_after(connection, client_day.client, client_day.day, after)
+    return [told(client_day, event) for event in found]

@@ -12,7 +12,7 @@ from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import JSON, Day
 from crew_pipeline.api.models import FeedbackList, GivenFeedback, NewFeedback, UndoneFeedback
 from crew_pipeline.api.problems import PROBLEMS, Problem
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.evidence import verdicts as feedback
 
 router = APIRouter()
@@ -39,7 +39,7 @@ async def say(request: Request, day: Day, client: Client, said: NewFeedback) -> 
 
     def work() -> refolding.Verdict:
         return refolding.say(
-            state.engine, state.settings, Unit(client, day), said.verdict, (said.line_id, said.other_line_id)
+            state.engine, state.settings, ClientDay(client, day), said.verdict, (said.line_id, said.other_line_id)
         )
 
     try:

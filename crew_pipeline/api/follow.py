@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import Day
 from crew_pipeline.api.sockets import CUT_OFF
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
-from crew_pipeline.storage.days.claims import Unit
 
 router = APIRouter()
 
@@ -35,7 +35,7 @@ async def follow(
     # Closing waits for what is not sent yet, for ever where the client does not read.
     linger_s = send_within_s
     try:
-        async with asyncio.TaskGroup() as group, aclosing(feeds.follow(Unit(client, day), after)) as messages:
+        async with asyncio.TaskGroup() as group, aclosing(feeds.follow(ClientDay(client, day), after)) as messages:
             watching = group.create_task(_until_gone(socket))
             await _tell(socket, messages, send_within_s)
             watching.cancel()

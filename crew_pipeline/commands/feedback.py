@@ -55,12 +55,12 @@ def _say(
     verdict: feedback.Verdict, day: str, lines: tuple[str, str], client: str, as_json: bool, data_dir: Path | None
 ) -> None:
     from crew_pipeline.days import refolding
-    from crew_pipeline.storage.days.claims import Unit
+    from crew_pipeline.model import ClientDay
 
     with open_store(data_dir) as (settings, databases):
         wanted = day_named(day, settings, databases, client)
         try:
-            said = refolding.say(databases.engine, settings, Unit(client, wanted), verdict, lines)
+            said = refolding.say(databases.engine, settings, ClientDay(client, wanted), verdict, lines)
         except (refolding.UnknownLineError, refolding.SameLineError, refolding.TooShortError) as error:
             raise CommandError(str(error)) from None
     if as_json:

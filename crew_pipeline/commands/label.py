@@ -32,17 +32,17 @@ def label(
 ) -> None:
     """Ask about the pairs the judge is least sure of: s same, d different, space skips, u undoes, q ends."""
     from crew_pipeline.days import labelling, refolding
-    from crew_pipeline.storage.days.claims import Unit
+    from crew_pipeline.model import ClientDay
 
     if not sys.stdin.isatty():
         raise CommandError("'crew label' asks at a terminal; elsewhere use 'crew feedback same' and 'different'.")
     with open_store(data_dir) as (settings, databases):
-        unit = Unit(client, day_named(day, settings, databases, client))
-        questions = labelling.questions(databases.engine, settings, unit, most)
+        client_day = ClientDay(client, day_named(day, settings, databases, client))
+        questions = labelling.questions(databases.engine, settings, client_day, most)
         if not questions:
             raise CommandError(
-                f"There is nothing to ask about {unit.day}: it has no judged pairs left; 'crew process {unit.day}' "
-                "judges a day that was not processed yet."
+                f"There is nothing to ask about {client_day.day}: it has no judged pairs left; "
+                f"'crew process {client_day.day}' judges a day that was not processed yet."
             )
         said: list[tuple[int, int]] = []
         number = 0
@@ -58,7 +58,7 @@ def label(
                 one = questions[number]
                 lines = (one.left.line_id, one.right.line_id)
                 try:
-                    verdict = refolding.say(databases.engine, settings, unit, _KEYS[key], lines)
+                    verdict = refolding.say(databases.engine, settings, client_day, _KEYS[key], lines)
                     said.append((number, verdict.id))
                 except refolding.UnknownLineError:
                     console.note("The day has changed meanwhile; this pair is passed over.")

@@ -12,10 +12,10 @@ from crew_pipeline.dedup.embedding import vectors_id
 from crew_pipeline.dedup.engine import cores
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.evidence import pairs
 
 
@@ -39,18 +39,20 @@ class Question:
     reason: str
 
 
-def questions(engine: Engine, settings: Settings, unit: Unit, most: int) -> list[Question]:
+def questions(engine: Engine, settings: Settings, client_day: ClientDay, most: int) -> list[Question]:
     """The pairs nearest to the client's operating point that nobody has judged, the least sure first."""
     config = EngineConfig.of(settings)
     with engine.connect() as connection:
-        comparison = pairs.load(connection, unit, config.judgement(vectors_id(settings.model, settings.precision)))
+        comparison = pairs.load(
+            connection, client_day, config.judgement(vectors_id(settings.model, settings.precision))
+        )
         if comparison is None:
             return []
-        own = config.at(clients.folding_of(connection, unit.client))
+        own = config.at(clients.folding_of(connection, client_day.client))
         threshold = pair_model().threshold(own.folding, comparison.stage)
-        doubtful = pairs.least_sure(connection, unit, threshold, most)
-        found = days.discovered_of(connection, unit)
-    lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
+        doubtful = pairs.least_sure(connection, client_day, threshold, most)
+        found = days.discovered_of(connection, client_day)
+    lines = frames.frame([(client_day.client, *row[:5]) for row in found], frames.LINES)
     first: dict[bytes, AskedLine] = {}
     for row, core in sorted(zip(found, cores(lines), strict=True), key=lambda one: (one[0].spoken_at, one[0][:2])):
         line = AskedLine(document.line_id(row.conversation_id, row.position), row.speaker, row.text)

@@ -10,24 +10,28 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
 from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.service import RAW_ENGINE
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import documents
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 
 
 def read_day(engine: Engine, settings: Settings, day: date, client: str, *, full: bool) -> dict[str, Any]:
     """The document of a client's day, or its raw conversations where there is none yet."""
-    unit = Unit(client, day)
+    client_day = ClientDay(client, day)
     with engine.connect() as connection:
-        stored = documents.current(connection, unit, fingerprint_of(settings))
-        state = days.status_of(connection, unit)
+        stored = documents.current(connection, client_day, fingerprint_of(settings))
+        state = days.status_of(connection, client_day)
         if stored is not None and stored.body is not None:
             body = stored.body
         else:
             body = document.build(
-                client, days.conversations_of(connection, unit), days.lines_of(connection, unit), {}, RAW_ENGINE
+                client,
+                days.conversations_of(connection, client_day),
+                days.lines_of(connection, client_day),
+                {},
+                RAW_ENGINE,
             ).body
     processed = stored is not None or state is None
     return {

@@ -15,13 +15,12 @@ from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import model_id, vectors_id
 from crew_pipeline.dedup.engine import cores, distinct_texts, fold_lines
-from crew_pipeline.dedup.pair_model import Point
 from crew_pipeline.dedup.text import count_words, text_hash
+from crew_pipeline.model import ClientDay, Line, OperatingPoint
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.states import Discovered
 from crew_pipeline.storage.evidence import clusters, invariants, pairs
 from crew_pipeline.storage.evidence import verdicts as feedback
@@ -61,7 +60,7 @@ class Verdict:
 
 
 def say(
-    engine: Engine, settings: Settings, unit: Unit, verdict: feedback.Verdict, line_ids: tuple[str, str]
+    engine: Engine, settings: Settings, client_day: ClientDay, verdict: feedback.Verdict, line_ids: tuple[str, str]
 ) -> Verdict:
     """Store what a reader says about two lines of a day, and fold the days that hold both texts again.
 
@@ -73,21 +72,21 @@ def say(
     if line_ids[0] == line_ids[1]:
         raise SameLineError("Name two different lines: a line is always the same as itself.")
     with engine.connect() as connection:
-        found = days.discovered_of(connection, unit)
-    one, other = _sides(found, unit, line_ids, settings.min_words if verdict == "same" else 0)
+        found = days.discovered_of(connection, client_day)
+    one, other = _sides(found, client_day, line_ids, settings.min_words if verdict == "same" else 0)
     with engine.begin() as connection:
-        made = feedback.say(connection, unit.client, unit.day, verdict, one, other)
-    return Verdict(made, verdict, refold_days_with(engine, settings, unit, (one.text_hash, other.text_hash)))
+        made = feedback.say(connection, client_day.client, client_day.day, verdict, one, other)
+    return Verdict(made, verdict, refold_days_with(engine, settings, client_day, (one.text_hash, other.text_hash)))
 
 
 def undo(engine: Engine, settings: Settings, client: str, feedback_id: int) -> Refolded | None:
     """Take a verdict back and fold its days again; None where no such verdict is in force."""
     with engine.begin() as connection:
         undone = feedback.undo(connection, client, feedback_id)
-    return None if undone is None else refold_days_with(engine, settings, Unit(client, undone[0]), undone[1])
+    return None if undone is None else refold_days_with(engine, settings, ClientDay(client, undone[0]), undone[1])
 
 
-def set_folding(engine: Engine, settings: Settings, client: str, folding: Point | None) -> Refolded:
+def set_folding(engine: Engine, settings: Settings, client: str, folding: OperatingPoint | None) -> Refolded:
     """Give a client an operating point of its own (None: the system's) and fold its days again, newest first."""
     with engine.begin() as connection:
         clients.set_folding(connection, client, folding)
@@ -95,28 +94,30 @@ def set_folding(engine: Engine, settings: Settings, client: str, folding: Point 
     return _refold_all(engine, settings, client, found)
 
 
-def refold_days_with(engine: Engine, settings: Settings, unit: Unit, texts: tuple[bytes, bytes]) -> Refolded:
+def refold_days_with(engine: Engine, settings: Settings, client_day: ClientDay, texts: tuple[bytes, bytes]) -> Refolded:
     """Fold again a client's day, and every other one on which both texts were compared."""
     with engine.connect() as connection:
-        found = pairs.days_with(connection, unit.client, sorted(set(texts)))
-    return _refold_all(engine, settings, unit.client, [unit.day, *(day for day in found if day != unit.day)])
+        found = pairs.days_with(connection, client_day.client, sorted(set(texts)))
+    return _refold_all(
+        engine, settings, client_day.client, [client_day.day, *(day for day in found if day != client_day.day)]
+    )
 
 
 def _refold_all(engine: Engine, settings: Settings, client: str, found: list[date]) -> Refolded:
     done, later = [], []
     for number, day in enumerate(found):
-        unit = Unit(client, day)
-        if number < AT_ONCE and refold(engine, settings, unit):
+        client_day = ClientDay(client, day)
+        if number < AT_ONCE and refold(engine, settings, client_day):
             done.append(day)
             continue
         later.append(day)
         with engine.begin() as connection:
-            documents.outdate(connection, unit)
-            queue.request(connection, unit, outdated=True)
+            documents.outdate(connection, client_day)
+            queue.request(connection, client_day, outdated=True)
     return Refolded(done, later)
 
 
-def refold(engine: Engine, settings: Settings, unit: Unit) -> bool:
+def refold(engine: Engine, settings: Settings, client_day: ClientDay) -> bool:
     """Fold one day again from its judged pairs, in one transaction.
 
     Returns:
@@ -126,43 +127,45 @@ def refold(engine: Engine, settings: Settings, unit: Unit) -> bool:
     config, model = EngineConfig.of(settings), model_id(settings.model)
     token = f"refold-{uuid.uuid4()}"
     with engine.connect() as connection, connection.begin() as transaction:
-        done = claims.acquire(connection, unit, token, _CLAIM_S) == "new" and _fold(
-            connection, unit, config, model, vectors_id(settings.model, settings.precision), token
+        done = claims.acquire(connection, client_day, token, _CLAIM_S) == "new" and _fold(
+            connection, client_day, config, model, vectors_id(settings.model, settings.precision), token
         )
         if not done:
             transaction.rollback()
     return done
 
 
-def _fold(connection: Connection, unit: Unit, config: EngineConfig, model: str, vectors: str, token: str) -> bool:
-    status = days.status_of(connection, unit)
-    found = days.discovered_of(connection, unit)
-    comparison = pairs.load(connection, unit, config.judgement(vectors))
+def _fold(
+    connection: Connection, client_day: ClientDay, config: EngineConfig, model: str, vectors: str, token: str
+) -> bool:
+    status = days.status_of(connection, client_day)
+    found = days.discovered_of(connection, client_day)
+    comparison = pairs.load(connection, client_day, config.judgement(vectors))
     if status is None or status.status != "completed" or comparison is None:
         return False
-    lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
+    lines = frames.frame([(client_day.client, *row[:5]) for row in found], frames.LINES)
     if list(distinct_texts(lines, config)) != list(comparison.texts):
         return False
-    own = config.at(clients.folding_of(connection, unit.client))
-    said = feedback.in_force(connection, unit.client)
-    members = fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said).members
-    clusters.replace(connection, unit, members)
-    invariants.hold_clusters(connection, unit)
+    own = config.at(clients.folding_of(connection, client_day.client))
+    said = feedback.in_force(connection, client_day.client)
+    members = fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, own, said).members
+    clusters.replace(connection, client_day, members)
+    invariants.hold_clusters(connection, client_day)
     built = document.build(
-        unit.client,
-        days.conversations_of(connection, unit),
-        [document.Line(*row[:5]) for row in found],
-        clusters.folds_of(connection, unit),
+        client_day.client,
+        days.conversations_of(connection, client_day),
+        [Line(*row[:5]) for row in found],
+        clusters.folds_of(connection, client_day),
         own.fingerprint(model),
     )
-    documents.publish(connection, unit, built, own.fingerprint(model), token)
+    documents.publish(connection, client_day, built, own.fingerprint(model), token)
     return True
 
 
 def _sides(
-    found: list[Discovered], unit: Unit, line_ids: tuple[str, str], least_words: int
+    found: list[Discovered], client_day: ClientDay, line_ids: tuple[str, str], least_words: int
 ) -> tuple[feedback.Side, feedback.Side]:
-    lines = frames.frame([(unit.client, *row[:5]) for row in found], frames.LINES)
+    lines = frames.frame([(client_day.client, *row[:5]) for row in found], frames.LINES)
     by_id = {
         document.line_id(row.conversation_id, row.position): (row, core)
         for row, core in zip(found, cores(lines), strict=True)
@@ -171,7 +174,7 @@ def _sides(
     for wanted in line_ids:
         if wanted not in by_id:
             raise UnknownLineError(
-                f"There is no line {wanted!r} on {unit.day}; 'line_id' in the day's answer names them."
+                f"There is no line {wanted!r} on {client_day.day}; 'line_id' in the day's answer names them."
             )
         row, core = by_id[wanted]
         if count_words(core) < least_words:

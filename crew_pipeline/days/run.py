@@ -20,9 +20,9 @@ from crew_pipeline.dedup.engine import (
     fold_lines,
 )
 from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.model import ClientDay, Conversation, Fold, Line
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import claims, documents, preliminary
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.evidence import embeddings, pairs
 from crew_pipeline.storage.evidence import verdicts as feedback
 
@@ -34,7 +34,7 @@ def first_looks(
     engine: Engine,
     encoder: SentenceTransformerEncoder,
     config: EngineConfig,
-    unit: Unit,
+    client_day: ClientDay,
     token: str,
     lines: pd.DataFrame,
     warn: Callable[[str], object],
@@ -53,28 +53,28 @@ def first_looks(
         (lambda: first_comparison(lines, config), "what can be told by words alone is folded"),
     )
     try:
-        if not _to_be_shown(engine, encoder, config, unit, token, lines):
+        if not _to_be_shown(engine, encoder, config, client_day, token, lines):
             return
         for compare, message in looks if len(lines) <= MOST_LINES_AT_FIRST_SIGHT else looks[:1]:
-            found = folded(engine, config, unit, token, lines, compare(), surer=True)
-            built = build_document(unit, lines, found.members, "preliminary")
+            found = folded(engine, config, client_day, token, lines, compare(), surer=True)
+            built = build_document(client_day, lines, found.members, "preliminary")
             with engine.begin() as connection:
-                if not preliminary.store(connection, unit, token, built.body, message):
+                if not preliminary.store(connection, client_day, token, built.body, message):
                     return
     except Exception as error:
-        warn(f"{unit.client}, {unit.day}: no preliminary result ({type(error).__name__})")
+        warn(f"{client_day}: no preliminary result ({type(error).__name__})")
 
 
 def _to_be_shown(
     engine: Engine,
     encoder: SentenceTransformerEncoder,
     config: EngineConfig,
-    unit: Unit,
+    client_day: ClientDay,
     token: str,
     lines: pd.DataFrame,
 ) -> bool:
     with engine.connect() as connection:
-        if preliminary.shown(connection, unit, token) or documents.exists(connection, unit):
+        if preliminary.shown(connection, client_day, token) or documents.exists(connection, client_day):
             return False
         texts = distinct_texts(lines, config)
         return len(embeddings.known(connection, encoder.model_id, list(texts))) < len(texts)
@@ -84,7 +84,7 @@ def compared(
     engine: Engine,
     encoder: SentenceTransformerEncoder,
     config: EngineConfig,
-    unit: Unit,
+    client_day: ClientDay,
     token: str,
     lines: pd.DataFrame,
     vectors: Mapping[bytes, Any],
@@ -92,20 +92,20 @@ def compared(
     """The judged pairs of a client's day, kept for the next time; and how many texts had been compared before."""
     judgement = config.judgement(encoder.model_id)
     with engine.connect() as connection:
-        known = pairs.load(connection, unit, judgement)
+        known = pairs.load(connection, client_day, judgement)
     reader = remembering(reader_of(config.reader, encoder), engine)
     comparison = compare_lines(lines, vectors, config, reader, known)
     if comparison is not known:
         with engine.begin() as connection:
-            if unit in claims.held(connection, token, [unit.day], lock=True):
-                pairs.store(connection, unit, judgement, comparison)
+            if client_day in claims.held(connection, token, [client_day.day], lock=True):
+                pairs.store(connection, client_day, judgement, comparison)
     return comparison, 0 if known is None else len(known.texts)
 
 
 def folded(
     engine: Engine,
     config: EngineConfig,
-    unit: Unit,
+    client_day: ClientDay,
     token: str,
     lines: pd.DataFrame,
     comparison: Comparison,
@@ -118,12 +118,12 @@ def folded(
         surer: at the next stricter point: what a first look folds should not come apart again when more is known.
     """
     with engine.begin() as connection:
-        feedback.remember(connection, unit, token)
-        said = feedback.in_force(connection, unit.client)
-        own = config.at(clients.folding_of(connection, unit.client))
+        feedback.remember(connection, client_day, token)
+        said = feedback.in_force(connection, client_day.client)
+        own = config.at(clients.folding_of(connection, client_day.client))
     if surer:
         own = own.at("balanced" if own.folding == "loose" else "strict")
-    return fold_lines(unit.client, unit.day.isoformat(), lines, comparison, own, said)
+    return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, own, said)
 
 
 def config_of(engine: Engine, config: EngineConfig, client: str) -> EngineConfig:
@@ -132,18 +132,20 @@ def config_of(engine: Engine, config: EngineConfig, client: str) -> EngineConfig
         return config.at(clients.folding_of(connection, client))
 
 
-def build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str) -> document.Document:
+def build_document(
+    client_day: ClientDay, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str
+) -> document.Document:
     """The document of a client's day.
 
     Args:
         lines: frame ``frames.DISCOVERED``, of any clients.
         members: frame ``frames.MEMBERS``, of any clients.
     """
-    own = list(frames.rows(frames.of_client(lines, unit.client)))
+    own = list(frames.rows(frames.of_client(lines, client_day.client)))
     return document.build(
-        unit.client,
+        client_day.client,
         {
-            document.Conversation(
+            Conversation(
                 row.conversation_id,
                 row.session_id,
                 row.crew,
@@ -154,12 +156,12 @@ def build_document(unit: Unit, lines: pd.DataFrame, members: pd.DataFrame, finge
             )
             for row in own
         },
-        [document.Line(row.conversation_id, row.position, row.speaker, row.spoken_at, row.text) for row in own],
+        [Line(row.conversation_id, row.position, row.speaker, row.spoken_at, row.text) for row in own],
         {
-            (row.conversation_id, row.position): document.Fold(
+            (row.conversation_id, row.position): Fold(
                 row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason
             )
-            for row in frames.rows(frames.of_client(members, unit.client))
+            for row in frames.rows(frames.of_client(members, client_day.client))
         },
         fingerprint,
     )

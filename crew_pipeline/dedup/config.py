@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol
 
 from crew_pipeline.dedup.embedding import Precision, model_id
-from crew_pipeline.dedup.pair_model import Point, pair_model
+from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.pair_scorer import adapter_fingerprint
+from crew_pipeline.model import OperatingPoint
 
 ALGORITHM = 2
 """Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
@@ -30,7 +31,7 @@ class EngineOptions(Protocol):
         """The arithmetic of the model."""
 
     @property
-    def folding(self) -> Point:
+    def folding(self) -> OperatingPoint:
         """The operating point."""
 
     @property
@@ -69,7 +70,7 @@ class EngineConfig:
         precision: the arithmetic that was asked for; what ``auto`` comes to may differ from machine to machine.
     """
 
-    folding: Point = "balanced"
+    folding: OperatingPoint = "balanced"
     reader: str = READER_BUNDLED
     short_repeats: Literal["own", "any"] = "own"
     min_words: int = 3
@@ -90,7 +91,7 @@ class EngineConfig:
             options.precision,
         )
 
-    def at(self, folding: Point | None) -> EngineConfig:
+    def at(self, folding: OperatingPoint | None) -> EngineConfig:
         """The same at another operating point; None changes nothing."""
         return self if folding is None else replace(self, folding=folding)
 

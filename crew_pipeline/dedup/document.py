@@ -9,49 +9,15 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
+
+from crew_pipeline.model import Conversation, Fold, Folds, Line, LineKey
 
 
 class DocumentError(ValueError):
     """A document would break an invariant; it must not be stored or served."""
-
-
-class Conversation(NamedTuple):
-    """One conversation of the day; with ``times_inferred`` times are when its lines were first seen."""
-
-    id: str
-    session_id: str
-    crew: str
-    title: str | None
-    started_at: datetime
-    ended_at: datetime
-    times_inferred: bool = False
-
-
-class Line(NamedTuple):
-    """One line as its source has it."""
-
-    conversation_id: str
-    position: int
-    speaker: str
-    spoken_at: datetime
-    text: str
-
-
-class Fold(NamedTuple):
-    """A line's place in a cluster: the evidence that ties it to the canonical line, or that it is the canonical one."""
-
-    cluster_id: str
-    is_canonical: bool
-    similarity: float
-    probability: float
-    reason: str
-
-
-LineKey = tuple[str, int]
-Folds = dict[LineKey, Fold]
 
 
 @dataclass(frozen=True)

@@ -119,12 +119,12 @@ class Texts:
     def topics(self) -> NDArray[np.float32]:
         """Static vectors of the texts: weighted mean of the content words, the direction all texts share taken out."""
         weights = np.sqrt(np.maximum(self.word_weights, _LEAST_WEIGHT)).astype(np.float32)
-        return static.without_common(_unit(self.bags.sums(self.word_vectors * weights[:, None])))
+        return static.without_common(_client_day(self.bags.sums(self.word_vectors * weights[:, None])))
 
     @cached_property
     def plains(self) -> NDArray[np.float32]:
         """Static vectors of the texts: plain mean of all words but fillers."""
-        return _unit(self.bags.sums(self.word_vectors))
+        return _client_day(self.bags.sums(self.word_vectors))
 
     @cached_property
     def traits(self) -> Traits:
@@ -424,7 +424,7 @@ def _among(items: Ints, others: Ints) -> Flags:
     return np.asarray(others[place] == items, np.bool_)
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _client_day(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     return np.asarray(vectors / np.where(length == 0, np.float32(1), length), np.float32)
 

@@ -11,22 +11,21 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup import features
+from crew_pipeline.model import OperatingPoint
 
 FILE = Path(__file__).parent / "judge" / "pairs.json"
 DECIMALS = 4
 
 Stage = Literal["words", "meaning", "reading"]
 """What is known of a pair: its words alone; the model's similarity as well; the reader's verdict as well."""
-Point = Literal["strict", "balanced", "loose"]
-"""Operating points, by their precision on labelled pairs."""
-POINTS: tuple[Point, ...] = ("strict", "balanced", "loose")
+POINTS: tuple[OperatingPoint, ...] = get_args(OperatingPoint)
 
 Floats = NDArray[np.float64]
 
@@ -104,7 +103,7 @@ class PairModel:
         """The judge of each stage."""
         return {stage: Judge.read(self.stored["stages"][stage]) for stage in COLUMNS}
 
-    def threshold(self, point: Point, stage: Stage = "reading") -> float:
+    def threshold(self, point: OperatingPoint, stage: Stage = "reading") -> float:
         """Lowest probability at which a stage folds a pair."""
         return float(self.stored["stages"][stage]["points"][point])
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Connection
 
-from crew_pipeline.dedup.pair_model import Point
+from crew_pipeline.model import OperatingPoint
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.sources import crews
 from crew_pipeline.storage.sources.crews import CrewError
@@ -28,7 +28,7 @@ class ListedClient(BaseModel, extra="forbid"):
     """A client of the file."""
 
     active: bool = True
-    folding: Point | None = None
+    folding: OperatingPoint | None = None
     crews: dict[str, ListedCrew] = Field(default_factory=dict)
 
 

@@ -130,7 +130,7 @@ def _collect(
     span: tuple[date, date] | None,
     client: str | None,
 ) -> None:
-    tried = {one.unit for one in work}
+    tried = {one.client_day for one in work}
     listed = [one.day for one in work]
     first, last = span or (min(listed, default=date.max), max(listed, default=date.min))
     with engine.connect() as connection:

@@ -13,8 +13,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.dedup.engine import MissingVectorsError
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import claims
-from crew_pipeline.storage.days.claims import Patience, Unit
+from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.documents import OvertakenError
 from crew_pipeline.storage.evidence.invariants import InvariantError
 
@@ -53,7 +54,9 @@ def permanent_errors_end_at_once(token: str) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(engine: Engine, patience: Patience, unit: Unit, token: str, log: DagsterLogManager) -> Iterator[None]:
+def isolated(
+    engine: Engine, patience: Patience, client_day: ClientDay, token: str, log: DagsterLogManager
+) -> Iterator[None]:
     """Keep what fails for one client's day from taking the others with it.
 
     A transient error passes through to the retry policy. A model that is missing fails the step without retries: it
@@ -67,12 +70,12 @@ def isolated(engine: Engine, patience: Patience, unit: Unit, token: str, log: Da
     except OvertakenError as overtaken:
         log.warning(str(overtaken))
     except MissingVectorsError as missing:
-        log.warning(f"{unit.client}, {unit.day}: {missing}")
+        log.warning(f"{client_day}: {missing}")
         with engine.begin() as connection:
-            claims.give_back(connection, token, only=unit)
+            claims.give_back(connection, token, only=client_day)
     except Exception as error:
         if is_transient(error):
             raise
-        log.exception(f"{unit.client}, {unit.day}: failed; the other clients go on")
+        log.exception(f"{client_day}: failed; the other clients go on")
         with engine.begin() as connection:
-            claims.fail(connection, unit, token, sentence(error, token), patience)
+            claims.fail(connection, client_day, token, sentence(error, token), patience)

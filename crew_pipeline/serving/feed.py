@@ -19,9 +19,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.days.status import FINAL, state_of
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.storage.days import events
-from crew_pipeline.storage.days.claims import Unit
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ class _Look(NamedTuple):
     whole: bool
 
 
-def told(unit: Unit, event: events.Event) -> dict[str, Any]:
+def told(client_day: ClientDay, event: events.Event) -> dict[str, Any]:
     """An event as readers are told it, ready to be encoded as JSON."""
-    return {"seq": event.seq, "days_date": unit.day.isoformat(), "type": event.type, **event.payload}
+    return {"seq": event.seq, "days_date": client_day.day.isoformat(), "type": event.type, **event.payload}
 
 
 class Feeds:
@@ -68,7 +68,7 @@ class Feeds:
         self._ping_s = ping_s
         self._held = held
         self._older = asyncio.Semaphore(_READERS_OF_OLDER_ROWS)
-        self._feeds: dict[Unit, _Feed] = {}
+        self._feeds: dict[ClientDay, _Feed] = {}
 
     def __len__(self) -> int:
         """How many days are followed."""
@@ -79,7 +79,7 @@ class Feeds:
         for feed in self._feeds.values():
             feed.stop()
 
-    async def follow(self, unit: Unit, after: int) -> AsyncGenerator[str, None]:
+    async def follow(self, client_day: ClientDay, after: int) -> AsyncGenerator[str, None]:
         """The messages for one connection, as JSON texts.
 
         A ``snapshot`` of the present state, then every event with a number above ``after``, once and in order, and a
@@ -87,7 +87,7 @@ class Feeds:
         or empty. While the database does not answer there is nothing to tell.
         """
         clock = asyncio.get_running_loop().time
-        async with self._joined(unit) as feed:
+        async with self._joined(client_day) as feed:
             await feed.look()
             yield _encoded({"seq": after, "type": "snapshot", **feed.state})
             silent_since = clock()
@@ -105,21 +105,21 @@ class Feeds:
                     async with asyncio.timeout_at(silent_since + self._ping_s):
                         await turned.wait()
                 except TimeoutError:
-                    yield _encoded({"seq": after, "days_date": unit.day.isoformat(), "type": "ping"})
+                    yield _encoded({"seq": after, "days_date": client_day.day.isoformat(), "type": "ping"})
                     silent_since = clock()
 
     @asynccontextmanager
-    async def _joined(self, unit: Unit) -> AsyncIterator[_Feed]:
-        feed = self._feeds.get(unit)
+    async def _joined(self, client_day: ClientDay) -> AsyncIterator[_Feed]:
+        feed = self._feeds.get(client_day)
         if feed is None:
-            feed = self._feeds[unit] = _Feed(self._engine, self._listener, unit, self._held, self._older)
+            feed = self._feeds[client_day] = _Feed(self._engine, self._listener, client_day, self._held, self._older)
         feed.followers += 1
         try:
             yield feed
         finally:
             feed.followers -= 1
             if not feed.followers:
-                del self._feeds[unit]
+                del self._feeds[client_day]
                 feed.stop()
 
 
@@ -133,13 +133,15 @@ class _Feed:
         turned: set, and replaced by another, when such a look has ended.
     """
 
-    def __init__(self, engine: Engine, listener: Listener, unit: Unit, held: int, older: asyncio.Semaphore) -> None:
+    def __init__(
+        self, engine: Engine, listener: Listener, client_day: ClientDay, held: int, older: asyncio.Semaphore
+    ) -> None:
         self.followers = 0
         self.state: dict[str, Any] = {}
         self.last = 0
         self.turned = asyncio.Event()
         self._engine = engine
-        self._unit = unit
+        self._client_day = client_day
         self._held = held
         self._older = older
         self._buffer: list[Message] = []
@@ -149,7 +151,7 @@ class _Feed:
         self._reaches_back_to: int | None = None
         self._asked = self._answered = 0
         self._woken = asyncio.Event()
-        self._task = asyncio.create_task(self._read_on(listener), name=f"feed of {unit.day}")
+        self._task = asyncio.create_task(self._read_on(listener), name=f"feed of {client_day.day}")
 
     def stop(self) -> None:
         """Stop reading."""
@@ -181,7 +183,7 @@ class _Feed:
         return self._buffer[first : first + _PAGE]
 
     async def _read_on(self, listener: Listener) -> None:
-        async with listener.subscribed(self._unit) as self._woken:
+        async with listener.subscribed(self._client_day) as self._woken:
             while True:
                 self._woken.clear()
                 if not await self._read_once():
@@ -209,21 +211,25 @@ class _Feed:
     def _look(self) -> _Look:
         # The state before the events: one that comes between the two is told, and the next look sees what it led to.
         with self._engine.connect() as connection:
-            state = state_of(connection, self._unit)
+            state = state_of(connection, self._client_day)
             if self._reaches_back_to is None:
-                found = events.latest_events(connection, self._unit.client, self._unit.day, self._held)
+                found = events.latest_events(connection, self._client_day.client, self._client_day.day, self._held)
                 whole = True
             else:
-                found = events.events_after(connection, self._unit.client, self._unit.day, self._read_to, self._held)
+                found = events.events_after(
+                    connection, self._client_day.client, self._client_day.day, self._read_to, self._held
+                )
                 whole = len(found) < self._held
         return _Look(state, self._messages(found), whole)
 
     def _rows_after(self, seq: int, most: int) -> list[Message]:
         with self._engine.connect() as connection:
-            return self._messages(events.events_after(connection, self._unit.client, self._unit.day, seq, most))
+            return self._messages(
+                events.events_after(connection, self._client_day.client, self._client_day.day, seq, most)
+            )
 
     def _messages(self, found: list[events.Event]) -> list[Message]:
-        return [Message(event.seq, _encoded(told(self._unit, event))) for event in found]
+        return [Message(event.seq, _encoded(told(self._client_day, event))) for event in found]
 
     def _keep(self, messages: list[Message]) -> None:
         """Add to the buffer and let go of the oldest beyond its bounds."""
@@ -245,7 +251,7 @@ class _Feed:
         self._buffer_bytes = excess
 
     async def _lost(self, error: Exception) -> None:
-        logger.warning("%s: the events cannot be read (%s); trying again", self._unit.day, type(error).__name__)
+        logger.warning("%s: the events cannot be read (%s); trying again", self._client_day.day, type(error).__name__)
         await asyncio.sleep(_TRY_AGAIN_S)
 
 

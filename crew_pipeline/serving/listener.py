@@ -12,7 +12,7 @@ import orjson
 import psycopg
 from psycopg import sql
 
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days.events import EVENT_CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Listener:
     def __init__(self, url: str, channel: str = EVENT_CHANNEL) -> None:
         self._url = url
         self._channel = channel
-        self._waiting: dict[Unit, set[asyncio.Event]] = {}
+        self._waiting: dict[ClientDay, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -41,17 +41,17 @@ class Listener:
                 await self._task
 
     @contextlib.asynccontextmanager
-    async def subscribed(self, unit: Unit) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something may have happened to ``unit``; the waiter clears it."""
+    async def subscribed(self, client_day: ClientDay) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something may have happened to ``client_day``; the waiter clears it."""
         event = asyncio.Event()
-        waiters = self._waiting.setdefault(unit, set())
+        waiters = self._waiting.setdefault(client_day, set())
         waiters.add(event)
         try:
             yield event
         finally:
             waiters.discard(event)
             if not waiters:
-                self._waiting.pop(unit, None)
+                self._waiting.pop(client_day, None)
 
     async def _listen(self) -> None:
         while True:
@@ -70,7 +70,7 @@ class Listener:
             self._wake_all()
             return
         client, day = orjson.loads(payload)
-        for event in self._waiting.get(Unit(client, date.fromisoformat(day)), ()):
+        for event in self._waiting.get(ClientDay(client, date.fromisoformat(day)), ()):
             event.set()
 
     def _wake_all(self) -> None:

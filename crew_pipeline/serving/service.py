@@ -17,10 +17,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.storage.days import preliminary, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.documents import READ_CURRENT, StoredDocument
 from crew_pipeline.storage.days.states import DayStatus
 
@@ -68,54 +68,61 @@ class DayService:
         self._engine = engine
         self._listener = listener
         self._fingerprint = fingerprint
-        self._documents: LRUCache[tuple[Unit, View], tuple[str, bytes]] = LRUCache(
+        self._documents: LRUCache[tuple[ClientDay, View], tuple[str, bytes]] = LRUCache(
             max(1, cache_mb * 1024 * 1024), getsizeof=lambda entry: len(entry[1])
         )
 
-    async def read(self, unit: Unit, view: View = "condensed", *, force: bool = False, wait_s: float = 5) -> DayAnswer:
+    async def read(
+        self, client_day: ClientDay, view: View = "condensed", *, force: bool = False, wait_s: float = 5
+    ) -> DayAnswer:
         """The answer for a client's day: at once where it is ready, else after at most ``wait_s`` seconds."""
         if force:
-            return await self._make(unit, view, wait_s, force=True)
-        ready = await self._ready(unit, view)
+            return await self._make(client_day, view, wait_s, force=True)
+        ready = await self._ready(client_day, view)
         if ready is None:
-            return await self._make(unit, view, wait_s, force=False)
+            return await self._make(client_day, view, wait_s, force=False)
         if ready.stale:
-            await self.ask(unit, outdated=True, waiting=False)
+            await self.ask(client_day, outdated=True, waiting=False)
         return ready
 
-    async def ask(self, unit: Unit, *, force: bool = False, outdated: bool = False, waiting: bool = True) -> bool:
+    async def ask(
+        self, client_day: ClientDay, *, force: bool = False, outdated: bool = False, waiting: bool = True
+    ) -> bool:
         """Ask for a client's day, see ``queue.request``; whether this call changed anything."""
 
         def ask() -> bool:
             with self._engine.begin() as connection:
-                return queue.request(connection, unit, force=force, outdated=outdated, waiting=waiting)
+                return queue.request(connection, client_day, force=force, outdated=outdated, waiting=waiting)
 
         return await asyncio.to_thread(ask)
 
-    async def status(self, unit: Unit) -> DayStatus | None:
+    async def status(self, client_day: ClientDay) -> DayStatus | None:
         """The state of a client's day; None for one without conversations."""
 
         def read() -> DayStatus | None:
             with self._engine.connect() as connection:
-                return days.status_of(connection, unit)
+                return days.status_of(connection, client_day)
 
         return await asyncio.to_thread(read)
 
-    async def raw(self, unit: Unit, view: View) -> bytes:
+    async def raw(self, client_day: ClientDay, view: View) -> bytes:
         """The conversations as they came, nothing folded."""
 
         def build() -> bytes:
             with self._engine.connect() as connection:
-                conversations, lines = days.conversations_of(connection, unit), days.lines_of(connection, unit)
-            body = document.build(unit.client, conversations, lines, {}, RAW_ENGINE).body
+                conversations, lines = (
+                    days.conversations_of(connection, client_day),
+                    days.lines_of(connection, client_day),
+                )
+            body = document.build(client_day.client, conversations, lines, {}, RAW_ENGINE).body
             return document.full_view(body) if view == "full" else body
 
         return await asyncio.to_thread(build)
 
-    async def _ready(self, unit: Unit, view: View, *, hit: bool = True) -> DayAnswer | None:
+    async def _ready(self, client_day: ClientDay, view: View, *, hit: bool = True) -> DayAnswer | None:
         """The document in force, from memory where its version is known."""
-        known = self._documents.get((unit, view))
-        stored = await self._current(unit, known[0] if known else "")
+        known = self._documents.get((client_day, view))
+        stored = await self._current(client_day, known[0] if known else "")
         if stored is None:
             return None
         if stored.body is None:
@@ -125,17 +132,17 @@ class DayService:
             body = stored.body
             if view == "full":
                 body = await asyncio.to_thread(document.full_view, body)
-            self._keep(unit, view, stored.version, body)
+            self._keep(client_day, view, stored.version, body)
         return DayAnswer(
             "ready", body, stored.version, stored.processed_at, hit=hit, stale=stored.outdated or stored.unfinished
         )
 
-    def _keep(self, unit: Unit, view: View, version: str, body: bytes) -> None:
+    def _keep(self, client_day: ClientDay, view: View, version: str, body: bytes) -> None:
         if len(body) <= self._documents.maxsize // 4:
-            self._documents[(unit, view)] = (version, body)
+            self._documents[(client_day, view)] = (version, body)
 
-    async def _current(self, unit: Unit, known: str) -> StoredDocument | None:
-        values = {"client": unit.client, "day": unit.day, "engine": self._fingerprint, "known": known}
+    async def _current(self, client_day: ClientDay, known: str) -> StoredDocument | None:
+        values = {"client": client_day.client, "day": client_day.day, "engine": self._fingerprint, "known": known}
         try:
             row = await self._query(values)
         except PoolTimeout:
@@ -153,17 +160,17 @@ class DayService:
             row: tuple[Any, ...] | None = await cursor.fetchone()
             return row
 
-    async def _make(self, unit: Unit, view: View, wait_s: float, *, force: bool) -> DayAnswer:
+    async def _make(self, client_day: ClientDay, view: View, wait_s: float, *, force: bool) -> DayAnswer:
         """Ask for a day and wait for it."""
         deadline = time.monotonic() + wait_s
-        async with self._listener.subscribed(unit) as woken:
-            status = await self.status(unit)
+        async with self._listener.subscribed(client_day) as woken:
+            status = await self.status(client_day)
             if status is None:
                 return DayAnswer("ready", b"[]", hit=True)
             if status.status != "failed" or force:
-                await self.ask(unit, force=force, outdated=True)
+                await self.ask(client_day, force=force, outdated=True)
             while True:
-                answer = await self._outcome(unit, view, force=force)
+                answer = await self._outcome(client_day, view, force=force)
                 left = deadline - time.monotonic()
                 if answer is not None or left <= 0:
                     break
@@ -175,29 +182,29 @@ class DayService:
                     continue
         if answer is not None:
             return answer
-        if force and (present := await self._ready(unit, view)):
+        if force and (present := await self._ready(client_day, view)):
             return present
-        body = await self._preliminary(unit, view)
+        body = await self._preliminary(client_day, view)
         if body is not None:
             return DayAnswer("processing", body, preliminary=True)
-        return DayAnswer("processing", await self.raw(unit, view))
+        return DayAnswer("processing", await self.raw(client_day, view))
 
-    async def _preliminary(self, unit: Unit, view: View) -> bytes | None:
+    async def _preliminary(self, client_day: ClientDay, view: View) -> bytes | None:
         """What the engine's first stage has found of a day that is being made."""
 
         def read() -> bytes | None:
             with self._engine.connect() as connection:
-                body = preliminary.current(connection, unit)
+                body = preliminary.current(connection, client_day)
             return body if body is None or view == "condensed" else document.full_view(body)
 
         return await asyncio.to_thread(read)
 
-    async def _outcome(self, unit: Unit, view: View, *, force: bool) -> DayAnswer | None:
+    async def _outcome(self, client_day: ClientDay, view: View, *, force: bool) -> DayAnswer | None:
         """The answer, once there is one to wait no longer for."""
-        ready = await self._ready(unit, view, hit=False)
+        ready = await self._ready(client_day, view, hit=False)
         if ready and not (force and ready.stale):
             return ready
-        status = await self.status(unit)
+        status = await self.status(client_day)
         if status and status.status == "failed":
-            return DayAnswer("failed", await self.raw(unit, view), error=status.error)
+            return DayAnswer("failed", await self.raw(client_day, view), error=status.error)
         return None

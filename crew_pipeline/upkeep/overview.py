@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue, visits
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.sources.rounds import Health, conversations_by_crew, health
 from crew_pipeline.storage.upkeep import alerts, workers
 from crew_pipeline.storage.upkeep import health as system_health
@@ -112,12 +112,12 @@ def release_failed(engine: Engine, day: date | None, client: str | None) -> list
     with engine.connect() as connection:
         found = [one for one in queue.failed(connection, client) if day in {None, one.day}]
     for one in found:
-        unit = Unit(one.client, one.day)
+        client_day = ClientDay(one.client, one.day)
         with engine.begin() as connection:
             if day is None:
-                queue.release(connection, unit)
+                queue.release(connection, client_day)
             else:
-                queue.request(connection, unit, force=True)
+                queue.request(connection, client_day, force=True)
     return [{**_failed(one), "status": "queued" if day else "pending", "retry_at": None} for one in found]
 
 

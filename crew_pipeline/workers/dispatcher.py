@@ -130,13 +130,13 @@ class DagsterMaker:
 
     def _take(self, work: Work, token: str) -> bool:
         with self._engine.begin() as connection:
-            if not claims.acquire(connection, work.unit, token, self._settings.claim_ttl_s, work.lines):
+            if not claims.acquire(connection, work.client_day, token, self._settings.claim_ttl_s, work.lines):
                 return False
-            died = claims.overtaken_tokens(connection, work.unit)
-            hopeless = claims.failures_in_a_row(connection, work.unit) > self._patience.at_once
+            died = claims.overtaken_tokens(connection, work.client_day)
+            hopeless = claims.failures_in_a_row(connection, work.client_day) > self._patience.at_once
             if hopeless:
                 error = "every run that worked at this day died or failed"
-                claims.give_up(connection, work.unit, token, error, self._patience)
+                claims.give_up(connection, work.client_day, token, error, self._patience)
         self._end_dead(died)
         return not hopeless
 
@@ -258,8 +258,8 @@ def _return(connection: Connection, token: str, run_id: str) -> None:
 def _settle_cancelled(connection: Connection, token: str, run_id: str) -> None:
     """Somebody cancelled the run, so it is not asked for again before a reader comes."""
     for holder in (token, run_id):
-        for unit in claims.held(connection, holder, lock=True):
-            claims.set_status(connection, unit, "pending", of=("queued", "processing"))
+        for client_day in claims.held(connection, holder, lock=True):
+            claims.set_status(connection, client_day, "pending", of=("queued", "processing"))
         claims.give_back(connection, holder)
 
 

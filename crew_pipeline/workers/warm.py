@@ -17,13 +17,14 @@ from crew_pipeline.dedup.neighbours import near_pairs
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.pair_scorer import reader_of
 from crew_pipeline.dedup.static import word_vectors
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.tables import lines_to_come
 from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Patience, Unit
+from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.queue import Work
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class WarmMaker:
         self._now_at((run_id, time.monotonic()))
         try:
             with claims.heartbeat(self._engine, run_id, self._settings.claim_ttl_s):
-                self._show_first_looks(work.unit, run_id)
+                self._show_first_looks(work.client_day, run_id)
                 self._run(work, run_id)
         except BaseException:
             self._given_back.append(run_id)
@@ -139,25 +140,25 @@ class WarmMaker:
 
     def _take(self, work: Work, run_id: str) -> bool:
         with self._engine.begin() as connection:
-            taken = queue.take(connection, work.unit, run_id, self._settings.claim_ttl_s, work.lines)
-            died = claims.overtaken_tokens(connection, work.unit) if taken else []
-            hopeless = taken and claims.failures_in_a_row(connection, work.unit) > self._patience.at_once
+            taken = queue.take(connection, work.client_day, run_id, self._settings.claim_ttl_s, work.lines)
+            died = claims.overtaken_tokens(connection, work.client_day) if taken else []
+            hopeless = taken and claims.failures_in_a_row(connection, work.client_day) > self._patience.at_once
             if hopeless:
                 error = "every process that worked at this day died or failed"
-                claims.give_up(connection, work.unit, run_id, error, self._patience)
+                claims.give_up(connection, work.client_day, run_id, error, self._patience)
         for token in died:
             self._died.setdefault(token, time.monotonic() + self._settings.claim_ttl_s)
         return taken and not hopeless
 
-    def _show_first_looks(self, unit: Unit, run_id: str) -> None:
+    def _show_first_looks(self, client_day: ClientDay, run_id: str) -> None:
         try:
-            lines = lines_to_come(self._engine, unit, run_id)
+            lines = lines_to_come(self._engine, client_day, run_id)
         except SQLAlchemyError as error:
-            logger.warning("%s, %s: no first look (%s)", unit.client, unit.day, type(error).__name__)
+            logger.warning("%s, %s: no first look (%s)", client_day.client, client_day.day, type(error).__name__)
             return
         if lines is not None:
             encoder = self._model.encoder
-            steps.first_looks(self._engine, encoder, self._config, unit, run_id, lines, logger.warning)
+            steps.first_looks(self._engine, encoder, self._config, client_day, run_id, lines, logger.warning)
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()

@@ -16,17 +16,16 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from crew_pipeline.api.app import create_app
-from crew_pipeline.dedup.document import Folds
+from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, preliminary, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 DAY = "2025-01-15"
 PATH = f"/api/days/{DAY}/conversations"
-UNIT = Unit("default", date(2025, 1, 15))
+CLIENT_DAY = ClientDay("default", date(2025, 1, 15))
 
 
 @pytest.fixture
@@ -148,12 +147,12 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
 @pytest.mark.usefixtures("talk")
 def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClient, engine: Engine) -> None:
     with engine.begin() as connection:
-        assert claims.acquire(connection, UNIT, "at work", 60)
-        queue.begin(connection, UNIT)
+        assert claims.acquire(connection, CLIENT_DAY, "at work", 60)
+        queue.begin(connection, CLIENT_DAY)
         assert preliminary.store(
-            connection, UNIT, "at work", b'[{"id": "first look", "display_conversation": []}]', "a look"
+            connection, CLIENT_DAY, "at work", b'[{"id": "first look", "display_conversation": []}]', "a look"
         )
-        assert not preliminary.store(connection, UNIT, "overtaken", b"[]", "another")
+        assert not preliminary.store(connection, CLIENT_DAY, "overtaken", b"[]", "another")
     answer = api.get(PATH, params={"wait_s": 0})
     assert answer.status_code == 202
     assert answer.json()["metadata"]["preliminary"] is True
@@ -198,9 +197,9 @@ def test_many_readers_of_a_missing_day_ask_for_it_once_and_all_get_it(
 @pytest.mark.usefixtures("talk")
 def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient, engine: Engine) -> None:
     with engine.begin() as connection:
-        claims.acquire(connection, UNIT, "run", 60)
-        queue.begin(connection, UNIT)
-        claims.fail(connection, UNIT, "run", "ValueError: it broke", claims.Patience())
+        claims.acquire(connection, CLIENT_DAY, "run", 60)
+        queue.begin(connection, CLIENT_DAY)
+        claims.fail(connection, CLIENT_DAY, "run", "ValueError: it broke", claims.Patience())
     answer = api.get(PATH)
     assert answer.status_code == 500
     content = answer.json()
@@ -217,10 +216,14 @@ def test_failed_days_are_listed_with_when_they_are_tried_again_and_can_be_tried_
 ) -> None:
     bring(engine, lines_at("2025-01-10", "b", ("Ann", "set aside")), client="default")
     bring(engine, lines_at("2025-01-10", "b", ("Ann", "of another")), client="other")
-    for unit, later in ((UNIT, 3), (Unit("default", date(2025, 1, 10)), 0), (Unit("other", date(2025, 1, 10)), 0)):
+    for client_day, later in (
+        (CLIENT_DAY, 3),
+        (ClientDay("default", date(2025, 1, 10)), 0),
+        (ClientDay("other", date(2025, 1, 10)), 0),
+    ):
         with engine.begin() as connection:
-            queue.take(connection, unit, f"run {unit}", 60)
-            claims.fail(connection, unit, f"run {unit}", "ValueError: it broke", claims.Patience(0, later))
+            queue.take(connection, client_day, f"run {client_day}", 60)
+            claims.fail(connection, client_day, f"run {client_day}", "ValueError: it broke", claims.Patience(0, later))
     assert api.post(f"/api/semantic/retry/{DAY}", params={"client": "nobody"}).status_code == 404
     first, second = api.get("/api/semantic/failed").json()["days"]
     assert (first["days_date"], first["error"], first["line_count"]) == (DAY, "ValueError: it broke", 3)

@@ -17,11 +17,11 @@ import uvicorn
 from sqlalchemy import Engine, create_engine, text
 
 from crew_pipeline.api.app import create_app
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import application_url, libpq_url
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline_tests.api.following import (
     DAY,
@@ -42,7 +42,7 @@ from crew_pipeline_tests.api.following import (
 from crew_pipeline_tests.conftest import ENGINE, Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
-UNIT = Unit("default", date.fromisoformat(DAY))
+CLIENT_DAY = ClientDay("default", date.fromisoformat(DAY))
 
 
 @pytest.fixture(autouse=True)
@@ -215,7 +215,7 @@ async def _feeds(engine: Engine, database_url: str, **more: float) -> AsyncItera
 async def _numbers(feeds: Feeds, after: int = 0, pause_s: float = 0.0) -> list[int]:
     """The numbers of the events that one follower is told, who takes ``pause_s`` seconds over each message."""
     found: list[int] = []
-    async with asyncio.timeout(DEADLINE_S), aclosing(feeds.follow(UNIT, after)) as messages:
+    async with asyncio.timeout(DEADLINE_S), aclosing(feeds.follow(CLIENT_DAY, after)) as messages:
         assert orjson.loads(await anext(messages))["seq"] == after
         async for message in messages:
             found.append(orjson.loads(message)["seq"])
@@ -247,7 +247,7 @@ def test_a_follower_with_nothing_to_hear_is_pinged(engine: Engine, database_url:
     async def follow() -> list[str]:
         kinds: list[str] = []
         async with _feeds(engine, database_url, ping_s=0.05) as feeds, asyncio.timeout(DEADLINE_S):
-            async for message in feeds.follow(UNIT, 0):
+            async for message in feeds.follow(CLIENT_DAY, 0):
                 kinds.append(orjson.loads(message)["type"])
                 if len(kinds) == 4:
                     await asyncio.to_thread(make_ready, DAY)

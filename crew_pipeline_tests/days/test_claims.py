@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import Document, build
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import claims, documents, preliminary, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.events import events_after
 from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 DAY = date(2025, 1, 15)
-UNIT = Unit("acme", DAY)
+CLIENT_DAY = ClientDay("acme", DAY)
 
 
 def acquire(engine: Engine, token: str, ttl: int = 60) -> bool:
     with engine.begin() as connection:
-        return claims.acquire(connection, UNIT, token, ttl)
+        return claims.acquire(connection, CLIENT_DAY, token, ttl)
 
 
 def expire(query: Query, token: str) -> None:
@@ -35,17 +35,19 @@ def expire(query: Query, token: str) -> None:
 
 def document_of(engine: Engine) -> Document:
     with engine.connect() as connection:
-        return build("acme", days.conversations_of(connection, UNIT), days.lines_of(connection, UNIT), {}, "engine")
+        return build(
+            "acme", days.conversations_of(connection, CLIENT_DAY), days.lines_of(connection, CLIENT_DAY), {}, "engine"
+        )
 
 
 def publish(engine: Engine, token: str, document: Document) -> None:
     with engine.begin() as connection:
-        documents.publish(connection, UNIT, document, "engine", token)
+        documents.publish(connection, CLIENT_DAY, document, "engine", token)
 
 
 def begin(engine: Engine) -> None:
     with engine.begin() as connection:
-        queue.begin(connection, UNIT)
+        queue.begin(connection, CLIENT_DAY)
 
 
 def test_a_day_has_one_claimant(engine: Engine) -> None:
@@ -53,7 +55,7 @@ def test_a_day_has_one_claimant(engine: Engine) -> None:
     assert acquire(engine, "one")
     assert not acquire(engine, "two")
     with engine.begin() as connection:
-        claims.finish(connection, UNIT, "one", "completed")
+        claims.finish(connection, CLIENT_DAY, "one", "completed")
     assert acquire(engine, "two")
 
 
@@ -78,7 +80,7 @@ def test_an_expired_claim_is_taken_over_and_its_token_never_claims_that_day_agai
     assert acquire(engine, "quick")
     assert not acquire(engine, "slow")
     with engine.begin() as connection:
-        claims.finish(connection, UNIT, "quick", "completed")
+        claims.finish(connection, CLIENT_DAY, "quick", "completed")
     assert not acquire(engine, "slow")
     assert query("SELECT token, outcome FROM day_claims ORDER BY token") == [
         ("quick", "completed"),
@@ -106,7 +108,7 @@ def test_an_overtaken_run_cannot_write_over_what_came_after_it(engine: Engine, q
     with pytest.raises(documents.OvertakenError):
         publish(engine, "slow", old)
     with engine.connect() as connection:
-        stored = documents.current(connection, UNIT, "engine")
+        stored = documents.current(connection, CLIENT_DAY, "engine")
     assert stored is not None
     assert b"second of all" in stored.body
     assert not stored.stale
@@ -126,7 +128,7 @@ def test_only_rows_that_were_read_are_completed(engine: Engine, query: Query) ->
         ("c", "pending"),
     ]
     with engine.connect() as connection:
-        stored = documents.current(connection, UNIT, "engine")
+        stored = documents.current(connection, CLIENT_DAY, "engine")
     assert stored is not None
     assert stored.stale
 
@@ -140,7 +142,7 @@ def test_a_conversation_that_left_the_day_meanwhile_leaves_it_out_of_date(engine
     bring(engine, lines_at("2025-01-14", "b", ("Bo", "began earlier")))
     publish(engine, "run", made)
     with engine.connect() as connection:
-        stored = documents.current(connection, UNIT, "engine")
+        stored = documents.current(connection, CLIENT_DAY, "engine")
         waiting = {work.day for work in queue.work(connection, "engine")}
     assert stored is not None
     assert stored.outdated
@@ -155,7 +157,7 @@ def test_the_same_content_keeps_its_version_and_another_engine_is_out_of_date(en
         publish(engine, token, document_of(engine))
     assert query("SELECT count(*) FROM day_documents") == [(1,)]
     with engine.connect() as connection:
-        assert documents.current(connection, UNIT, "another engine").outdated
+        assert documents.current(connection, CLIENT_DAY, "another engine").outdated
         assert [work.day for work in queue.work(connection, "another engine")] == [DAY]
         assert queue.work(connection, "engine") == []
 
@@ -165,7 +167,7 @@ def test_a_failure_is_recorded_told_and_closes_the_claim(engine: Engine, query: 
     acquire(engine, "run")
     begin(engine)
     with engine.begin() as connection:
-        claims.fail(connection, UNIT, "run", "it broke", claims.Patience(0, 0))
+        claims.fail(connection, CLIENT_DAY, "run", "it broke", claims.Patience(0, 0))
     assert query("SELECT semantic_status, semantic_error, retry_at FROM data_items") == [("failed", "it broke", None)]
     with engine.connect() as connection:
         assert [event.type for event in events_after(connection, "acme", DAY, 0)] == ["processing_failed"]
@@ -178,7 +180,7 @@ def test_what_is_given_back_waits_again(engine: Engine, query: Query) -> None:
     acquire(engine, "run")
     begin(engine)
     with engine.begin() as connection:
-        assert claims.give_back(connection, "run") == [UNIT]
+        assert claims.give_back(connection, "run") == [CLIENT_DAY]
     assert query("SELECT semantic_status FROM data_items") == [("pending",)]
     assert acquire(engine, "next")
 
@@ -226,15 +228,15 @@ def test_pauses_grow_and_come_to_an_end(at_once: int, later: int, backoff_s: flo
 def test_a_background_claim_yields_to_a_reader_who_waits(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        assert queue.take(connection, UNIT, "sweep", 60, background=True)
+        assert queue.take(connection, CLIENT_DAY, "sweep", 60, background=True)
         assert queue.work(connection, "e", urgent=True) == []
-        assert not queue.take(connection, UNIT, "reader's run", 60)
-        assert not queue.request(connection, UNIT, outdated=True, waiting=False)
-        assert queue.request(connection, UNIT)
-        assert not queue.request(connection, UNIT)
-        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
-        assert not queue.take(connection, UNIT, "another sweep", 60, background=True)
-        assert queue.take(connection, UNIT, "reader's run", 60)
+        assert not queue.take(connection, CLIENT_DAY, "reader's run", 60)
+        assert not queue.request(connection, CLIENT_DAY, outdated=True, waiting=False)
+        assert queue.request(connection, CLIENT_DAY)
+        assert not queue.request(connection, CLIENT_DAY)
+        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
+        assert not queue.take(connection, CLIENT_DAY, "another sweep", 60, background=True)
+        assert queue.take(connection, CLIENT_DAY, "reader's run", 60)
     with pytest.raises(documents.OvertakenError):
         publish(engine, "sweep", document_of(engine))
     publish(engine, "reader's run", document_of(engine))
@@ -243,7 +245,7 @@ def test_a_background_claim_yields_to_a_reader_who_waits(engine: Engine, query: 
         ("reader's run", "completed"),
     ]
     with engine.connect() as connection:
-        assert claims.failures_in_a_row(connection, UNIT) == 0
+        assert claims.failures_in_a_row(connection, CLIENT_DAY) == 0
 
 
 def test_a_day_that_was_asked_for_is_given_up_by_whatever_of_the_background_takes_it(
@@ -251,13 +253,13 @@ def test_a_day_that_was_asked_for_is_given_up_by_whatever_of_the_background_take
 ) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        queue.request(connection, UNIT)
-        assert queue.take(connection, UNIT, "sweep", 60, background=True)
-        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
-        assert claims.give_back(connection, "sweep") == [UNIT]
+        queue.request(connection, CLIENT_DAY)
+        assert queue.take(connection, CLIENT_DAY, "sweep", 60, background=True)
+        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
+        assert claims.give_back(connection, "sweep") == [CLIENT_DAY]
     assert query("SELECT semantic_status FROM data_items") == [("queued",)]
     with engine.begin() as connection:
-        assert queue.take(connection, UNIT, "next sweep", 60, background=True)
+        assert queue.take(connection, CLIENT_DAY, "next sweep", 60, background=True)
         claims.settle_failure(connection, "next sweep", "it broke", PATIENCE)
     assert query("SELECT semantic_status FROM data_items") == [("queued",)]
 
@@ -268,12 +270,14 @@ def test_content_that_changes_begins_the_tries_anew(engine: Engine, query: Query
         fail_once(engine, query, f"run {number}", at_once=True)
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "two")))
     with engine.begin() as connection:
-        assert claims.failures_in_a_row(connection, UNIT) == 0
+        assert claims.failures_in_a_row(connection, CLIENT_DAY) == 0
 
 
 def test_settling_several_days_and_an_import_over_them_never_wait_for_each_other(engine: Engine) -> None:
-    units = [Unit("acme", date(2025, 1, 10 + number)) for number in range(6)]
-    names = [(unit.day.isoformat(), f"{unit.day} {number}") for unit in units for number in range(20)]
+    client_days = [ClientDay("acme", date(2025, 1, 10 + number)) for number in range(6)]
+    names = [
+        (client_day.day.isoformat(), f"{client_day.day} {number}") for client_day in client_days for number in range(20)
+    ]
     everything = [line for day, session in names for line in lines_at(day, session, ("Ann", "one"))]
     bring(engine, everything)
     errors: list[Exception] = []
@@ -289,9 +293,9 @@ def test_settling_several_days_and_an_import_over_them_never_wait_for_each_other
         bring(engine, [line._replace(text=f"changed {number}") for line in everything])
 
     def settle(number: int) -> None:
-        for unit in units:
+        for client_day in client_days:
             with engine.begin() as connection:
-                queue.take(connection, unit, f"run {number}", 60)
+                queue.take(connection, client_day, f"run {number}", 60)
         with engine.begin() as connection:
             claims.settle_failure(connection, f"run {number}", "it broke", PATIENCE)
 
@@ -306,21 +310,21 @@ def test_settling_several_days_and_an_import_over_them_never_wait_for_each_other
 def test_a_first_look_stays_between_two_turns(engine: Engine) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        queue.take(connection, UNIT, "turn", 60)
-        preliminary.store(connection, UNIT, "turn", b"[1]", "a look")
-        claims.pause(connection, UNIT, "turn", "512 of 9,000 lines embedded")
-        assert preliminary.current(connection, UNIT) == b"[1]"
-        queue.take(connection, UNIT, "next turn", 60)
-        assert preliminary.current(connection, UNIT) == b"[1]"
+        queue.take(connection, CLIENT_DAY, "turn", 60)
+        preliminary.store(connection, CLIENT_DAY, "turn", b"[1]", "a look")
+        claims.pause(connection, CLIENT_DAY, "turn", "512 of 9,000 lines embedded")
+        assert preliminary.current(connection, CLIENT_DAY) == b"[1]"
+        queue.take(connection, CLIENT_DAY, "next turn", 60)
+        assert preliminary.current(connection, CLIENT_DAY) == b"[1]"
         claims.give_back(connection, "next turn")
 
 
 def test_a_reader_who_waits_does_not_take_a_day_from_another_readers_run(engine: Engine) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        assert queue.take(connection, UNIT, "one", 60)
-        queue.request(connection, UNIT)
-        assert not queue.take(connection, UNIT, "two", 60)
+        assert queue.take(connection, CLIENT_DAY, "one", 60)
+        queue.request(connection, CLIENT_DAY)
+        assert not queue.take(connection, CLIENT_DAY, "two", 60)
 
 
 @pytest.mark.parametrize("jump", ["1 hour", "-1 hour"])
@@ -329,24 +333,24 @@ def test_a_clock_that_jumps_an_hour_neither_keeps_a_dead_claim_nor_harms_a_live_
 ) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        queue.take(connection, UNIT, "dead", 60)
+        queue.take(connection, CLIENT_DAY, "dead", 60)
     query("UPDATE day_claims SET expires_at = expires_at - CAST(:jump AS interval)", jump=jump)
     with engine.begin() as connection:
-        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
-        assert queue.take(connection, UNIT, "next", 60)
+        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
+        assert queue.take(connection, CLIENT_DAY, "next", 60)
     query("UPDATE day_claims SET expires_at = expires_at - CAST(:jump AS interval)", jump=jump)
     with engine.begin() as connection:
         assert claims.prolong(connection, "next", 60) == 1
-        assert not queue.take(connection, UNIT, "third", 60)
+        assert not queue.take(connection, CLIENT_DAY, "third", 60)
 
 
 def test_what_changed_since_a_day_was_taken_is_not_taken_with_it(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        assert queue.take(connection, UNIT, "run", 60)
+        assert queue.take(connection, CLIENT_DAY, "run", 60)
     bring(engine, lines_at("2025-01-15", "b", ("Bo", "two")))
     with engine.begin() as connection:
-        assert queue.take(connection, UNIT, "run", 60)
+        assert queue.take(connection, CLIENT_DAY, "run", 60)
     assert query("SELECT semantic_status FROM data_items ORDER BY session_id") == [("processing",), ("pending",)]
 
 
@@ -354,23 +358,23 @@ def test_a_claim_is_handed_over_once(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     acquire(engine, "request")
     with engine.begin() as connection:
-        assert queue.take(connection, UNIT, "run", 60, after="request")
-        assert not queue.take(connection, UNIT, "second run", 60, after="request")
-        assert claims.held(connection, "run") == [UNIT]
+        assert queue.take(connection, CLIENT_DAY, "run", 60, after="request")
+        assert not queue.take(connection, CLIENT_DAY, "second run", 60, after="request")
+        assert claims.held(connection, "run") == [CLIENT_DAY]
     assert query("SELECT semantic_status FROM data_items") == [("processing",)]
 
 
 def test_a_day_that_is_paused_goes_behind_the_others_that_wait(engine: Engine, query: Query) -> None:
-    other = Unit("acme", date(2025, 1, 16))
-    for unit in (UNIT, other):
-        bring(engine, lines_at(unit.day.isoformat(), f"s {unit.day}", ("Ann", "one")))
+    other = ClientDay("acme", date(2025, 1, 16))
+    for client_day in (CLIENT_DAY, other):
+        bring(engine, lines_at(client_day.day.isoformat(), f"s {client_day.day}", ("Ann", "one")))
     with engine.begin() as connection:
-        for unit in (UNIT, other):
-            queue.request(connection, unit)
-        queue.take(connection, UNIT, "run", 60)
-        claims.pause(connection, UNIT, "run", "512 of 9,000 lines embedded")
-        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [other, UNIT]
-        assert claims.failures_in_a_row(connection, UNIT) == 0
+        for client_day in (CLIENT_DAY, other):
+            queue.request(connection, client_day)
+        queue.take(connection, CLIENT_DAY, "run", 60)
+        claims.pause(connection, CLIENT_DAY, "run", "512 of 9,000 lines embedded")
+        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [other, CLIENT_DAY]
+        assert claims.failures_in_a_row(connection, CLIENT_DAY) == 0
 
 
 def test_runs_that_died_count_as_failures(engine: Engine, query: Query) -> None:
@@ -379,8 +383,8 @@ def test_runs_that_died_count_as_failures(engine: Engine, query: Query) -> None:
         expire(query, token)
     acquire(engine, "three")
     with engine.connect() as connection:
-        assert claims.failures_in_a_row(connection, UNIT) == 2
-        assert claims.overtaken_tokens(connection, UNIT) == ["one", "two"]
+        assert claims.failures_in_a_row(connection, CLIENT_DAY) == 2
+        assert claims.overtaken_tokens(connection, CLIENT_DAY) == ["one", "two"]
 
 
 def test_a_status_and_an_import_never_wait_for_each_other(engine: Engine) -> None:

@@ -7,12 +7,12 @@ from datetime import date
 
 from sqlalchemy import Engine
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
-UNIT = Unit("acme", date(2025, 1, 15))
+CLIENT_DAY = ClientDay("acme", date(2025, 1, 15))
 
 
 def test_the_queue_is_by_priority_then_oldest_first(engine: Engine) -> None:
@@ -37,24 +37,24 @@ def test_priorities_sink_as_days_age(engine: Engine) -> None:
 def test_asking_for_a_day_queues_it_once(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        assert queue.request(connection, UNIT)
-        assert not queue.request(connection, UNIT)
-        assert [work.unit for work in queue.work(connection, "e", urgent=True)] == [UNIT]
+        assert queue.request(connection, CLIENT_DAY)
+        assert not queue.request(connection, CLIENT_DAY)
+        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
     query("UPDATE data_items SET semantic_status = 'failed'")
     with engine.begin() as connection:
-        assert not queue.request(connection, UNIT)
-        assert queue.request(connection, UNIT, force=True)
+        assert not queue.request(connection, CLIENT_DAY)
+        assert queue.request(connection, CLIENT_DAY, force=True)
     query("UPDATE data_items SET semantic_status = 'completed'")
     with engine.begin() as connection:
-        assert not queue.request(connection, UNIT)
-        assert queue.request(connection, UNIT, outdated=True)
+        assert not queue.request(connection, CLIENT_DAY)
+        assert queue.request(connection, CLIENT_DAY, outdated=True)
 
 
 def test_a_day_whose_run_died_can_be_asked_for_again(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     query("UPDATE data_items SET semantic_status = 'processing'")
     with engine.begin() as connection:
-        assert queue.request(connection, UNIT)
+        assert queue.request(connection, CLIENT_DAY)
 
 
 def test_what_only_another_engine_outdates_comes_last_and_newest_first(
@@ -69,7 +69,7 @@ def test_what_only_another_engine_outdates_comes_last_and_newest_first(
             (1, 1), (0, 20), (0, 10), (0, 2),
         ]  # fmt: skip
         assert queue.work(connection, "another engine", urgent=True) == []
-        queue.request(connection, Unit("acme", date(2025, 1, 10)), outdated=True)
+        queue.request(connection, ClientDay("acme", date(2025, 1, 10)), outdated=True)
         assert [work.day.day for work in queue.work(connection, "another engine", urgent=True)] == [10]
 
 
@@ -79,25 +79,25 @@ def test_readers_who_have_nothing_to_read_go_before_those_who_have(engine: Engin
     make_ready("2025-01-20", "acme")
     with engine.begin() as connection:
         for day in (20, 2):
-            queue.request(connection, Unit("acme", date(2025, 1, day)), outdated=True)
+            queue.request(connection, ClientDay("acme", date(2025, 1, day)), outdated=True)
         assert [work.day.day for work in queue.work(connection, "e", urgent=True)] == [2, 20]
 
 
 def test_a_failed_day_comes_back_when_its_pause_is_over(engine: Engine, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     with engine.begin() as connection:
-        queue.take(connection, UNIT, "run", 60)
-        claims.fail(connection, UNIT, "run", "it broke", claims.Patience(0, 1, 600))
+        queue.take(connection, CLIENT_DAY, "run", 60)
+        claims.fail(connection, CLIENT_DAY, "run", "it broke", claims.Patience(0, 1, 600))
 
-    def waiting() -> list[Unit]:
+    def waiting() -> list[ClientDay]:
         with engine.connect() as connection:
             changes = queue.changes_of_discovery(connection, date(2025, 1, 1))
-            found = [work.unit for work in queue.work(connection, "e", with_failed=False)]
-            assert [change.work.unit for change in changes] == found
+            found = [work.client_day for work in queue.work(connection, "e", with_failed=False)]
+            assert [change.work.client_day for change in changes] == found
             return found
 
     assert waiting() == []
     query("UPDATE data_items SET retry_at = now() - interval '1 second'")
-    assert waiting() == [UNIT]
+    assert waiting() == [CLIENT_DAY]
     query("UPDATE data_items SET retry_at = NULL")
     assert waiting() == []

@@ -15,16 +15,16 @@ from crew_pipeline.days import labelling, refolding
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.engine import BY_A_READER
 from crew_pipeline.dedup.labelled_pairs import read_pairs
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.evidence import pairs
 from crew_pipeline.storage.evidence import verdicts as feedback
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 DAY = "2025-01-15"
-UNIT = Unit("acme", date.fromisoformat(DAY))
+CLIENT_DAY = ClientDay("acme", date.fromisoformat(DAY))
 EXACT = "the invoice export times out again"
 OTHER = "nobody answers the phone this morning"
 TALK = (("Mara", EXACT), ("Tom", EXACT), ("Jonas", OTHER), ("Priya", "the office printer is on fire"))
@@ -38,19 +38,19 @@ def ready(engine: Engine, run_days: Run) -> Run:
     return run_days
 
 
-def shown(engine: Engine, unit: Unit = UNIT) -> dict[str, list[tuple[str, str]]]:
+def shown(engine: Engine, client_day: ClientDay = CLIENT_DAY) -> dict[str, list[tuple[str, str]]]:
     """Visible texts, and the text and reason of what is hidden under each, by speaker of the visible line."""
     with engine.connect() as connection:
         body = connection.exec_driver_sql(
-            "SELECT body FROM day_documents WHERE client = %s AND day = %s AND is_current", tuple(unit)
+            "SELECT body FROM day_documents WHERE client = %s AND day = %s AND is_current", tuple(client_day)
         ).scalar()
     lines: list[dict[str, Any]] = [line for one in orjson.loads(body) for line in one["display_conversation"]]
     return {line["speaker"]: [(one["speaker"], one["reason"]) for one in line["hidden_variations"]] for line in lines}
 
 
-def line_ids(engine: Engine, unit: Unit = UNIT) -> list[str]:
+def line_ids(engine: Engine, client_day: ClientDay = CLIENT_DAY) -> list[str]:
     with engine.connect() as connection:
-        return [f"{line.conversation_id}-{line.position}" for line in days.lines_of(connection, unit)]
+        return [f"{line.conversation_id}-{line.position}" for line in days.lines_of(connection, client_day)]
 
 
 def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
@@ -58,12 +58,12 @@ def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
 ) -> None:
     assert shown(engine)["Mara"] == [("Tom", "same words")]
     first, second, *_ = line_ids(engine)
-    said = refolding.say(engine, settings, UNIT, "different", (first, second))
-    assert said.days.at_once == [UNIT.day]
+    said = refolding.say(engine, settings, CLIENT_DAY, "different", (first, second))
+    assert said.days.at_once == [CLIENT_DAY.day]
     assert shown(engine)["Mara"] == shown(engine)["Tom"] == []
     assert ready(DAY, force=True).success
     assert shown(engine)["Mara"] == []
-    assert refolding.undo(engine, settings, "acme", said.id) == refolding.Refolded([UNIT.day], [])
+    assert refolding.undo(engine, settings, "acme", said.id) == refolding.Refolded([CLIENT_DAY.day], [])
     assert shown(engine)["Mara"] == [("Tom", "same words")]
     assert refolding.undo(engine, settings, "acme", said.id) is None
 
@@ -71,25 +71,25 @@ def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
 def test_lines_said_to_be_the_same_are_folded_on_every_day_that_holds_both(
     engine: Engine, settings: Settings, ready: Run
 ) -> None:
-    later = Unit("acme", date(2025, 1, 16))
+    later = ClientDay("acme", date(2025, 1, 16))
     bring(engine, lines_at("2025-01-16", "b", ("Ann", EXACT), ("Bo", OTHER)))
     bring(engine, lines_at("2025-01-16", "c", ("Ann", EXACT), ("Bo", OTHER)), client="rival")
     assert ready("2025-01-16").success
     first, _, third, _ = line_ids(engine)
-    said = refolding.say(engine, settings, UNIT, "same", (first, third))
-    assert sorted(said.days.at_once) == [UNIT.day, later.day]
+    said = refolding.say(engine, settings, CLIENT_DAY, "same", (first, third))
+    assert sorted(said.days.at_once) == [CLIENT_DAY.day, later.day]
     assert ("Jonas", BY_A_READER) in shown(engine)["Mara"]
     assert list(shown(engine, later).values()) == [[("Bo", BY_A_READER)]]
-    assert len(shown(engine, Unit("rival", later.day))) == 2
+    assert len(shown(engine, ClientDay("rival", later.day))) == 2
 
 
 def test_saying_it_again_changes_nothing_and_the_last_word_counts(
     engine: Engine, settings: Settings, ready: Run
 ) -> None:
     first, _, third, _ = line_ids(engine)
-    one = refolding.say(engine, settings, UNIT, "same", (first, third))
-    assert refolding.say(engine, settings, UNIT, "same", (third, first)).id == one.id
-    refolding.say(engine, settings, UNIT, "different", (first, third))
+    one = refolding.say(engine, settings, CLIENT_DAY, "same", (first, third))
+    assert refolding.say(engine, settings, CLIENT_DAY, "same", (third, first)).id == one.id
+    refolding.say(engine, settings, CLIENT_DAY, "different", (first, third))
     with engine.connect() as connection:
         assert [said.verdict for said in feedback.list_all(connection, "acme")] == ["different"]
         assert len(feedback.list_all(connection, "acme", with_undone=True)) == 2
@@ -100,7 +100,7 @@ def test_verdicts_are_exported_as_labelled_pairs(
     engine: Engine, settings: Settings, ready: Run, tmp_path: Path
 ) -> None:
     first, _, third, _ = line_ids(engine)
-    refolding.say(engine, settings, UNIT, "same", (first, third))
+    refolding.say(engine, settings, CLIENT_DAY, "same", (first, third))
     with engine.connect() as connection:
         found = feedback.labelled_pairs(connection, "acme")
     file = tmp_path / "pairs.jsonl"
@@ -112,13 +112,13 @@ def test_verdicts_are_exported_as_labelled_pairs(
 def test_a_line_that_is_not_there_is_named(engine: Engine, settings: Settings, ready: Run) -> None:
     before = line_ids(engine)
     with pytest.raises(refolding.UnknownLineError, match="no line 'x-1'"):
-        refolding.say(engine, settings, UNIT, "same", (line_ids(engine)[0], "x-1"))
+        refolding.say(engine, settings, CLIENT_DAY, "same", (line_ids(engine)[0], "x-1"))
     bring(engine, lines_at(DAY, "short", ("Mara", "ok"), ("Tom", "fine")))
     first, second = (one for one in line_ids(engine) if one not in before)
     with pytest.raises(refolding.TooShortError):
-        refolding.say(engine, settings, UNIT, "same", (first, second))
+        refolding.say(engine, settings, CLIENT_DAY, "same", (first, second))
     with pytest.raises(refolding.SameLineError):
-        refolding.say(engine, settings, UNIT, "same", ("x-1", "x-1"))
+        refolding.say(engine, settings, CLIENT_DAY, "same", ("x-1", "x-1"))
     with engine.connect() as connection:
         assert feedback.list_all(connection, "acme") == []
 
@@ -126,31 +126,31 @@ def test_a_line_that_is_not_there_is_named(engine: Engine, settings: Settings, r
 def test_a_verdict_during_a_run_is_not_lost(engine: Engine, settings: Settings, ready: Run) -> None:
     first, second, *_ = line_ids(engine)
     with engine.begin() as connection:
-        assert claims.acquire(connection, UNIT, "a run at work", 60)
-        feedback.remember(connection, UNIT, "a run at work")
-        assert not feedback.changed_since(connection, UNIT, "a run at work")
-    said = refolding.say(engine, settings, UNIT, "different", (first, second))
-    assert said.days == refolding.Refolded([], [UNIT.day])
+        assert claims.acquire(connection, CLIENT_DAY, "a run at work", 60)
+        feedback.remember(connection, CLIENT_DAY, "a run at work")
+        assert not feedback.changed_since(connection, CLIENT_DAY, "a run at work")
+    said = refolding.say(engine, settings, CLIENT_DAY, "different", (first, second))
+    assert said.days == refolding.Refolded([], [CLIENT_DAY.day])
     with engine.begin() as connection:
-        assert feedback.changed_since(connection, UNIT, "a run at work")
-        claims.finish(connection, UNIT, "a run at work", "released")
+        assert feedback.changed_since(connection, CLIENT_DAY, "a run at work")
+        claims.finish(connection, CLIENT_DAY, "a run at work", "released")
         waiting = queue.work(connection, fingerprint_of(settings), urgent=True)
-    assert [work.unit for work in waiting] == [UNIT]
+    assert [work.client_day for work in waiting] == [CLIENT_DAY]
     assert ready(DAY).success
     assert shown(engine)["Mara"] == []
 
 
 def test_another_operating_point_folds_again_without_a_run(engine: Engine, settings: Settings, ready: Run) -> None:
     done = refolding.set_folding(engine, settings, "acme", "strict")
-    assert done == refolding.Refolded([UNIT.day], [])
+    assert done == refolding.Refolded([CLIENT_DAY.day], [])
     with engine.connect() as connection:
-        stored = documents.current(connection, UNIT, fingerprint_of(settings))
+        stored = documents.current(connection, CLIENT_DAY, fingerprint_of(settings))
         assert stored is not None
         assert not stored.stale
         assert queue.work(connection, fingerprint_of(settings)) == []
     assert ready(DAY, force=True).success
     with engine.connect() as connection:
-        stored = documents.current(connection, UNIT, fingerprint_of(settings))
+        stored = documents.current(connection, CLIENT_DAY, fingerprint_of(settings))
     assert stored is not None
     assert not stored.stale
 
@@ -158,14 +158,14 @@ def test_another_operating_point_folds_again_without_a_run(engine: Engine, setti
 def test_the_pairs_of_a_day_can_be_loaded_as_they_were_stored(engine: Engine, settings: Settings, ready: Run) -> None:
     with engine.begin() as connection:
         judgement = connection.exec_driver_sql("SELECT judgement FROM day_comparisons").scalar_one()
-        once = pairs.load(connection, UNIT, judgement)
+        once = pairs.load(connection, CLIENT_DAY, judgement)
         assert once is not None
-        pairs.store(connection, UNIT, judgement, once)
-        again = pairs.load(connection, UNIT, judgement)
+        pairs.store(connection, CLIENT_DAY, judgement, once)
+        again = pairs.load(connection, CLIENT_DAY, judgement)
         assert again is not None
         assert list(again.texts) == list(once.texts)
         assert again.pairs.reason == once.pairs.reason
-        assert pairs.load(connection, UNIT, "another") is None
+        assert pairs.load(connection, CLIENT_DAY, "another") is None
 
 
 def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
@@ -174,7 +174,7 @@ def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
     said = ("can anyone help me with the printer", "please can somebody help me with the printer driver")
     bring(engine, lines_at(DAY, "a", ("Mara", said[0]), ("Tom", said[1])))
     assert run_days(DAY).success
-    (question,) = labelling.questions(engine, settings, UNIT, 5)
+    (question,) = labelling.questions(engine, settings, CLIENT_DAY, 5)
     assert {question.left.text, question.right.text} == set(said)
-    refolding.say(engine, settings, UNIT, "same", (question.left.line_id, question.right.line_id))
-    assert labelling.questions(engine, settings, UNIT, 5) == []
+    refolding.say(engine, settings, CLIENT_DAY, "same", (question.left.line_id, question.right.line_id))
+    assert labelling.questions(engine, settings, CLIENT_DAY, 5) == []

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_pipeline.dedup.document import Conversation, DocumentError, Fold, Folds, Line, build, full_view, verify
+from crew_pipeline.dedup.document import DocumentError, build, full_view, verify
+from crew_pipeline.model import Conversation, Fold, Folds, Line
 
 START = datetime(2025, 1, 15, 9, tzinfo=UTC)
 

@@ -11,13 +11,13 @@ import time_machine
 from dagster import DagsterInstance, DagsterRunStatus
 from sqlalchemy import Engine
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.arrivals import build_sensors
 from crew_pipeline.orchestration.days.sweep import build_schedules, next_run
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
 
@@ -150,10 +150,10 @@ def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
     job = definitions.resolve_job_def("materialize_days")
     run = fresh_instance.create_run_for_job(job)
-    unit = Unit("acme", date(2025, 1, 15))
+    client_day = ClientDay("acme", date(2025, 1, 15))
     with engine.begin() as connection:
-        claims.acquire(connection, unit, run.run_id, 60)
-        queue.begin(connection, unit)
+        claims.acquire(connection, client_day, run.run_id, 60)
+        queue.begin(connection, client_day)
     fresh_instance.report_run_failed(run)
     settle(definitions, fresh_instance, run.run_id)
     assert query("SELECT semantic_status, retry_at > now() FROM data_items") == [("failed", True)]
@@ -167,7 +167,7 @@ def test_a_sweep_whose_time_is_over_has_not_failed_its_days(
     job = definitions.resolve_job_def("materialize_days")
     run = fresh_instance.create_run_for_job(job, tags={"crew/trigger": "sweep", "dagster/max_runtime": "0"})
     with engine.begin() as connection:
-        queue.take(connection, Unit("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
+        queue.take(connection, ClientDay("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
     begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
     fresh_instance.report_dagster_event(begun, run.run_id)
     fresh_instance.report_run_failed(fresh_instance.get_run_by_id(run.run_id), "Exceeded maximum runtime of 0 seconds.")

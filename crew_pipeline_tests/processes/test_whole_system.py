@@ -24,8 +24,8 @@ import pytest
 from dagster_graphql import DagsterGraphQLClient
 from sqlalchemy import text
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.opening import Databases, open_databases
 from crew_pipeline_tests.conftest import bring, lines_at
 from crew_pipeline_tests.disturbed import check_everything, holds, said, wait_for, wait_until_all_is_done
@@ -199,9 +199,9 @@ def test_what_the_deployment_makes_is_served_at_once(system: System) -> None:
     day = FIRST + timedelta(days=80)
     arrive(system, day, "made in the UI")
     system.launch(day)
-    unit = Unit("default", day)
+    client_day = ClientDay("default", day)
     wait_for(
-        holds(engine, f"SELECT EXISTS (SELECT 1 FROM day_documents WHERE day = '{unit.day}' AND is_current)"),
+        holds(engine, f"SELECT EXISTS (SELECT 1 FROM day_documents WHERE day = '{client_day.day}' AND is_current)"),
         "the run has made the day",
         240,
     )

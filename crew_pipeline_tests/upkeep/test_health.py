@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from crew_pipeline.commands import rendering
 from crew_pipeline.discovery.discover import discover
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.sources.crews import set_history
 from crew_pipeline.storage.upkeep import health, workers
 from crew_pipeline.storage.upkeep.health import Machine, Sample
@@ -97,8 +97,8 @@ def test_a_sample_says_what_the_tables_hold(engine: Engine, query: Query) -> Non
     query("UPDATE data_items SET semantic_status = 'queued' WHERE session_id IN ('s1', 'more')")
     with engine.begin() as connection:
         for token, day in (("at work", 3), ("dead", 4)):
-            claims.acquire(connection, Unit("acme", date(2025, 1, day)), token, 60)
-            queue.begin(connection, Unit("acme", date(2025, 1, day)))
+            claims.acquire(connection, ClientDay("acme", date(2025, 1, day)), token, 60)
+            queue.begin(connection, ClientDay("acme", date(2025, 1, day)))
     query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE token = 'dead'")
     query("UPDATE data_items SET semantic_status = 'failed' WHERE session_id = 's4'")
     query("UPDATE data_items SET semantic_status = 'completed' WHERE session_id IN ('s0', 's5')")
@@ -129,7 +129,7 @@ def test_a_day_that_was_ready_has_not_waited_since_before_that(engine: Engine, q
     query("UPDATE data_items SET updated_at = now() - interval '9 days', semantic_status = 'completed', "
           "semantic_processed_at = now() - interval '1 hour'")  # fmt: skip
     with engine.begin() as connection:
-        queue.request(connection, Unit("acme", date(2025, 1, 2)), force=True)
+        queue.request(connection, ClientDay("acme", date(2025, 1, 2)), force=True)
         assert 3_600 <= health.queue(connection).longest_wait_s < 7_200
 
 

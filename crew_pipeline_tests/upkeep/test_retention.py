@@ -9,9 +9,9 @@ from datetime import date
 import pytest
 from sqlalchemy import Engine
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, preliminary, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.upkeep.retention import Batch, keep_house, table_steps
 from crew_pipeline_tests.conftest import bring, lines_at
 
@@ -90,7 +90,7 @@ def test_old_events_go_but_for_those_of_a_day_that_waits_or_is_in_work(
 def test_events_of_a_day_that_is_claimed_stay(engine: Engine, settings: Settings, query: Query) -> None:
     add_events(query, "2025-01-15", "8 days")
     with engine.begin() as connection:
-        claims.acquire(connection, Unit("acme", date(2025, 1, 15)), "at work", 60)
+        claims.acquire(connection, ClientDay("acme", date(2025, 1, 15)), "at work", 60)
     assert clean(engine, settings) == {}
 
 
@@ -114,21 +114,21 @@ def test_old_claims_go_but_for_the_newest_of_a_day_and_those_that_are_open(
     add_claims(query, "2025-01-15", ("60 days", "completed"), ("50 days", "failed"), ("40 days", "completed"))
     add_claims(query, "2025-01-16", ("45 days", "completed"), ("10 days", "completed"), ("5 days", "failed"))
     with engine.begin() as connection:
-        claims.acquire(connection, Unit("acme", date(2025, 1, 17)), "open", 60)
+        claims.acquire(connection, ClientDay("acme", date(2025, 1, 17)), "open", 60)
     query("UPDATE day_claims SET claimed_at = now() - interval '90 days'")
     assert clean(engine, settings) == {"claims": 3}
     assert claims_left(query) == ["open", "5 days", "10 days", "40 days"]
 
 
 def test_failures_in_a_row_are_the_same_before_and_after(engine: Engine, settings: Settings, query: Query) -> None:
-    unit = Unit("acme", date(2025, 1, 15))
+    client_day = ClientDay("acme", date(2025, 1, 15))
     add_claims(query, "2025-01-15", ("60 days", "retried"), ("50 days", "failed"))
     add_claims(query, "2025-01-15", ("45 days", "retried"), ("40 days", "overtaken"))
     with engine.connect() as connection:
-        assert claims.failures_in_a_row(connection, unit) == 2
+        assert claims.failures_in_a_row(connection, client_day) == 2
     assert clean(engine, settings) == {"claims": 1}
     with engine.connect() as connection:
-        assert claims.failures_in_a_row(connection, unit) == 2
+        assert claims.failures_in_a_row(connection, client_day) == 2
 
 
 def test_records_go_when_they_are_old_and_alerts_only_once_they_are_over(
@@ -158,11 +158,11 @@ def test_a_first_look_goes_with_its_claim_and_stays_while_that_lives(
     engine: Engine, settings: Settings, query: Query
 ) -> None:
     for day, token in ((13, "lives"), (14, "ended"), (15, "died")):
-        unit = Unit("acme", date(2025, 1, day))
+        client_day = ClientDay("acme", date(2025, 1, day))
         with engine.begin() as connection:
-            claims.acquire(connection, unit, token, 60)
-            queue.begin(connection, unit)
-            assert preliminary.store(connection, unit, token, b"[]", "a look")
+            claims.acquire(connection, client_day, token, 60)
+            queue.begin(connection, client_day)
+            assert preliminary.store(connection, client_day, token, b"[]", "a look")
     with engine.begin() as connection:
         claims.give_back(connection, "ended")
     query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE token = 'died'")

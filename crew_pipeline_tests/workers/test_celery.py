@@ -98,11 +98,14 @@ def test_urgent_days_and_the_background_have_workers_of_their_own(
     run_id = launch_as_the_ui(deployment, "2025-01-18")
     wait_until(lambda: completed(engine, background), "the background's day is made")
     with dispatching(settings, databases):
-        for number, unit in enumerate(urgent):
+        for number, client_day in enumerate(urgent):
             with measured(f"by a Celery worker with the model loaded, run {number + 1} of its process"):
-                ask_for(engine, unit)
-                wait_until(lambda unit=unit: completed(engine, unit), f"{unit.day} is made")
-    sent = {unit: [run.tags["dagster-celery/task_id"] for run in runs_of(deployment, unit)] for unit in urgent}
+                ask_for(engine, client_day)
+                wait_until(lambda client_day=client_day: completed(engine, client_day), f"{client_day.day} is made")
+    sent = {
+        client_day: [run.tags["dagster-celery/task_id"] for run in runs_of(deployment, client_day)]
+        for client_day in urgent
+    }
     assert [len(tasks) for tasks in sent.values()] == [1, 1, 1]
     assert tasks_of(deployment, "urgent") == [task for tasks in sent.values() for task in tasks]
     behind = deployment.instance.get_run_by_id(run_id)
@@ -113,12 +116,12 @@ def test_urgent_days_and_the_background_have_workers_of_their_own(
 def test_one_process_made_all_its_runs_and_loaded_the_model_once(
     deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
 ) -> None:
-    units = [bring_day(engine, day) for day in ("2025-02-01", "2025-02-02")]
+    client_days = [bring_day(engine, day) for day in ("2025-02-01", "2025-02-02")]
     with dispatching(settings, databases):
-        for unit in units:
-            ask_for(engine, unit)
-        for unit in units:
-            wait_until(lambda unit=unit: completed(engine, unit), f"{unit.day} is made")
+        for client_day in client_days:
+            ask_for(engine, client_day)
+        for client_day in client_days:
+            wait_until(lambda client_day=client_day: completed(engine, client_day), f"{client_day.day} is made")
     text = log_of(deployment, "urgent")
     assert text.count(LOADED) == 1
     assert text.count("Loading SentenceTransformer model from") == 1

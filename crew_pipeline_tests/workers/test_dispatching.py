@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.deployment.graphql import Deployment
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.days import queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.evidence import invariants
 from crew_pipeline.storage.opening import Databases, open_databases
 from crew_pipeline.workers.dispatcher import DagsterMaker
@@ -77,55 +77,55 @@ def settings(databases: Databases, deployment: Deployed) -> Settings:
     )
 
 
-def check_tables(engine: Engine, unit: Unit) -> None:
+def check_tables(engine: Engine, client_day: ClientDay) -> None:
     ((token,),) = rows(engine, "SELECT token FROM day_documents WHERE client = :client AND day = :day AND is_current",
-                       client=unit.client, day=unit.day)  # fmt: skip
+                       client=client_day.client, day=client_day.day)  # fmt: skip
     with engine.connect() as connection:
-        assert invariants.broken_documents(connection, [unit.day], token) == []
-        assert invariants.unexplained_clusters(connection, [unit]) == []
-        assert invariants.strayed_lines(connection, [unit]) == []
+        assert invariants.broken_documents(connection, [client_day.day], token) == []
+        assert invariants.unexplained_clusters(connection, [client_day]) == []
+        assert invariants.strayed_lines(connection, [client_day]) == []
 
 
-def outcomes(engine: Engine, unit: Unit) -> list[str]:
+def outcomes(engine: Engine, client_day: ClientDay) -> list[str]:
     found = rows(engine, "SELECT outcome FROM day_claims WHERE client = :client AND day = :day ORDER BY claimed_at",
-                 client=unit.client, day=unit.day)  # fmt: skip
+                 client=client_day.client, day=client_day.day)  # fmt: skip
     return [outcome for (outcome,) in found]
 
 
 def test_readers_get_days_that_runs_of_the_deployment_made_as_a_warm_worker_makes_them(
     deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
 ) -> None:
-    units = [bring_day(engine, day) for day in ("2025-01-15", "2025-01-16")]
+    client_days = [bring_day(engine, day) for day in ("2025-01-15", "2025-01-16")]
     with dispatching(settings, databases), reading(settings, databases) as api:
-        ask_for(engine, units[1])
+        ask_for(engine, client_days[1])
         with measured("by the default run launcher, two days at once"):
             first = read(api, "2025-01-15")
         assert first["data"][0]["hidden_count"] == 1
-        for unit in units:
-            wait_until(lambda unit=unit: completed(engine, unit), f"{unit.day} is made")
-            again = api.get(f"/api/days/{unit.day}/conversations").json()
+        for client_day in client_days:
+            wait_until(lambda client_day=client_day: completed(engine, client_day), f"{client_day.day} is made")
+            again = api.get(f"/api/days/{client_day.day}/conversations").json()
             assert again["metadata"]["cache_hit"] is True
-    for unit in units:
-        (run,) = runs_of(deployment, unit)
+    for client_day in client_days:
+        (run,) = runs_of(deployment, client_day)
         assert run.tags["crew/trigger"] == "on-demand"
         assert run.tags["dagster-celery/queue"] == "urgent"
         assert int(run.tags["dagster/priority"]) > 3
-        assert rows(engine, "SELECT token, outcome FROM day_claims WHERE day = :day", day=unit.day) == [
+        assert rows(engine, "SELECT token, outcome FROM day_claims WHERE day = :day", day=client_day.day) == [
             (run.run_id, "completed")
         ]
-        check_tables(engine, unit)
+        check_tables(engine, client_day)
     runner = DayRunner(build_defs(settings), deployment.instance)
     warm = WarmMaker(settings, engine, runner)
     warm_up(settings)
-    by_run = body(engine, units[0])
-    ask_for(engine, units[0], force=True)
+    by_run = body(engine, client_days[0])
+    ask_for(engine, client_days[0], force=True)
     make_urgent(warm, settings, engine)
-    assert body(engine, units[0]) == by_run
+    assert body(engine, client_days[0]) == by_run
     other = bring_day(engine, "2025-01-15", "warm", said="the import of data")
     ask_for(engine, other)
     with measured("by a warm worker on this machine"):
         make_urgent(warm, settings, engine)
-    assert told(engine, other) == told(engine, units[1])
+    assert told(engine, other) == told(engine, client_days[1])
 
 
 def make_urgent(maker: WarmMaker | DagsterMaker, settings: Settings, engine: Engine) -> None:
@@ -137,19 +137,19 @@ def make_urgent(maker: WarmMaker | DagsterMaker, settings: Settings, engine: Eng
 def test_a_run_that_fails_is_tried_again_and_then_its_day_is_set_aside(
     deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
 ) -> None:
-    unit = bring_day(engine, "2025-02-02")
+    client_day = bring_day(engine, "2025-02-02")
     rows(engine, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
     rows(engine, "CREATE TRIGGER refuse BEFORE INSERT ON line_embeddings FOR EACH ROW EXECUTE FUNCTION refuse()")
     try:
         with dispatching(settings, databases), reading(settings, databases) as api:
-            ask_for(engine, unit)
+            ask_for(engine, client_day)
             failed = "SELECT 1 FROM data_items WHERE days_date = :day AND semantic_status = 'failed'"
-            wait_until(lambda: rows(engine, failed, day=unit.day), "the day is set aside")
-            assert api.get(f"/api/days/{unit.day}/conversations").status_code == 500
+            wait_until(lambda: rows(engine, failed, day=client_day.day), "the day is set aside")
+            assert api.get(f"/api/days/{client_day.day}/conversations").status_code == 500
     finally:
         rows(engine, "DROP TRIGGER refuse ON line_embeddings")
-    assert outcomes(engine, unit) == ["retried", "failed"]
-    assert [run.is_failure for run in runs_of(deployment, unit)] == [True, True]
+    assert outcomes(engine, client_day) == ["retried", "failed"]
+    assert [run.is_failure for run in runs_of(deployment, client_day)] == [True, True]
 
 
 DISPATCHER = """
@@ -169,40 +169,42 @@ sys.exit(status)
 def test_a_request_is_served_once_the_webserver_is_back_by_a_process_without_a_model(
     deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
 ) -> None:
-    unit = bring_day(engine, "2025-02-03")
+    client_day = bring_day(engine, "2025-02-03")
     processes = deployment.processes
     processes.stop("webserver")
-    ask_for(engine, unit)
+    ask_for(engine, client_day)
     processes.start("dispatcher", [sys.executable, "-c", DISPATCHER, deployment.url])
     log = processes.log("dispatcher")
     wait_until(lambda: "start dagster-webserver" in log.read_text(), "the dispatcher says what is missing")
     deployment.start_webserver()
-    wait_until(lambda: completed(engine, unit), "the day is made")
+    wait_until(lambda: completed(engine, client_day), "the day is made")
     assert processes.stop("dispatcher") == 0
     assert "no torch" in log.read_text()
-    assert len(runs_of(deployment, unit)) == 1
+    assert len(runs_of(deployment, client_day)) == 1
 
 
 def test_a_day_of_a_dispatcher_that_died_is_made_by_the_next_and_the_late_run_leaves_it_alone(
     deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
 ) -> None:
-    unit = bring_day(engine, "2025-02-04")
-    ask_for(engine, unit)
+    client_day = bring_day(engine, "2025-02-04")
+    ask_for(engine, client_day)
     deployment.processes.signal("daemon", signal.SIGSTOP)
     with Deployment(settings.dagster_graphql_url) as there:
         make_urgent(DagsterMaker(settings, engine, there), settings, engine)
         rows(engine, "UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
         make_urgent(DagsterMaker(settings, engine, there), settings, engine)
     deployment.processes.signal("daemon", signal.SIGCONT)
-    late, timely = (run.run_id for run in runs_of(deployment, unit))
-    wait_until(lambda: all(run.is_finished for run in runs_of(deployment, unit)), "both runs have ended")
-    assert all(run.is_success for run in runs_of(deployment, unit))
-    claimed = rows(engine, "SELECT token, outcome FROM day_claims WHERE day = :day ORDER BY claimed_at", day=unit.day)
+    late, timely = (run.run_id for run in runs_of(deployment, client_day))
+    wait_until(lambda: all(run.is_finished for run in runs_of(deployment, client_day)), "both runs have ended")
+    assert all(run.is_success for run in runs_of(deployment, client_day))
+    claimed = rows(
+        engine, "SELECT token, outcome FROM day_claims WHERE day = :day ORDER BY claimed_at", day=client_day.day
+    )
     assert [outcome for _, outcome in claimed] == ["overtaken", "completed"]
     assert claimed[1][0] == timely
-    assert rows(engine, "SELECT token FROM day_documents WHERE day = :day", day=unit.day) == [(timely,)]
+    assert rows(engine, "SELECT token FROM day_documents WHERE day = :day", day=client_day.day) == [(timely,)]
     assert late not in [token for token, _ in claimed]
-    check_tables(engine, unit)
+    check_tables(engine, client_day)
 
 
 def test_what_is_materialized_from_the_ui_and_by_a_backfill_is_served_at_once(
@@ -214,16 +216,18 @@ def test_what_is_materialized_from_the_ui_and_by_a_backfill_is_served_at_once(
         launch_as_the_ui(deployment, "2025-03-01")
         wait_until(lambda: completed(engine, by_hand), "the day of the UI is made")
     with measured("by a backfill over three days"):
-        launch_backfill(deployment, [unit.day.isoformat() for unit in by_backfill])
-        for unit in by_backfill:
-            wait_until(lambda unit=unit: completed(engine, unit), f"the backfill has made {unit.day}")
+        launch_backfill(deployment, [client_day.day.isoformat() for client_day in by_backfill])
+        for client_day in by_backfill:
+            wait_until(
+                lambda client_day=client_day: completed(engine, client_day), f"the backfill has made {client_day.day}"
+            )
     with reading(settings, databases) as api:
-        for unit in (by_hand, *by_backfill):
-            content = api.get(f"/api/days/{unit.day}/conversations").json()
+        for client_day in (by_hand, *by_backfill):
+            content = api.get(f"/api/days/{client_day.day}/conversations").json()
             assert content["metadata"]["cache_hit"] is True
             assert content["data"][0]["hidden_count"] == 1
-            check_tables(engine, unit)
-            assert outcomes(engine, unit) == ["completed"]
-    kinds = [told(engine, unit) for unit in (by_hand, *by_backfill)]
+            check_tables(engine, client_day)
+            assert outcomes(engine, client_day) == ["completed"]
+    kinds = [told(engine, client_day) for client_day in (by_hand, *by_backfill)]
     assert all(one == kinds[0] for one in kinds)
     assert {kind for kind, _ in kinds[0]} >= {"processing_started", "processing_progress", "processing_completed"}

@@ -19,9 +19,9 @@ import pytest
 from sqlalchemy import Engine
 
 from crew_pipeline.deployment.graphql import Deployment, DeploymentError
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.workers import dispatcher as dispatching
 from crew_pipeline.workers.dispatcher import DagsterMaker
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -29,7 +29,7 @@ from crew_pipeline_tests.conftest import bring, lines_at
 Query = Callable[..., list[tuple[object, ...]]]
 MakeMaker = Callable[..., DagsterMaker]
 DAY = date(2025, 1, 15)
-UNIT = Unit("default", DAY)
+CLIENT_DAY = ClientDay("default", DAY)
 TOP = Path(__file__).resolve().parents[2]
 REPOSITORIES = {
     "__typename": "RepositoryConnection",
@@ -156,7 +156,7 @@ def deployed() -> Iterator[StandIn]:
 def database(engine: Engine) -> Engine:
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     with engine.begin() as connection:
-        assert queue.request(connection, UNIT)
+        assert queue.request(connection, CLIENT_DAY)
     return engine
 
 
@@ -202,7 +202,7 @@ def start_run(engine: Engine, deployed: StandIn, run_id: str) -> bool:
     with engine.begin() as connection:
         if not queue.work(connection, "engine", days=[DAY], token=run_id, after=claim):
             return False
-        return queue.take(connection, UNIT, run_id, 60, after=claim)
+        return queue.take(connection, CLIENT_DAY, run_id, 60, after=claim)
 
 
 def test_a_day_is_submitted_once_for_its_client_ahead_of_the_background(
@@ -369,7 +369,7 @@ def test_a_cancelled_day_waits_for_the_next_reader(
     assert outcomes(query) == ["released"]
     assert status(query) == "pending"
     with database.begin() as connection:
-        queue.request(connection, UNIT)
+        queue.request(connection, CLIENT_DAY)
     assert submit(maker, database)
 
 
@@ -399,15 +399,15 @@ def test_only_so_many_runs_are_submitted_that_the_most_urgent_day_comes_next(
     for day in ("2025-01-16", "2025-01-17"):
         bring(database, lines_at(day, day, ("Ann", "one two three")), client="default")
         with database.begin() as connection:
-            queue.request(connection, Unit("default", date.fromisoformat(day)))
+            queue.request(connection, ClientDay("default", date.fromisoformat(day)))
     maker = make_maker(dagster_max_submitted=2)
     assert submit(maker, database)
     assert submit(maker, database)
     assert not submit(maker, database)
     assert start_run(database, deployed, "run 1")
     with database.begin() as connection:
-        claims.finish(connection, UNIT, "run 1", "completed")
-        claims.set_status(connection, UNIT, "completed")
+        claims.finish(connection, CLIENT_DAY, "run 1", "completed")
+        claims.set_status(connection, CLIENT_DAY, "completed")
     deployed.runs["run 1"]["status"] = "SUCCESS"
     assert submit(maker, database)
 

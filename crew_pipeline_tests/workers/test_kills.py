@@ -19,11 +19,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from crew_pipeline.dedup.embedding import model_folder
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.days.assets import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.opening import Databases, open_databases
 from crew_pipeline_tests.conftest import bring, lines_at
 from crew_pipeline_tests.disturbed import (
@@ -42,7 +42,7 @@ from crew_pipeline_tests.workers.nursery import POINTS, Nursery, alive, embedded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-UNIT = Unit("default", date(2025, 1, 15))
+CLIENT_DAY = ClientDay("default", date(2025, 1, 15))
 Start = Callable[..., int]
 
 
@@ -94,7 +94,7 @@ def ask_for_a_long_day(engine: Engine, lines: int = TEXTS_AT_ONCE + 60) -> None:
     for session in range(0, len(talk), 100):
         bring(engine, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
     with engine.begin() as connection:
-        queue.request(connection, UNIT)
+        queue.request(connection, CLIENT_DAY)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_day_is_made_by_a_worker_of_the_nursery(
     wait_until_all_is_done(databases.engine)
     check_everything(databases.engine)
     assert len(embedded(home)) == len(set(embedded(home)))
-    undisturbed["body"] = body_of(databases.engine, UNIT)
+    undisturbed["body"] = body_of(databases.engine, CLIENT_DAY)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -130,34 +130,34 @@ def test_a_worker_that_dies_at_any_point_of_a_day_leaves_it_to_the_next(
         TEXTS_AT_ONCE if point == "vectors written, not committed" else 0
     )
     if undisturbed:
-        assert body_of(engine, UNIT) == undisturbed["body"]
+        assert body_of(engine, CLIENT_DAY) == undisturbed["body"]
 
 
 def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, start: Start, home: Path) -> None:
     """Two workers, readers that ask for days, conversations that arrive, and Postgres killed now and then."""
     engine = databases.engine
     chance = random.Random(5)
-    units = [Unit("default", UNIT.day + timedelta(days=number)) for number in range(24)]
-    for number, unit in enumerate(units):
-        bring(engine, lines_at(unit.day.isoformat(), f"s {number}", *said(number, 50)), client="default")
+    client_days = [ClientDay("default", CLIENT_DAY.day + timedelta(days=number)) for number in range(24)]
+    for number, client_day in enumerate(client_days):
+        bring(engine, lines_at(client_day.day.isoformat(), f"s {number}", *said(number, 50)), client="default")
     stop = threading.Event()
 
     def load() -> None:
         arrived = 0
         while not stop.wait(0.2):
             with suppress(DBAPIError):
-                for unit in chance.sample(units, 3):
+                for client_day in chance.sample(client_days, 3):
                     with engine.begin() as connection:
-                        queue.request(connection, unit, outdated=True)
+                        queue.request(connection, client_day, outdated=True)
                 if arrived < 200:
                     arrived += 1
-                    unit = chance.choice(units)
-                    more = lines_at(unit.day.isoformat(), f"late {arrived}", *said(arrived, 5), hour=12)
+                    client_day = chance.choice(client_days)
+                    more = lines_at(client_day.day.isoformat(), f"late {arrived}", *said(arrived, 5), hour=12)
                     bring(engine, more, client="default")
                 # What the sensor does in the background: days that failed are taken again after their pause.
                 with engine.begin() as connection:
                     for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
-                        queue.request(connection, change.work.unit, force=True)
+                        queue.request(connection, change.work.client_day, force=True)
 
     loader = threading.Thread(target=load)
     loader.start()
@@ -175,8 +175,8 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
     stop.set()
     loader.join()
     with engine.begin() as connection:
-        for unit in units:
-            queue.request(connection, unit, force=True, outdated=True)
+        for client_day in client_days:
+            queue.request(connection, client_day, force=True, outdated=True)
     wait_until_all_is_done(engine, 240)
     check_everything(engine)
     texts = embedded(home)
@@ -206,7 +206,7 @@ def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Datab
     wait_for(lambda: not alive(worker), "the worker has ended")
     with engine.connect() as connection:
         assert connection.execute(text("SELECT outcome FROM day_claims")).all() == [("released",)]
-        assert days.status_of(connection, UNIT).status == "queued"
+        assert days.status_of(connection, CLIENT_DAY).status == "queued"
     start()
     wait_until_all_is_done(engine)
     check_everything(engine)
@@ -235,12 +235,12 @@ def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
     shutil.rmtree(model)
     bring(engine, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
     with engine.begin() as connection:
-        queue.request(connection, UNIT)
+        queue.request(connection, CLIENT_DAY)
     wait_until_all_is_done(engine)
     kill(first)
     bring(engine, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
     with engine.begin() as connection:
-        queue.request(connection, UNIT)
+        queue.request(connection, CLIENT_DAY)
     without = start(model=model)
     wait_for(lambda: not alive(without), "a worker without a model gives up")
     assert "set CREW_MODEL to 'bundled'" in (home / "worker.log").read_text()
@@ -278,7 +278,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) ->
                 revived(small)
                 with engine.begin() as connection:
                     for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
-                        queue.request(connection, change.work.unit, force=True)
+                        queue.request(connection, change.work.client_day, force=True)
                 return holds(engine, COMPLETED)()
 
             wait_for(all_is_done, "the day is made once there is room", 180)

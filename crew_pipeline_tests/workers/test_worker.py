@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days import assets
 from crew_pipeline.orchestration.resources import Database
@@ -27,7 +28,6 @@ from crew_pipeline.processes.pool import RECYCLED
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.database import libpq_url
 from crew_pipeline.storage.days import claims, documents, preliminary, queue
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.upkeep.overview import failed_days, release_failed
 from crew_pipeline.workers import worker as worker_module
 from crew_pipeline.workers.warm import STUCK, WarmMaker
@@ -36,7 +36,7 @@ from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 DAY = date(2025, 1, 15)
-UNIT = Unit("default", DAY)
+CLIENT_DAY = ClientDay("default", DAY)
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def serving(make_worker: Callable[..., Worker]) -> Iterator[Worker]:
     assert not thread.is_alive()
 
 
-def ask(engine: Engine, unit: Unit = UNIT, *, force: bool = False) -> None:
+def ask(engine: Engine, client_day: ClientDay = CLIENT_DAY, *, force: bool = False) -> None:
     with engine.begin() as connection:
-        assert queue.request(connection, unit, force=force)
+        assert queue.request(connection, client_day, force=force)
 
 
 def test_only_days_that_were_asked_for_are_made(
@@ -105,12 +105,12 @@ def test_readers_of_a_missing_day_get_first_looks_before_the_document(
     seen: list[tuple[int, bool]] = []
     publish = documents.publish
 
-    def watched(connection: Connection, unit: Unit, *values: object) -> object:
-        body = preliminary.current(connection, unit)
+    def watched(connection: Connection, client_day: ClientDay, *values: object) -> object:
+        body = preliminary.current(connection, client_day)
         assert body is not None
         (shown,) = json.loads(body)[0]["display_conversation"]
         seen.append((len(shown["hidden_variations"]), shown["is_deduplicated"]))
-        return publish(connection, unit, *values)
+        return publish(connection, client_day, *values)
 
     monkeypatch.setattr(documents, "publish", watched)
     ask(engine)
@@ -167,8 +167,8 @@ def test_a_day_whose_worker_died_is_taken_over(
     bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     ask(engine)
     with engine.begin() as connection:
-        claims.acquire(connection, UNIT, "dead", 60)
-        queue.begin(connection, UNIT)
+        claims.acquire(connection, CLIENT_DAY, "dead", 60)
+        queue.begin(connection, CLIENT_DAY)
     worker = make_worker()
     assert not worker.work_once()
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
@@ -186,8 +186,8 @@ def test_a_day_that_kills_its_workers_is_set_aside(
                                         status=DagsterRunStatus.STARTED).run_id for _ in range(3)]  # fmt: skip
     for run_id in runs:
         with engine.begin() as connection:
-            claims.acquire(connection, UNIT, run_id, 60)
-            queue.begin(connection, UNIT)
+            claims.acquire(connection, CLIENT_DAY, run_id, 60)
+            queue.begin(connection, CLIENT_DAY)
         query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
     worker = make_worker(on_demand_retries=2, background_retries=0, claim_ttl_s=0)
     assert not worker.work_once()
@@ -215,7 +215,7 @@ def test_a_long_day_goes_on_in_turns_with_the_others_and_embeds_nothing_twice(
     bring(engine, lines_at("2025-01-15", "a", *said), client="default")
     bring(engine, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
     ask(engine)
-    ask(engine, Unit("default", date(2025, 1, 16)))
+    ask(engine, ClientDay("default", date(2025, 1, 16)))
     worker = make_worker(on_demand_limit_s=0.000001)
     for _ in range(3):
         assert worker.work_once()
@@ -355,9 +355,9 @@ def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
         bring(engine, lines_at(day.isoformat(), f"s {day}", ("Ann", f"line of day {day.day}")), client="default")
     with engine.begin() as connection:
         for day in all_days[:5]:
-            assert queue.take(connection, Unit("default", day), "a sweep at work", 60, background=True)
+            assert queue.take(connection, ClientDay("default", day), "a sweep at work", 60, background=True)
         for day in all_days:
-            assert queue.request(connection, Unit("default", day))
+            assert queue.request(connection, ClientDay("default", day))
     worker = make_worker()
     while worker.work_once():
         pass
@@ -370,14 +370,18 @@ def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
 def test_a_run_that_was_only_suspended_is_not_reported_dead(
     engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
 ) -> None:
-    other = Unit("default", date(2025, 1, 16))
-    for unit in (UNIT, other):
-        bring(engine, lines_at(unit.day.isoformat(), f"s {unit.day}", ("Ann", "one two three")), client="default")
+    other = ClientDay("default", date(2025, 1, 16))
+    for client_day in (CLIENT_DAY, other):
+        bring(
+            engine,
+            lines_at(client_day.day.isoformat(), f"s {client_day.day}", ("Ann", "one two three")),
+            client="default",
+        )
     job = build_defs(load_settings()).resolve_job_def("materialize_days")
     sweep = instance.create_run_for_job(job, status=DagsterRunStatus.STARTED).run_id
     with engine.begin() as connection:
-        for unit in (UNIT, other):
-            queue.take(connection, unit, sweep, 60, background=True)
+        for client_day in (CLIENT_DAY, other):
+            queue.take(connection, client_day, sweep, 60, background=True)
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
     worker = make_worker(claim_ttl_s=0)
     assert worker.work_once()
@@ -394,10 +398,10 @@ def test_a_failed_day_that_is_asked_for_again_is_really_tried_and_keeps_its_reas
     patience = claims.Patience(0, 8)
     for number in range(4):
         with engine.begin() as connection:
-            queue.take(connection, UNIT, f"run {number}", 60)
-            claims.fail(connection, UNIT, f"run {number}", "the real reason", patience)
+            queue.take(connection, CLIENT_DAY, f"run {number}", 60)
+            claims.fail(connection, CLIENT_DAY, f"run {number}", "the real reason", patience)
     with engine.begin() as connection:
-        assert claims.failures_in_a_row(connection, UNIT) == 4
+        assert claims.failures_in_a_row(connection, CLIENT_DAY) == 4
     ask(engine, force=True)
     assert make_worker().work_once()
     assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]

@@ -118,8 +118,8 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
             if run.status == DagsterRunStatus.FAILURE and (waiting or not _cut_off(context.instance, run)):
                 error = f"the Dagster run {run.run_id} failed; its log says why"
                 claims.settle_failure(connection, run.run_id, error, database.patience, at_once=waiting)
-            for unit in claims.give_back(connection, run.run_id):
-                context.log.info(f"{unit.client}, {unit.day}: given back to the queue")
+            for client_day in claims.give_back(connection, run.run_id):
+                context.log.info(f"{client_day}: given back to the queue")
 
     finished = [
         run_status_sensor(

@@ -25,13 +25,13 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.engine import (
     distinct_texts,
 )
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
 from crew_pipeline.storage.days import claims, progress, queue, visits
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.evidence import embeddings
 
 GROUP = "clean_up_crew"
@@ -137,21 +137,21 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
             started = time.monotonic()
             lines = discovered_conversations[day]
             distinct = embedded = 0
-            for unit in _units_in(lines, day):
-                own = frames.of_client(lines, unit.client)
+            for client_day in _client_days_in(lines, day):
+                own = frames.of_client(lines, client_day.client)
                 texts = distinct_texts(own, engine_config)
                 with database.engine.connect() as connection:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
                 if missing and awaited:
                     warn = context.log.warning
-                    steps.first_looks(database.engine, encoder, engine_config, unit, token, own, warn)
-                reporter = progress.Reporter(database.engine, [unit], token)
-                with isolated(database.engine, database.patience, unit, token, context.log):
+                    steps.first_looks(database.engine, encoder, engine_config, client_day, token, own, warn)
+                reporter = progress.Reporter(database.engine, [client_day], token)
+                with isolated(database.engine, database.patience, client_day, token, context.log):
                     for done, keys in _in_parts(missing, at_once):
                         if done and time.monotonic() - started > turn_s:
-                            _pause(database, unit, token, f"{done:,} of {len(missing):,} lines embedded")
-                        if done and unit not in _claimed(database, token, day):
+                            _pause(database, client_day, token, f"{done:,} of {len(missing):,} lines embedded")
+                        if done and client_day not in _claimed(database, token, day):
                             break  # paused, or taken over by somebody who goes on from here
                         reporter.stage("embedding", done, len(missing), "lines embedded")
                         with pace.kept():
@@ -195,19 +195,19 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             lines = discovered_conversations[day]
             loaded = line_embeddings[day]
             vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
-            units = _units_in(lines, day)
+            client_days = _client_days_in(lines, day)
             token, encoder = context.run.run_id, embedding_model.encoder
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
-            for unit in units:
-                reporter = progress.Reporter(database.engine, [unit], token)
-                with isolated(database.engine, database.patience, unit, token, context.log), pace.kept():
-                    own = frames.of_client(lines, unit.client)
+            for client_day in client_days:
+                reporter = progress.Reporter(database.engine, [client_day], token)
+                with isolated(database.engine, database.patience, client_day, token, context.log), pace.kept():
+                    own = frames.of_client(lines, client_day.client)
                     reporter.stage("comparing", message=f"comparing {len(own):,} lines")
                     comparison, known = steps.compared(
-                        database.engine, encoder, engine_config, unit, token, own, vectors
+                        database.engine, encoder, engine_config, client_day, token, own, vectors
                     )
                     reporter.stage("clustering", message=f"folding what {comparison.candidates:,} pairs tell")
-                    result = steps.folded(database.engine, engine_config, unit, token, own, comparison)
+                    result = steps.folded(database.engine, engine_config, client_day, token, own, comparison)
                     parts.append(result.members)
                     compared += result.compared - known
                     candidates += result.candidates
@@ -250,13 +250,15 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
             lines = discovered_conversations[day]
             members = semantic_clusters[day]
             rows = []
-            units = _claimed(database, context.run.run_id, day)
-            progress.Reporter(database.engine, units, context.run.run_id).stage("writing", message="writing the day")
-            for unit in units:
-                with isolated(database.engine, database.patience, unit, context.run.run_id, context.log):
-                    own = steps.config_of(database.engine, engine_config, unit.client)
-                    built = steps.build_document(unit, lines, members, own.fingerprint(model))
-                    rows.append((unit.client, built))
+            client_days = _claimed(database, context.run.run_id, day)
+            progress.Reporter(database.engine, client_days, context.run.run_id).stage(
+                "writing", message="writing the day"
+            )
+            for client_day in client_days:
+                with isolated(database.engine, database.patience, client_day, context.run.run_id, context.log):
+                    own = steps.config_of(database.engine, engine_config, client_day.client)
+                    built = steps.build_document(client_day, lines, members, own.fingerprint(model))
+                    rows.append((client_day.client, built))
             hidden = sum(row[1].hidden_count for row in rows)
             total = sum(row[1].line_count for row in rows)
             context.add_asset_metadata(
@@ -288,19 +290,19 @@ def _visits(database: Database) -> dict[str, float]:
     return {f"instant_visits_{name}": round(share, 4) for name, share in shares.items() if share is not None}
 
 
-def _claimed(database: Database, token: str, day: date) -> list[Unit]:
+def _claimed(database: Database, token: str, day: date) -> list[ClientDay]:
     with database.engine.connect() as connection:
         return claims.held(connection, token, [day])
 
 
-def _pause(database: Database, unit: Unit, token: str, done: str) -> None:
+def _pause(database: Database, client_day: ClientDay, token: str, done: str) -> None:
     """Let the others that wait go first; what has been embedded stays, and the day goes on from there."""
     with database.engine.begin() as connection:
-        claims.pause(connection, unit, token, done)
+        claims.pause(connection, client_day, token, done)
 
 
-def _units_in(lines: pd.DataFrame, day: date) -> list[Unit]:
-    return [Unit(client, day) for client in sorted(set(lines["client"]))]
+def _client_days_in(lines: pd.DataFrame, day: date) -> list[ClientDay]:
+    return [ClientDay(client, day) for client in sorted(set(lines["client"]))]
 
 
 def _in_parts(keys: Sequence[bytes], size: int) -> Iterator[tuple[int, Sequence[bytes]]]:

@@ -12,10 +12,10 @@ from dagster import (
 )
 from sqlalchemy import Connection
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import Database
 from crew_pipeline.storage.days import claims
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.evidence import invariants
 
 
@@ -58,7 +58,7 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
     )
     def no_client_failed(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
         with database.engine.connect() as connection:
-            return _result(invariants.failed_units(connection, _days(context), context.run.run_id))
+            return _result(invariants.failed_client_days(connection, _days(context), context.run.run_id))
 
     return [hidden_lines_are_explained, clusters_keep_to_one_client, documents_lose_nothing, no_client_failed]
 
@@ -67,7 +67,7 @@ def _days(context: AssetCheckExecutionContext) -> list[date]:
     return days_of(context.partition_keys)
 
 
-def _held(connection: Connection, context: AssetCheckExecutionContext) -> list[Unit]:
+def _held(connection: Connection, context: AssetCheckExecutionContext) -> list[ClientDay]:
     """What the run works at: other clients' days are not its business."""
     return claims.held(connection, context.run.run_id, _days(context))
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.engine import distinct_texts
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
@@ -22,7 +23,6 @@ from crew_pipeline.orchestration.resources import Database, EmbeddingModel
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.states import Discovered
 from crew_pipeline.storage.evidence import clusters, embeddings, invariants
 from crew_pipeline.storage.evidence import verdicts as feedback
@@ -106,11 +106,11 @@ class TableIOManager(ConfigurableIOManager):
         Each client's in a transaction of its own: runs that take them in another order must not wait for each other.
         """
         for row in frames.rows(frame):
-            unit = Unit(str(row.client), day)
+            client_day = ClientDay(str(row.client), day)
             with self.database.engine.begin() as connection:
                 taken = queue.take(
                     connection,
-                    unit,
+                    client_day,
                     scope.token,
                     scope.ttl_s,
                     int(row.lines),
@@ -118,7 +118,7 @@ class TableIOManager(ConfigurableIOManager):
                     after=scope.after,
                 )
             if not taken:
-                context.log.warning(f"{unit.client}, {day}: another run is at work on it; left to that one")
+                context.log.warning(f"{client_day.client}, {day}: another run is at work on it; left to that one")
 
     def _write_vectors(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Add vectors to the cache. They follow from the text alone, so no claim guards them."""
@@ -130,25 +130,31 @@ class TableIOManager(ConfigurableIOManager):
         the invariants before it ends."""
         engine = self.database.engine
         with engine.connect() as connection:
-            units = claims.held(connection, scope.token, [day])
-        for unit in units:
-            with isolated(engine, self.database.patience, unit, scope.token, context.log), engine.begin() as connection:
-                if unit in claims.held(connection, scope.token, [day], lock=True):
-                    clusters.replace(connection, unit, frames.of_client(frame, unit.client))
-                    invariants.hold_clusters(connection, unit)
+            client_days = claims.held(connection, scope.token, [day])
+        for client_day in client_days:
+            with (
+                isolated(engine, self.database.patience, client_day, scope.token, context.log),
+                engine.begin() as connection,
+            ):
+                if client_day in claims.held(connection, scope.token, [day], lock=True):
+                    clusters.replace(connection, client_day, frames.of_client(frame, client_day.client))
+                    invariants.hold_clusters(connection, client_day)
 
     def _write_documents(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Publish the day's documents, each client's in a transaction of its own."""
         engine = self.database.engine
         for row in frames.rows(frame):
-            unit = Unit(str(row.client), day)
-            with isolated(engine, self.database.patience, unit, scope.token, context.log), engine.begin() as connection:
-                own = scope.config.at(clients.folding_of(connection, unit.client))
-                documents.publish(connection, unit, row.document, own.fingerprint(scope.model), scope.token)
-                if feedback.changed_since(connection, unit, scope.token):
-                    documents.outdate(connection, unit)
-                    queue.request(connection, unit, outdated=True)
-            _snapshots.drop(unit)
+            client_day = ClientDay(str(row.client), day)
+            with (
+                isolated(engine, self.database.patience, client_day, scope.token, context.log),
+                engine.begin() as connection,
+            ):
+                own = scope.config.at(clients.folding_of(connection, client_day.client))
+                documents.publish(connection, client_day, row.document, own.fingerprint(scope.model), scope.token)
+                if feedback.changed_since(connection, client_day, scope.token):
+                    documents.outdate(connection, client_day)
+                    queue.request(connection, client_day, outdated=True)
+            _snapshots.drop(client_day)
 
 
 def _contains(run: DagsterRun, asset: str) -> bool:
@@ -162,10 +168,10 @@ def _contains(run: DagsterRun, asset: str) -> bool:
 
 def _claim_day(connection: Connection, scope: _Scope, day: date, *, publishes: bool) -> None:
     """Claim every client's day that nobody else holds; a token that was overtaken there gets nothing."""
-    for unit in days.units_on(connection, day):
-        claim = claims.acquire(connection, unit, scope.token, scope.ttl_s, background=scope.background)
+    for client_day in days.client_days_on(connection, day):
+        claim = claims.acquire(connection, client_day, scope.token, scope.ttl_s, background=scope.background)
         if claim == "new" and publishes:
-            queue.begin(connection, unit)
+            queue.begin(connection, client_day)
 
 
 class _Snapshots:
@@ -177,27 +183,29 @@ class _Snapshots:
 
     def __init__(self) -> None:
         self._token = ""
-        self._frames: dict[Unit, pd.DataFrame] = {}
+        self._frames: dict[ClientDay, pd.DataFrame] = {}
 
-    def read(self, connection: Connection, unit: Unit, token: str) -> pd.DataFrame | None:
+    def read(self, connection: Connection, client_day: ClientDay, token: str) -> pd.DataFrame | None:
         """The frame ``frames.DISCOVERED`` of a client's day.
 
         None where another process has run the earlier steps and the content has changed since: the day is given back.
         """
         if token != self._token:
             self._token, self._frames = token, {}
-        if unit not in self._frames:
-            found = days.discovered_of(connection, unit)
+        if client_day not in self._frames:
+            found = days.discovered_of(connection, client_day)
             stamp = _stamp(found)
-            if not claims.settle_stamp(connection, unit, token, stamp):
-                claims.give_back(connection, token, only=unit)
+            if not claims.settle_stamp(connection, client_day, token, stamp):
+                claims.give_back(connection, token, only=client_day)
                 return None
-            self._frames[unit] = frames.frame([(unit.client, *row[:-1]) for row in found], frames.DISCOVERED)
-        return self._frames[unit]
+            self._frames[client_day] = frames.frame(
+                [(client_day.client, *row[:-1]) for row in found], frames.DISCOVERED
+            )
+        return self._frames[client_day]
 
-    def drop(self, unit: Unit) -> None:
+    def drop(self, client_day: ClientDay) -> None:
         """Forget a client's day that is finished."""
-        self._frames.pop(unit, None)
+        self._frames.pop(client_day, None)
 
 
 def _stamp(found: Sequence[Discovered]) -> bytes:
@@ -210,41 +218,53 @@ def _stamp(found: Sequence[Discovered]) -> bytes:
 _snapshots = _Snapshots()
 
 
-def lines_to_come(engine: Engine, unit: Unit, token: str) -> pd.DataFrame | None:
+def lines_to_come(engine: Engine, client_day: ClientDay, token: str) -> pd.DataFrame | None:
     """The lines (``frames.DISCOVERED``) that a run of this process with ``token``, which holds the day, will read."""
     with engine.begin() as connection:
-        return _snapshots.read(connection, unit, token)
+        return _snapshots.read(connection, client_day, token)
 
 
-def _read_lines(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:
-    read = [_snapshots.read(connection, unit, scope.token) for unit in units]
+def _read_lines(connection: Connection, client_days: list[ClientDay], scope: _Scope) -> pd.DataFrame:
+    read = [_snapshots.read(connection, client_day, scope.token) for client_day in client_days]
     parts = [part for part in read if part is not None and len(part)]
     if not parts:
         return frames.frame([], frames.DISCOVERED)
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
-def _read_vectors(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:
-    lines = _read_lines(connection, units, scope)
+def _read_vectors(connection: Connection, client_days: list[ClientDay], scope: _Scope) -> pd.DataFrame:
+    lines = _read_lines(connection, client_days, scope)
     hashes = sorted(
-        {key for unit in units for key in distinct_texts(frames.of_client(lines, unit.client), scope.config)}
+        {
+            key
+            for client_day in client_days
+            for key in distinct_texts(frames.of_client(lines, client_day.client), scope.config)
+        }
     )
     vectors = embeddings.fetch(connection, scope.vectors, hashes)
     return frames.frame(sorted(vectors.items(), key=lambda pair: pair[0]), frames.VECTORS)
 
 
-def _read_members(connection: Connection, units: list[Unit], scope: _Scope) -> pd.DataFrame:
+def _read_members(connection: Connection, client_days: list[ClientDay], scope: _Scope) -> pd.DataFrame:
     rows: list[tuple[Any, ...]] = []
-    for unit in units:
+    for client_day in client_days:
         rows.extend(
-            (unit.client, fold.cluster_id, *key, fold.is_canonical, fold.similarity, fold.probability, fold.reason)
-            for key, fold in sorted(clusters.folds_of(connection, unit).items())
+            (
+                client_day.client,
+                fold.cluster_id,
+                *key,
+                fold.is_canonical,
+                fold.similarity,
+                fold.probability,
+                fold.reason,
+            )
+            for key, fold in sorted(clusters.folds_of(connection, client_day).items())
         )
     return frames.frame(rows, frames.MEMBERS)
 
 
 _Writer = Callable[[TableIOManager, OutputContext, _Scope, date, pd.DataFrame], None]
-_Reader = Callable[[Connection, list[Unit], _Scope], pd.DataFrame]
+_Reader = Callable[[Connection, list[ClientDay], _Scope], pd.DataFrame]
 
 _WRITERS: dict[str, _Writer] = {
     FIRST_ASSET: TableIOManager._write_work,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from crew_pipeline.dedup.pair_model import Point
+from crew_pipeline.model import OperatingPoint
 
 
 def ensure_client(connection: Connection, client: str) -> None:
@@ -16,15 +16,15 @@ def ensure_client(connection: Connection, client: str) -> None:
     )
 
 
-def folding_of(connection: Connection, client: str) -> Point | None:
+def folding_of(connection: Connection, client: str) -> OperatingPoint | None:
     """The client's own operating point, if it has one."""
-    found: Point | None = connection.scalar(
+    found: OperatingPoint | None = connection.scalar(
         text("SELECT folding FROM clients WHERE client = :client"), {"client": client}
     )
     return found
 
 
-def set_folding(connection: Connection, client: str, folding: Point | None) -> None:
+def set_folding(connection: Connection, client: str, folding: OperatingPoint | None) -> None:
     """Give a client an operating point of its own; None goes back to the system's."""
     ensure_client(connection, client)
     connection.execute(
@@ -46,7 +46,7 @@ class ClientInfo(NamedTuple):
     client: str
     conversations: int
     days: int
-    folding: Point | None
+    folding: OperatingPoint | None
     active: bool
 
 

@@ -18,15 +18,9 @@ from typing import Literal, NamedTuple
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days.events import emit
-
-
-class Unit(NamedTuple):
-    """One client's day: what is claimed, computed and served as a whole."""
-
-    client: str
-    day: date
 
 
 class Patience(NamedTuple):
@@ -85,7 +79,7 @@ SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL
 
 
 def acquire(
-    connection: Connection, unit: Unit, token: str, ttl_s: int, lines: int = 0, *, background: bool = False
+    connection: Connection, client_day: ClientDay, token: str, ttl_s: int, lines: int = 0, *, background: bool = False
 ) -> Literal["new", "held"] | None:
     """Claim a client's day for ``token``; claiming again what one holds prolongs it.
 
@@ -97,8 +91,8 @@ def acquire(
         where this token was overtaken there before.
     """
     values = {
-        "client": unit.client,
-        "day": unit.day,
+        "client": client_day.client,
+        "day": client_day.day,
         "token": token,
         "ttl": ttl_s,
         "lines": lines,
@@ -110,7 +104,7 @@ def acquire(
     return "held" if connection.scalar(text(_PROLONG), values) else None
 
 
-def wanted(connection: Connection, unit: Unit, token: str) -> bool:
+def wanted(connection: Connection, client_day: ClientDay, token: str) -> bool:
     """Whether a reader waits for what this background claim holds."""
     return bool(
         connection.scalar(
@@ -118,14 +112,14 @@ def wanted(connection: Connection, unit: Unit, token: str) -> bool:
                 "SELECT wanted_at IS NOT NULL FROM day_claims "
                 "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
             ),
-            {"client": unit.client, "day": unit.day, "token": token},
+            {"client": client_day.client, "day": client_day.day, "token": token},
         )
     )
 
 
-def hand_over(connection: Connection, unit: Unit, token: str, to: str, ttl_s: int) -> bool:
+def hand_over(connection: Connection, client_day: ClientDay, token: str, to: str, ttl_s: int) -> bool:
     """Let another token go on with the claim of ``token``; whether ``token`` still held it."""
-    values = {"client": unit.client, "day": unit.day, "token": token, "to": to, "ttl": ttl_s}
+    values = {"client": client_day.client, "day": client_day.day, "token": token, "to": to, "ttl": ttl_s}
     return connection.scalar(text(_HAND_OVER), values) is not None
 
 
@@ -140,7 +134,7 @@ def prolong(connection: Connection, token: str, ttl_s: int) -> int:
     ).rowcount
 
 
-def want(connection: Connection, unit: Unit) -> bool:
+def want(connection: Connection, client_day: ClientDay) -> bool:
     """Tell the background run that works at a client's day that a reader waits; whether this call was the first to."""
     return bool(
         connection.execute(
@@ -148,63 +142,65 @@ def want(connection: Connection, unit: Unit) -> bool:
                 "UPDATE day_claims SET wanted_at = now() WHERE client = :client AND day = :day AND ended_at IS NULL "
                 "AND background AND wanted_at IS NULL AND claim_lives(expires_at, ttl_s)"
             ),
-            {"client": unit.client, "day": unit.day},
+            {"client": client_day.client, "day": client_day.day},
         ).rowcount
     )
 
 
-def held(connection: Connection, token: str, days: Sequence[date] | None = None, *, lock: bool = False) -> list[Unit]:
+def held(
+    connection: Connection, token: str, days: Sequence[date] | None = None, *, lock: bool = False
+) -> list[ClientDay]:
     """What ``token`` still holds, in order; with ``lock`` nobody can overtake it before the transaction ends."""
     rows = connection.execute(
         text(_HELD + " FOR UPDATE" if lock else _HELD),
         {"token": token, "days": None if days is None else list(days)},
     )
-    return [Unit(*row) for row in rows]
+    return [ClientDay(*row) for row in rows]
 
 
-def settle_stamp(connection: Connection, unit: Unit, token: str, stamp: bytes) -> bool:
+def settle_stamp(connection: Connection, client_day: ClientDay, token: str, stamp: bytes) -> bool:
     """Whether ``stamp`` is that of the content which this claim computes from; the first one given becomes it."""
     found = connection.scalar(
         text(
             "UPDATE day_claims SET content_stamp = coalesce(content_stamp, :stamp) "
             "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING content_stamp"
         ),
-        {"client": unit.client, "day": unit.day, "token": token, "stamp": stamp},
+        {"client": client_day.client, "day": client_day.day, "token": token, "stamp": stamp},
     )
     return bool(found == stamp)
 
 
-def finish(connection: Connection, unit: Unit, token: str, outcome: str) -> None:
+def finish(connection: Connection, client_day: ClientDay, token: str, outcome: str) -> None:
     """Close a claim; the row stays as history."""
     connection.execute(
         text(
             "UPDATE day_claims SET ended_at = now(), outcome = :outcome "
             "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
         ),
-        {"client": unit.client, "day": unit.day, "token": token, "outcome": outcome},
+        {"client": client_day.client, "day": client_day.day, "token": token, "outcome": outcome},
     )
 
 
 def fail(
-    connection: Connection, unit: Unit, token: str, error: str, patience: Patience, *, at_once: bool = False
+    connection: Connection, client_day: ClientDay, token: str, error: str, patience: Patience, *, at_once: bool = False
 ) -> None:
     """A try at a client's day has failed: it is tried again at once, later, or set aside with its error.
 
     Args:
         at_once: a reader waits, so that the first tries follow each other; else there is a pause before each.
     """
-    if unit not in held(connection, token, [unit.day], lock=True):
+    if client_day not in held(connection, token, [client_day.day], lock=True):
         return
-    at_once = at_once or wanted(connection, unit, token)
-    pause = patience.pause(failures_in_a_row(connection, unit) + 1)
+    at_once = at_once or wanted(connection, client_day, token)
+    pause = patience.pause(failures_in_a_row(connection, client_day) + 1)
     if at_once and pause == 0:
-        set_status(connection, unit, "queued", of=("processing",))
-        finish(connection, unit, token, "retried")
+        set_status(connection, client_day, "queued", of=("processing",))
+        finish(connection, client_day, token, "retried")
     else:
-        _set_back(connection, unit, token, error, pause, patience, "retried")
+        _set_back(connection, client_day, token, error, pause, patience, "retried")
 
 
-def give_up(connection: Connection, unit: Unit, token: str, error: str, patience: Patience) -> None:
+def give_up(connection: Connection, client_day: ClientDay, token: str, error: str, patience: Patience) -> None:
     """Not try a client's day, which ``token`` has claimed, after what became of those that tried before.
 
     Args:
@@ -215,67 +211,77 @@ def give_up(connection: Connection, unit: Unit, token: str, error: str, patience
             "SELECT payload->>'error' FROM day_events WHERE client = :client AND day = :day "
             "AND type = 'processing_failed' ORDER BY seq DESC LIMIT 1"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
-    pause = patience.pause(failures_in_a_row(connection, unit))
-    _set_back(connection, unit, token, told or error, pause, patience, "released")
+    pause = patience.pause(failures_in_a_row(connection, client_day))
+    _set_back(connection, client_day, token, told or error, pause, patience, "released")
 
 
 def _set_back(
-    connection: Connection, unit: Unit, token: str, error: str, pause: float | None, patience: Patience, outcome: str
+    connection: Connection,
+    client_day: ClientDay,
+    token: str,
+    error: str,
+    pause: float | None,
+    patience: Patience,
+    outcome: str,
 ) -> None:
     again = None if pause is None else max(pause, patience.backoff_s)
-    set_status(connection, unit, "failed", of=("processing", "queued"), error=error, retry_in_s=again)
+    set_status(connection, client_day, "failed", of=("processing", "queued"), error=error, retry_in_s=again)
     told = {"error": error, **({"retry_in_s": again} if again is not None else {})}
-    emit(connection, unit.client, unit.day, "processing_failed", told, token)
-    finish(connection, unit, token, "failed" if again is None else outcome)
+    emit(connection, client_day.client, client_day.day, "processing_failed", told, token)
+    finish(connection, client_day, token, "failed" if again is None else outcome)
 
 
 def give_back(
     connection: Connection,
     token: str,
     *,
-    only: Unit | None = None,
+    only: ClientDay | None = None,
     status: str = "pending",
     outcome: str = "released",
-) -> list[Unit]:
+) -> list[ClientDay]:
     """Return what ``token`` still holds, or ``only`` one day of it, to the queue with ``status``; what it was.
 
     A day that a reader waits for is ``queued`` in any case.
     """
-    units = [unit for unit in held(connection, token, lock=True) if only is None or unit == only]
-    _lock_rows(connection, units)
-    for unit in units:
-        set_status(connection, unit, "queued" if wanted(connection, unit, token) else status, of=("processing",))
-        finish(connection, unit, token, outcome)
-    return units
+    client_days = [
+        client_day for client_day in held(connection, token, lock=True) if only is None or client_day == only
+    ]
+    _lock_rows(connection, client_days)
+    for client_day in client_days:
+        set_status(
+            connection, client_day, "queued" if wanted(connection, client_day, token) else status, of=("processing",)
+        )
+        finish(connection, client_day, token, outcome)
+    return client_days
 
 
-def pause(connection: Connection, unit: Unit, token: str, done: str) -> None:
+def pause(connection: Connection, client_day: ClientDay, token: str, done: str) -> None:
     """Return a client's day to the queue in the middle, behind others that wait; readers are told what is done."""
-    if unit in give_back(connection, token, only=unit, status="queued", outcome="paused"):
+    if client_day in give_back(connection, token, only=client_day, status="queued", outcome="paused"):
         told = {
             "stage": "queued",
             "progress": 0.0,
             "message": f"{done}; others go first",
             "estimated_remaining_s": None,
         }
-        emit(connection, unit.client, unit.day, "processing_progress", told, token)
+        emit(connection, client_day.client, client_day.day, "processing_progress", told, token)
 
 
 def settle_failure(
     connection: Connection, token: str, error: str, patience: Patience, *, at_once: bool = False
 ) -> None:
     """A run ended in failure: so has every day that it still held. See ``fail``."""
-    units = held(connection, token, lock=True)
-    _lock_rows(connection, units)
-    for unit in units:
-        fail(connection, unit, token, error, patience, at_once=at_once)
+    client_days = held(connection, token, lock=True)
+    _lock_rows(connection, client_days)
+    for client_day in client_days:
+        fail(connection, client_day, token, error, patience, at_once=at_once)
 
 
-def _lock_rows(connection: Connection, units: Sequence[Unit]) -> None:
+def _lock_rows(connection: Connection, client_days: Sequence[ClientDay]) -> None:
     """Lock the conversations of several days in one order, that of imports: day by day it would be another."""
-    if len(units) > 1:
+    if len(client_days) > 1:
         connection.execute(
             text("""
                 SELECT id FROM data_items
@@ -283,13 +289,16 @@ def _lock_rows(connection: Connection, units: Sequence[Unit]) -> None:
                     ON data_items.client = held.client AND days_date = held.day
                 ORDER BY id FOR UPDATE OF data_items
             """),
-            {"clients": [unit.client for unit in units], "days": [unit.day for unit in units]},
+            {
+                "clients": [client_day.client for client_day in client_days],
+                "days": [client_day.day for client_day in client_days],
+            },
         )
 
 
 def set_status(
     connection: Connection,
-    unit: Unit,
+    client_day: ClientDay,
     status: str,
     *,
     of: Sequence[str] | None = None,
@@ -317,8 +326,8 @@ def set_status(
                 AND (CAST(:of AS text[]) IS NULL OR semantic_status = ANY(:of))
         """),
         {
-            "client": unit.client,
-            "day": unit.day,
+            "client": client_day.client,
+            "day": client_day.day,
             "of": None if of is None else list(of),
             "status": status,
             "error": error,
@@ -327,7 +336,7 @@ def set_status(
     ).rowcount
 
 
-def failures_in_a_row(connection: Connection, unit: Unit) -> int:
+def failures_in_a_row(connection: Connection, client_day: ClientDay) -> int:
     """How many of the last claims of a client's day failed or died, one after the other.
 
     What yielded, paused or was given back tells nothing, and what was before the content changed, or before somebody
@@ -339,7 +348,7 @@ def failures_in_a_row(connection: Connection, unit: Unit) -> int:
             "AND outcome NOT IN ('yielded', 'paused', 'released') AND ended_at > coalesce((SELECT max(updated_at) "
             "FROM data_items WHERE client = :client AND days_date = :day), '-infinity') ORDER BY ended_at DESC LIMIT 20"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return sum(1 for _ in takewhile(lambda row: row.outcome in {"retried", "overtaken"}, rows))
 
@@ -357,14 +366,14 @@ def lives(connection: Connection, token: str) -> bool:
     )
 
 
-def overtaken_tokens(connection: Connection, unit: Unit) -> list[str]:
+def overtaken_tokens(connection: Connection, client_day: ClientDay) -> list[str]:
     """The tokens of claims on a client's day that died lately."""
     rows = connection.execute(
         text(
             "SELECT token FROM day_claims WHERE client = :client AND day = :day AND outcome = 'overtaken' "
             "AND ended_at > now() - interval '1 day' ORDER BY ended_at"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return [row.token for row in rows]
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import Document
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import claims, preliminary
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.events import emit
 
 
@@ -51,7 +51,7 @@ FROM day_documents WHERE client = %(client)s AND day = %(day)s AND is_current
 """
 
 
-def publish(connection: Connection, unit: Unit, document: Document, engine: str, token: str) -> datetime:
+def publish(connection: Connection, client_day: ClientDay, document: Document, engine: str, token: str) -> datetime:
     """Make ``document`` the one in force, complete the rows that were read, tell listeners, and close the claim.
 
     All in the caller's transaction, fenced by the claim.
@@ -62,10 +62,10 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
     Raises:
         OvertakenError: ``token`` no longer holds the day; nothing is written.
     """
-    if unit not in claims.held(connection, token, [unit.day], lock=True):
-        raise OvertakenError(f"{unit.client}, {unit.day}: overtaken by another run; its result stands")
-    key = {"client": unit.client, "day": unit.day}
-    claims.set_status(connection, unit, "completed", of=("processing",))
+    if client_day not in claims.held(connection, token, [client_day.day], lock=True):
+        raise OvertakenError(f"{client_day}: overtaken by another run; its result stands")
+    key = {"client": client_day.client, "day": client_day.day}
+    claims.set_status(connection, client_day, "completed", of=("processing",))
     # The update above waited for imports that touched these rows, so what is counted now is what was read, or the
     # document is out of date already.
     present = connection.execute(
@@ -103,41 +103,41 @@ def publish(connection: Connection, unit: Unit, document: Document, engine: str,
             "token": token,
         },
     )
-    preliminary.drop(connection, unit)
+    preliminary.drop(connection, client_day)
     emit(
         connection,
-        unit.client,
-        unit.day,
+        client_day.client,
+        client_day.day,
         "processing_completed",
         {"version": document.version, "conversations": document.conversation_count},
         token,
     )
-    claims.finish(connection, unit, token, "completed")
+    claims.finish(connection, client_day, token, "completed")
     assert published is not None
     return published
 
 
-def exists(connection: Connection, unit: Unit) -> bool:
+def exists(connection: Connection, client_day: ClientDay) -> bool:
     """Whether there is a document to serve, up to date or not."""
     return bool(
         connection.scalar(
             text("SELECT EXISTS (SELECT 1 FROM day_documents WHERE client = :client AND day = :day AND is_current)"),
-            {"client": unit.client, "day": unit.day},
+            {"client": client_day.client, "day": client_day.day},
         )
     )
 
 
-def outdate(connection: Connection, unit: Unit) -> None:
+def outdate(connection: Connection, client_day: ClientDay) -> None:
     """Have the document in force made again, though its lines and its engine are the same."""
     connection.execute(
         text("UPDATE day_documents SET engine = '' WHERE client = :client AND day = :day AND is_current"),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
 
 
-def current(connection: Connection, unit: Unit, engine: str) -> StoredDocument | None:
+def current(connection: Connection, client_day: ClientDay, engine: str) -> StoredDocument | None:
     """The document in force of a client's day."""
     row = connection.exec_driver_sql(
-        READ_CURRENT, {"client": unit.client, "day": unit.day, "engine": engine, "known": ""}
+        READ_CURRENT, {"client": client_day.client, "day": client_day.day, "engine": engine, "known": ""}
     ).one_or_none()
     return None if row is None else StoredDocument(*row)

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import claims, progress
-from crew_pipeline.storage.days.claims import Unit
 
 
-def store(connection: Connection, unit: Unit, token: str, body: bytes, message: str) -> bool:
+def store(connection: Connection, client_day: ClientDay, token: str, body: bytes, message: str) -> bool:
     """Keep the preliminary result of a claim and tell readers; whether the claim still holds.
 
     Args:
         body: UTF-8 JSON, the array of conversations.
         message: what readers are told of it.
     """
-    if unit not in claims.held(connection, token, [unit.day], lock=True):
+    if client_day not in claims.held(connection, token, [client_day.day], lock=True):
         return False
     connection.execute(
         text("""
             INSERT INTO preliminary_documents (client, day, token, body) VALUES (:client, :day, :token, :body)
             ON CONFLICT (client, day) DO UPDATE SET token = excluded.token, body = excluded.body, created_at = now()
         """),
-        {"client": unit.client, "day": unit.day, "token": token, "body": body},
+        {"client": client_day.client, "day": client_day.day, "token": token, "body": body},
     )
-    progress.tell(connection, unit, token, "discovering", 0.02, message, preliminary=True)
+    progress.tell(connection, client_day, token, "discovering", 0.02, message, preliminary=True)
     return True
 
 
-def shown(connection: Connection, unit: Unit, token: str) -> bool:
+def shown(connection: Connection, client_day: ClientDay, token: str) -> bool:
     """Whether a claim has shown a preliminary result."""
     return bool(
         connection.scalar(
             text("SELECT EXISTS (SELECT 1 FROM preliminary_documents WHERE client = :client AND day = :day "
                  "AND token = :token)"),
-            {"client": unit.client, "day": unit.day, "token": token},
+            {"client": client_day.client, "day": client_day.day, "token": token},
         )
     )  # fmt: skip
 
 
-def current(connection: Connection, unit: Unit) -> bytes | None:
+def current(connection: Connection, client_day: ClientDay) -> bytes | None:
     """The preliminary result of a client's day, while somebody is at work on it or will go on soon."""
     found: bytes | None = connection.scalar(
         text("""
@@ -47,14 +47,14 @@ def current(connection: Connection, unit: Unit) -> bytes | None:
             WHERE client = :client AND day = :day
               AND (ended_at IS NULL AND claim_lives(expires_at, ttl_s) OR outcome IN ('paused', 'retried', 'overtaken'))
         """),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return found
 
 
-def drop(connection: Connection, unit: Unit) -> None:
+def drop(connection: Connection, client_day: ClientDay) -> None:
     """Forget the preliminary result: the document is there."""
     connection.execute(
         text("DELETE FROM preliminary_documents WHERE client = :client AND day = :day"),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )

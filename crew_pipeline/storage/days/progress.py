@@ -8,7 +8,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
 
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days.events import emit
 
 # Before anything was measured on this machine: embedding on two cores, and the rest of a run (seconds).
@@ -60,9 +60,9 @@ def seconds_per_line(connection: Connection) -> float | None:
 class Reporter:
     """Tells the progress of some clients' days that a claim still holds, at most twice a second within one stage."""
 
-    def __init__(self, engine: Engine, units: Sequence[Unit], token: str) -> None:
+    def __init__(self, engine: Engine, client_days: Sequence[ClientDay], token: str) -> None:
         self._engine = engine
-        self._units = sorted(units, key=lambda unit: (unit.day, unit.client))
+        self._units = sorted(client_days, key=lambda client_day: (client_day.day, client_day.client))
         self._token = token
         self._per_line: float | None = None
         self._learned = False
@@ -77,12 +77,12 @@ class Reporter:
         begin, end = _SHARES[stage]
         fraction = begin + (end - begin) * done / max(1, of)
         counted = f"{done:,} of {of:,} {message}" if of > 1 else message
-        for unit in self._units:
+        for client_day in self._units:
             # Each in a transaction of its own: whoever waits for the order of one day's events holds no other's.
             with self._engine.begin() as connection:
-                self._tell(connection, unit, stage, fraction, counted)
+                self._tell(connection, client_day, stage, fraction, counted)
 
-    def _tell(self, connection: Connection, unit: Unit, stage: Stage, fraction: float, message: str) -> None:
+    def _tell(self, connection: Connection, client_day: ClientDay, stage: Stage, fraction: float, message: str) -> None:
         """Who has been overtaken does not speak any more."""
         claim = connection.execute(
             text(
@@ -90,14 +90,14 @@ class Reporter:
                 "FROM day_claims WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL "
                 "FOR UPDATE"
             ),
-            {"client": unit.client, "day": unit.day, "token": self._token},
+            {"client": client_day.client, "day": client_day.day, "token": self._token},
         ).one_or_none()
         if claim is None:
             return
         if not self._learned:
             self._per_line, self._learned = seconds_per_line(connection), True
         left = remaining(fraction, claim.spent, _estimate(claim.line_count, self._per_line))
-        tell(connection, unit, self._token, stage, fraction, message, left)
+        tell(connection, client_day, self._token, stage, fraction, message, left)
 
 
 def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
@@ -111,7 +111,7 @@ def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
 
 def tell(
     connection: Connection,
-    unit: Unit,
+    client_day: ClientDay,
     token: str,
     stage: str,
     fraction: float,
@@ -129,4 +129,4 @@ def tell(
     }
     if preliminary:
         payload["preliminary"] = True
-    emit(connection, unit.client, unit.day, "processing_progress", payload, token)
+    emit(connection, client_day.client, client_day.day, "processing_progress", payload, token)

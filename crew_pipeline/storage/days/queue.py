@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import claims, progress
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline.storage.days.events import REQUEST_CHANNEL, emit, notify
 
 
@@ -23,9 +23,9 @@ class Work(NamedTuple):
     lines: int
 
     @property
-    def unit(self) -> Unit:
+    def client_day(self) -> ClientDay:
         """Whose day it is."""
-        return Unit(self.client, self.day)
+        return ClientDay(self.client, self.day)
 
 
 # A day needs work when one of its conversations is not completed (failed ones once their pause is over), when its
@@ -126,7 +126,7 @@ def work(
 
 
 def request(
-    connection: Connection, unit: Unit, *, force: bool = False, outdated: bool = False, waiting: bool = True
+    connection: Connection, client_day: ClientDay, *, force: bool = False, outdated: bool = False, waiting: bool = True
 ) -> bool:
     """Ask for a client's day now: its rows go ahead of the queue and a worker is woken.
 
@@ -140,19 +140,19 @@ def request(
     Returns:
         Whether this call changed anything. Asking again while it is queued or processed does not.
     """
-    wanted = waiting and claims.want(connection, unit)
+    wanted = waiting and claims.want(connection, client_day)
     if force:
-        _forgive(connection, unit)
+        _forgive(connection, client_day)
     statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
-    if not _worked_at(connection, unit):
+    if not _worked_at(connection, client_day):
         statuses.append("processing")
-    changed = claims.set_status(connection, unit, "queued", of=statuses)
+    changed = claims.set_status(connection, client_day, "queued", of=statuses)
     if changed or wanted or outdated:
-        notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
+        notify(connection, REQUEST_CHANNEL, client_day.client, client_day.day)
     return changed > 0 or wanted
 
 
-def _forgive(connection: Connection, unit: Unit) -> None:
+def _forgive(connection: Connection, client_day: ClientDay) -> None:
     """Let a failed day begin anew: failures before its rows changed count no more."""
     connection.execute(
         text("""
@@ -162,25 +162,25 @@ def _forgive(connection: Connection, unit: Unit) -> None:
             )
             UPDATE data_items SET updated_at = now() FROM locked WHERE data_items.id = locked.id
         """),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
 
 
-def _worked_at(connection: Connection, unit: Unit) -> bool:
+def _worked_at(connection: Connection, client_day: ClientDay) -> bool:
     return bool(
         connection.scalar(
             text(
                 "SELECT EXISTS (SELECT 1 FROM day_claims WHERE client = :client AND day = :day "
                 "AND ended_at IS NULL AND claim_lives(expires_at, ttl_s))"
             ),
-            {"client": unit.client, "day": unit.day},
+            {"client": client_day.client, "day": client_day.day},
         )
     )
 
 
 def take(
     connection: Connection,
-    unit: Unit,
+    client_day: ClientDay,
     token: str,
     ttl_s: int,
     lines: int = 0,
@@ -199,22 +199,24 @@ def take(
     Returns:
         Whether ``token`` holds the day.
     """
-    if after is not None and claims.hand_over(connection, unit, after, token, ttl_s):
+    if after is not None and claims.hand_over(connection, client_day, after, token, ttl_s):
         claim: str | None = "new"
     else:
-        claim = claims.acquire(connection, unit, token, ttl_s, lines, background=background)
+        claim = claims.acquire(connection, client_day, token, ttl_s, lines, background=background)
     if claim == "new":
-        if background and _asked_for(connection, unit):
-            claims.want(connection, unit)
-            notify(connection, REQUEST_CHANNEL, unit.client, unit.day)
-        begin(connection, unit)
+        if background and _asked_for(connection, client_day):
+            claims.want(connection, client_day)
+            notify(connection, REQUEST_CHANNEL, client_day.client, client_day.day)
+        begin(connection, client_day)
         estimate_s = progress.estimated_seconds(connection, lines)
-        emit(connection, unit.client, unit.day, "processing_started", {"estimated_time_s": estimate_s}, token)
-        progress.tell(connection, unit, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
+        emit(
+            connection, client_day.client, client_day.day, "processing_started", {"estimated_time_s": estimate_s}, token
+        )
+        progress.tell(connection, client_day, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
     return claim is not None
 
 
-def _asked_for(connection: Connection, unit: Unit) -> bool:
+def _asked_for(connection: Connection, client_day: ClientDay) -> bool:
     """Whether a reader has asked for a day that nobody had begun."""
     return bool(
         connection.scalar(
@@ -222,14 +224,14 @@ def _asked_for(connection: Connection, unit: Unit) -> bool:
                 "SELECT EXISTS (SELECT 1 FROM data_items WHERE client = :client AND days_date = :day "
                 "AND semantic_status = 'queued')"
             ),
-            {"client": unit.client, "day": unit.day},
+            {"client": client_day.client, "day": client_day.day},
         )
     )
 
 
-def begin(connection: Connection, unit: Unit) -> None:
+def begin(connection: Connection, client_day: ClientDay) -> None:
     """Mark the rows that a run reads from now on; those that change after this are ``pending`` and stay so."""
-    claims.set_status(connection, unit, "processing")
+    claims.set_status(connection, client_day, "processing")
 
 
 def refresh_priorities(connection: Connection, today: date) -> int:
@@ -305,8 +307,8 @@ def failed(connection: Connection, client: str | None = None) -> list[FailedDay]
     return [FailedDay(*row) for row in rows]
 
 
-def release(connection: Connection, unit: Unit) -> bool:
+def release(connection: Connection, client_day: ClientDay) -> bool:
     """Let a day whose last try failed wait in the background like one that is new; whether it had failed."""
     # It counts as changed: the sensor asks but once for what is the same.
-    _forgive(connection, unit)
-    return claims.set_status(connection, unit, "pending", of=["failed"]) > 0
+    _forgive(connection, client_day)
+    return claims.set_status(connection, client_day, "pending", of=["failed"]) > 0

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from crew_pipeline.dedup.document import Conversation, Line
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay, Conversation, Line
 
 
 class DayStatus(NamedTuple):
@@ -29,7 +28,7 @@ _DAY_STATUS = """CASE WHEN bool_or(semantic_status = 'processing') THEN 'process
      ELSE 'completed' END"""
 
 
-def status_of(connection: Connection, unit: Unit) -> DayStatus | None:
+def status_of(connection: Connection, client_day: ClientDay) -> DayStatus | None:
     """The state of a client's day, following from its conversations; None for a day without any."""
     row = connection.execute(
         text(f"""
@@ -38,20 +37,20 @@ def status_of(connection: Connection, unit: Unit) -> DayStatus | None:
                    {_DAY_STATUS} AS status
             FROM data_items WHERE client = :client AND days_date = :day
         """),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     ).one()
     return DayStatus(row.status, row.conversations, row.lines, row.at, row.error) if row.conversations else None
 
 
-def units_on(connection: Connection, day: date) -> list[Unit]:
+def client_days_on(connection: Connection, day: date) -> list[ClientDay]:
     """The clients that have conversations on a day."""
     rows = connection.execute(
         text("SELECT DISTINCT client FROM data_items WHERE days_date = :day ORDER BY client"), {"day": day}
     )
-    return [Unit(row.client, day) for row in rows]
+    return [ClientDay(row.client, day) for row in rows]
 
 
-def conversations_of(connection: Connection, unit: Unit) -> list[Conversation]:
+def conversations_of(connection: Connection, client_day: ClientDay) -> list[Conversation]:
     """The conversations of a client's day."""
     rows = connection.execute(
         text(
@@ -59,7 +58,7 @@ def conversations_of(connection: Connection, unit: Unit) -> list[Conversation]:
             "JOIN crews ON crews.id = crew_id WHERE item.client = :client AND days_date = :day "
             "ORDER BY started_at, item.id"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return [Conversation(*row) for row in rows]
 
@@ -81,7 +80,7 @@ class Discovered(NamedTuple):
     content_hash: bytes
 
 
-def discovered_of(connection: Connection, unit: Unit) -> list[Discovered]:
+def discovered_of(connection: Connection, client_day: ClientDay) -> list[Discovered]:
     """The lines of a client's day with their conversations, read by one statement, so that all fit together."""
     rows = connection.execute(
         text(
@@ -90,12 +89,12 @@ def discovered_of(connection: Connection, unit: Unit) -> list[Discovered]:
             "JOIN crews ON crews.id = crew_id "
             "WHERE item.client = :client AND days_date = :day ORDER BY conversation_id, position"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return [Discovered(*row) for row in rows]
 
 
-def lines_of(connection: Connection, unit: Unit) -> list[Line]:
+def lines_of(connection: Connection, client_day: ClientDay) -> list[Line]:
     """The lines of a client's day, conversation by conversation in the order of their source."""
     rows = connection.execute(
         text(
@@ -103,7 +102,7 @@ def lines_of(connection: Connection, unit: Unit) -> list[Line]:
             "JOIN data_items AS item ON item.id = conversation_id "
             "WHERE client = :client AND days_date = :day ORDER BY conversation_id, position"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return [Line(*row) for row in rows]
 

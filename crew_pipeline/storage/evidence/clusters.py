@@ -8,8 +8,7 @@ import pandas as pd
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup import frames
-from crew_pipeline.dedup.document import Fold, Folds
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay, Fold, Folds
 
 _CLUSTERS_OF_MEMBERS = """
 INSERT INTO semantic_clusters (client, day, id, conversation_id, position, size, confidence)
@@ -27,13 +26,13 @@ FROM staged_members ORDER BY conversation_id, position
 """
 
 
-def replace(connection: Connection, unit: Unit, members: pd.DataFrame) -> None:
+def replace(connection: Connection, client_day: ClientDay, members: pd.DataFrame) -> None:
     """Put the clusters of a client's day in the place of those that are there, by COPY.
 
     Args:
         members: frame ``dedup.frames.MEMBERS`` of this client's day.
     """
-    key = {"client": unit.client, "day": unit.day}
+    key = {"client": client_day.client, "day": client_day.day}
     connection.execute(text("DELETE FROM semantic_clusters WHERE client = :client AND day = :day"), key)
     if members.empty:
         return
@@ -54,13 +53,13 @@ def replace(connection: Connection, unit: Unit, members: pd.DataFrame) -> None:
     connection.execute(text(_MAPPING), key)
 
 
-def folds_of(connection: Connection, unit: Unit) -> Folds:
+def folds_of(connection: Connection, client_day: ClientDay) -> Folds:
     """The place of each clustered line of a client's day, by conversation and position."""
     rows = connection.execute(
         text(
             "SELECT conversation_id, position, cluster_id, is_canonical, similarity, probability, reason "
             "FROM line_cluster_mapping WHERE client = :client AND day = :day"
         ),
-        {"client": unit.client, "day": unit.day},
+        {"client": client_day.client, "day": client_day.day},
     )
     return {(row.conversation_id, row.position): Fold(*row[2:]) for row in rows}

@@ -10,8 +10,8 @@ import orjson
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import DocumentError, verify
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 
 _MOST = 100
 
@@ -20,18 +20,18 @@ class InvariantError(RuntimeError):
     """A result breaks an invariant of the design; it must not be stored or served."""
 
 
-def hold_clusters(connection: Connection, unit: Unit) -> None:
+def hold_clusters(connection: Connection, client_day: ClientDay) -> None:
     """Hold the clusters of a client's day, as they are in this transaction, against the invariants.
 
     Raises:
         InvariantError: naming the first cluster or line that breaks one.
     """
-    broken = unexplained_clusters(connection, [unit]) + strayed_lines(connection, [unit])
+    broken = unexplained_clusters(connection, [client_day]) + strayed_lines(connection, [client_day])
     if broken:
         raise InvariantError(broken[0])
 
 
-def unexplained_clusters(connection: Connection, units: Sequence[Unit]) -> list[str]:
+def unexplained_clusters(connection: Connection, client_days: Sequence[ClientDay]) -> list[str]:
     """Clusters with a member without evidence, without exactly one canonical line, or of another size than they say."""
     rows = connection.execute(
         text("""
@@ -50,12 +50,12 @@ def unexplained_clusters(connection: Connection, units: Sequence[Unit]) -> list[
                            OR line.reason = '')
             LIMIT :most
         """),
-        {**_keys(units), "most": _MOST},
+        {**_keys(client_days), "most": _MOST},
     )
     return [f"cluster {row.id} of {row.client}, {row.day} is not fully explained" for row in rows]
 
 
-def strayed_lines(connection: Connection, units: Sequence[Unit]) -> list[str]:
+def strayed_lines(connection: Connection, client_days: Sequence[ClientDay]) -> list[str]:
     """Clustered lines that belong to another client than their cluster."""
     rows = connection.execute(
         text("""
@@ -66,13 +66,16 @@ def strayed_lines(connection: Connection, units: Sequence[Unit]) -> list[str]:
               AND item.client IS DISTINCT FROM line.client
             LIMIT :most
         """),
-        {**_keys(units), "most": _MOST},
+        {**_keys(client_days), "most": _MOST},
     )
     return [f"line {row.conversation_id}-{row.position} strayed to {row.client}, {row.day}" for row in rows]
 
 
-def _keys(units: Sequence[Unit]) -> dict[str, list[Any]]:
-    return {"clients": [unit.client for unit in units], "days": [unit.day for unit in units]}
+def _keys(client_days: Sequence[ClientDay]) -> dict[str, list[Any]]:
+    return {
+        "clients": [client_day.client for client_day in client_days],
+        "days": [client_day.day for client_day in client_days],
+    }
 
 
 def broken_documents(connection: Connection, on: Sequence[date], token: str) -> list[str]:
@@ -89,18 +92,18 @@ def broken_documents(connection: Connection, on: Sequence[date], token: str) -> 
     ).all()
     broken = []
     for row in rows:
-        unit = Unit(row.client, row.day)
-        status = days.status_of(connection, unit)
+        client_day = ClientDay(row.client, row.day)
+        status = days.status_of(connection, client_day)
         if status is None or status.status != "completed":
             continue
         try:
-            verify(days.lines_of(connection, unit), orjson.loads(row.body))
+            verify(days.lines_of(connection, client_day), orjson.loads(row.body))
         except DocumentError as error:
             broken.append(f"{row.client}, {row.day}: {error}")
     return broken
 
 
-def failed_units(connection: Connection, on: Sequence[date], token: str) -> list[str]:
+def failed_client_days(connection: Connection, on: Sequence[date], token: str) -> list[str]:
     """Clients whose day failed under ``token``."""
     rows = connection.execute(
         text(

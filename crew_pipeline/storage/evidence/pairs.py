@@ -11,15 +11,15 @@ from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.engine import Comparison
 from crew_pipeline.dedup.judging import Pairs
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay
 
 
-def store(connection: Connection, unit: Unit, judgement: str, comparison: Comparison) -> None:
+def store(connection: Connection, client_day: ClientDay, judgement: str, comparison: Comparison) -> None:
     """Put a comparison in the place of the one that is there, by COPY.
 
     To be called under the claim of the day: two that write at once would stand in each other's way.
     """
-    key: dict[str, Any] = {"client": unit.client, "day": unit.day}
+    key: dict[str, Any] = {"client": client_day.client, "day": client_day.day}
     connection.execute(text("DELETE FROM day_comparisons WHERE client = :client AND day = :day"), key)
     connection.execute(
         text(
@@ -54,12 +54,12 @@ def store(connection: Connection, unit: Unit, judgement: str, comparison: Compar
             pairs.reason,
             strict=True,
         ):
-            copy.write_row((unit.client, unit.day, texts[left], texts[right], *rest))
+            copy.write_row((client_day.client, client_day.day, texts[left], texts[right], *rest))
 
 
-def load(connection: Connection, unit: Unit, judgement: str) -> Comparison | None:
+def load(connection: Connection, client_day: ClientDay, judgement: str) -> Comparison | None:
     """The comparison of a client's day, if ``judgement`` made it."""
-    key = {"client": unit.client, "day": unit.day, "judgement": judgement}
+    key = {"client": client_day.client, "day": client_day.day, "judgement": judgement}
     head = connection.execute(
         text(
             "SELECT texts, candidates, whole, stage FROM day_comparisons "
@@ -114,7 +114,7 @@ class Doubtful(NamedTuple):
     reason: str
 
 
-def least_sure(connection: Connection, unit: Unit, threshold: float, most: int) -> list[Doubtful]:
+def least_sure(connection: Connection, client_day: ClientDay, threshold: float, most: int) -> list[Doubtful]:
     """The pairs of a client's day whose probability lies nearest to ``threshold`` and that nobody has judged."""
     rows = connection.execute(
         text("""
@@ -127,6 +127,6 @@ def least_sure(connection: Connection, unit: Unit, threshold: float, most: int) 
             )
             ORDER BY abs(greatest(probability, probability_same) - :threshold), left_hash, right_hash LIMIT :most
         """),
-        {"client": unit.client, "day": unit.day, "threshold": threshold, "most": most},
+        {"client": client_day.client, "day": client_day.day, "threshold": threshold, "most": most},
     )
     return [Doubtful(*row) for row in rows]

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.feedback import Feedback
-from crew_pipeline.storage.days.claims import Unit
+from crew_pipeline.model import ClientDay
 
 Verdict = Literal["same", "different"]
 
@@ -122,18 +122,18 @@ SELECT (SELECT coalesce(max(id), 0) || ' ' || count(undone_at) FROM pair_feedbac
 """
 
 
-def remember(connection: Connection, unit: Unit, token: str) -> None:
+def remember(connection: Connection, client_day: ClientDay, token: str) -> None:
     """Note with the claim what is in force while the day is folded; to be called before it is read."""
     connection.execute(
         text(
             f"UPDATE day_claims SET wishes = ({_WISHES}) "  # noqa: S608  a constant
             "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL"
         ),
-        {"client": unit.client, "day": unit.day, "token": token},
+        {"client": client_day.client, "day": client_day.day, "token": token},
     )
 
 
-def changed_since(connection: Connection, unit: Unit, token: str) -> bool:
+def changed_since(connection: Connection, client_day: ClientDay, token: str) -> bool:
     """Whether readers or settings ask for something else than when ``token`` folded the day."""
     return bool(
         connection.scalar(
@@ -141,7 +141,7 @@ def changed_since(connection: Connection, unit: Unit, token: str) -> bool:
                 f"SELECT wishes IS DISTINCT FROM ({_WISHES}) FROM day_claims "  # noqa: S608  a constant
                 "WHERE client = :client AND day = :day AND token = :token"
             ),
-            {"client": unit.client, "day": unit.day, "token": token},
+            {"client": client_day.client, "day": client_day.day, "token": token},
         )
     )
 

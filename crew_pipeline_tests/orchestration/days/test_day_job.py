@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
+from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import Database, EmbeddingModel
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, documents
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -206,7 +206,7 @@ def test_a_missing_model_fails_the_run_at_once_with_a_remedy(engine: Engine, run
     assert outcome.error == "The model is gone; set CREW_MODEL to 'bundled'."
     assert encoder.calls == 1
     with engine.begin() as connection:
-        assert claims.give_back(connection, outcome.run_id) == [Unit("acme", date(2025, 1, 15))]
+        assert claims.give_back(connection, outcome.run_id) == [ClientDay("acme", date(2025, 1, 15))]
     assert query("SELECT semantic_status FROM data_items") == [("pending",)]
 
 
@@ -299,9 +299,9 @@ def test_embeddings_alone_change_no_status(
 
 def test_a_day_that_somebody_else_works_at_is_left_to_them(engine: Engine, run_days: Run, query: Query) -> None:
     bring(engine, lines_at("2025-01-15", "a", *TALK))
-    unit = Unit("acme", date(2025, 1, 15))
+    client_day = ClientDay("acme", date(2025, 1, 15))
     with engine.begin() as connection:
-        assert claims.acquire(connection, unit, "another run", 60)
+        assert claims.acquire(connection, client_day, "another run", 60)
     assert run_days("2025-01-15").success
     assert query("SELECT count(*) FROM day_documents") == [(0,)]
 
@@ -340,7 +340,7 @@ def test_assets_chosen_in_the_ui_without_the_first_claim_the_day_themselves(
     with engine.connect() as connection:
         token = connection.exec_driver_sql("SELECT token FROM day_documents WHERE is_current").scalar()
         assert token == result.run_id
-        assert documents.current(connection, Unit("acme", date(2025, 1, 15)), "old").outdated
+        assert documents.current(connection, ClientDay("acme", date(2025, 1, 15)), "old").outdated
 
 
 def test_a_conversation_that_leaves_its_day_leaves_its_document(engine: Engine, run_days: Run) -> None:

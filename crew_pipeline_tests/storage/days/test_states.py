@@ -7,13 +7,13 @@ from datetime import date
 
 from sqlalchemy import Engine
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days import states as days
-from crew_pipeline.storage.days.claims import Unit
 from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
-UNIT = Unit("acme", date(2025, 1, 15))
+CLIENT_DAY = ClientDay("acme", date(2025, 1, 15))
 
 
 def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(engine: Engine, query: Query) -> None:
@@ -21,7 +21,7 @@ def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(engine: Engi
 
     def status() -> str:
         with engine.connect() as connection:
-            return days.status_of(connection, UNIT).status
+            return days.status_of(connection, CLIENT_DAY).status
 
     query("UPDATE data_items SET semantic_status = 'completed'")
     assert status() == "completed"
@@ -29,14 +29,17 @@ def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(engine: Engi
         query("UPDATE data_items SET semantic_status = :status WHERE session_id = 'b'", status=lower)
         assert status() == lower
     with engine.connect() as connection:
-        assert days.status_of(connection, Unit("nobody", UNIT.day)) is None
+        assert days.status_of(connection, ClientDay("nobody", CLIENT_DAY.day)) is None
 
 
 def test_one_client_never_sees_another(engine: Engine) -> None:
     for client in ("acme", "rival"):
         bring(engine, lines_at("2025-01-15", "a", ("Ann", f"of {client}")), client=client)
     with engine.connect() as connection:
-        assert [line.text for line in days.lines_of(connection, UNIT)] == ["of acme"]
-        assert len(days.conversations_of(connection, UNIT)) == 1
+        assert [line.text for line in days.lines_of(connection, CLIENT_DAY)] == ["of acme"]
+        assert len(days.conversations_of(connection, CLIENT_DAY)) == 1
         assert [work.client for work in queue.work(connection, "e", client="acme")] == ["acme"]
-        assert days.units_on(connection, UNIT.day) == [Unit("acme", UNIT.day), Unit("rival", UNIT.day)]
+        assert days.client_days_on(connection, CLIENT_DAY.day) == [
+            ClientDay("acme", CLIENT_DAY.day),
+            ClientDay("rival", CLIENT_DAY.day),
+        ]

@@ -1,0 +1,103 @@
+"""The words of the domain, one meaning each. All else is written in them; this module imports nothing of ours."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+DEFAULT_CLIENT = "default"
+"""The client of whoever names none."""
+
+
+class ClientDay(NamedTuple):
+    """One client's day: what is claimed, computed and served as a whole."""
+
+    client: str
+    day: date
+
+    def __str__(self) -> str:
+        return f"{self.client}, {self.day}"
+
+
+class Conversation(NamedTuple):
+    """One conversation of a day; with ``times_inferred`` times are when its lines were first seen."""
+
+    id: str
+    session_id: str
+    crew: str
+    title: str | None
+    started_at: datetime
+    ended_at: datetime
+    times_inferred: bool = False
+
+
+class Line(NamedTuple):
+    """One line (a message) as its source has it."""
+
+    conversation_id: str
+    position: int
+    speaker: str
+    spoken_at: datetime
+    text: str
+
+
+class Fold(NamedTuple):
+    """A line's place in a cluster: the evidence that ties it to the canonical line, or that it is the canonical one."""
+
+    cluster_id: str
+    is_canonical: bool
+    similarity: float
+    probability: float
+    reason: str
+
+
+LineKey = tuple[str, int]
+"""Conversation and position of a line."""
+Folds = dict[LineKey, Fold]
+
+OperatingPoint = Literal["strict", "balanced", "loose"]
+"""How sure the judge must be that two lines say the same; by precision on labelled pairs."""
+
+
+class DayState(StrEnum):
+    """The state of a conversation, and of a day, which is as far as the least finished of its conversations."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EMPTY = "empty"
+    """Of a day without conversations; no conversation is in it."""
+
+
+class ClaimOutcome(StrEnum):
+    """How a claim ended."""
+
+    COMPLETED = "completed"
+    """The document is published."""
+    FAILED = "failed"
+    """The day is set aside with its error."""
+    RETRIED = "retried"
+    """It failed and is tried again."""
+    RELEASED = "released"
+    """It was given back unfinished; that tells nothing of the day."""
+    PAUSED = "paused"
+    """It was put behind others that wait, and goes on from where it was."""
+    YIELDED = "yielded"
+    """A background claim that gave way to a visitor who waits."""
+    OVERTAKEN = "overtaken"
+    """It died: nobody kept it alive, and another took its place."""
+
+
+class Trigger(StrEnum):
+    """Who asked for a run or a round of discovery."""
+
+    ON_DEMAND = "on-demand"
+    """A visitor waits."""
+    COMMAND = "command"
+    SWEEP = "sweep"
+    SENSOR = "sensor"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
