@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 import psutil
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from benchmarks.common import CLIENT, days_by_size, loaded_store, options, progress, report
 from crew_pipeline.dedup import document, frames
@@ -21,6 +21,7 @@ from crew_pipeline.dedup.pair_scorer import reader_of
 from crew_pipeline.model import ClientDay, Fold
 from crew_pipeline.orchestration.bulk import process_days
 from crew_pipeline.orchestration.resources import EmbeddingModel
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import states as days
 
 
@@ -29,14 +30,14 @@ def main() -> None:
     chosen = options(__doc__ or "", days=30)
     count = 3 if chosen.quick else chosen.days
     with loaded_store(chosen.corpus) as (settings, databases):
-        engine = databases.engine
+        db = databases.db
         picked = sorted(day for day, _ in days_by_size(databases)[:count])
         lines = sum(size for day, size in days_by_size(databases) if day in picked)
         model = EmbeddingModel().encoder
         model.encode(["load the model before anything is timed"])
 
         progress(f"processing {len(picked)} days, {lines:,} lines, through Dagster")
-        keep_only(engine, picked)
+        keep_only(db, picked)
         with peak_memory() as peak:
             started = time.perf_counter()
             runs = process_days(settings, databases, None, quiet=True).runs
@@ -52,9 +53,9 @@ def main() -> None:
         unchanged_per_s = rounds / (time.perf_counter() - started)
 
         progress("the engine alone")
-        engine_s = sum(engine_alone(engine, day, model) for day in picked)
+        engine_s = sum(engine_alone(db, day, model) for day in picked)
         progress("encode alone")
-        texts = sorted({one for day in picked for one in texts_of(engine, day).values()})
+        texts = sorted({one for day in picked for one in texts_of(db, day).values()})
         started = time.perf_counter()
         model.load().encode(texts, batch_size=32, show_progress_bar=False)
         encode_s = time.perf_counter() - started
@@ -75,9 +76,9 @@ def main() -> None:
     report(content, as_json=chosen.json)
 
 
-def keep_only(engine: Engine, picked: list[date]) -> None:
+def keep_only(db: Database, picked: list[date]) -> None:
     """Leave only the days that are measured in the store."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         connection.execute(text("DELETE FROM data_items WHERE NOT days_date = ANY(:days)"), {"days": picked})
 
 
@@ -99,17 +100,17 @@ def peak_memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def texts_of(engine: Engine, day: date) -> dict[bytes, str]:
+def texts_of(db: Database, day: date) -> dict[bytes, str]:
     """The distinct texts of a day that are embedded, by hash."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         lines = days.lines_of(connection, ClientDay(CLIENT, day))
     return distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig())
 
 
-def engine_alone(engine: Engine, day: date, model: SentenceTransformerEncoder) -> float:
+def engine_alone(db: Database, day: date, model: SentenceTransformerEncoder) -> float:
     """Seconds of embedding, clustering and building a day's document, reading and storing left out."""
     client_day = ClientDay(CLIENT, day)
-    with engine.connect() as connection:
+    with db.read() as connection:
         read, conversations = days.lines_of(connection, client_day), days.conversations_of(connection, client_day)
         connection.execute(text("SELECT 1"))
     lines = frames.frame([(CLIENT, *line) for line in read], frames.LINES)

@@ -31,7 +31,7 @@ def main() -> None:
     """Cluster the same distinct lines with each method, twice: as they are and shuffled."""
     chosen = options(__doc__ or "")
     sizes = (1_000, 2_000) if chosen.quick else (1_000, 5_000, 10_000)
-    with loaded_store(chosen.corpus) as (_, databases), databases.engine.connect() as connection:
+    with loaded_store(chosen.corpus) as (_, databases), databases.db.read() as connection:
         rows = connection.execute(
             text("SELECT text FROM lines ORDER BY spoken_at, conversation_id, position LIMIT 40000")
         )

@@ -91,8 +91,8 @@ def loaded_store(corpus: Path | None) -> Iterator[tuple[Settings, Databases]]:
     with empty_store() as (settings, databases):
         path = corpus_file(corpus, settings.home_path)
         progress(f"importing {path.name}")
-        import_file(databases.engine, path, client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC))
-        with databases.engine.connect() as connection:
+        import_file(databases.db, path, client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC))
+        with databases.db.read() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
         yield settings, databases
 
@@ -110,7 +110,7 @@ def corpus_file(given: Path | None, folder: Path) -> Path:
 
 def days_by_size(databases: Databases) -> list[tuple[date, int]]:
     """The days of the store with their number of lines, nearest to 1,250 lines first."""
-    with databases.engine.connect() as connection:
+    with databases.db.read() as connection:
         rows = connection.execute(
             text(
                 "SELECT days_date, sum(line_count)::int AS lines FROM data_items "

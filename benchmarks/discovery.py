@@ -25,7 +25,7 @@ from sqlalchemy import Engine, event, text
 from benchmarks.common import TOP, empty_store, fetch, free_port, options, progress, quantile, report, running
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage.database import engine_for
+from crew_pipeline.storage.database import Database, database_at
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.storage.sources.crews import set_history
 
@@ -51,8 +51,8 @@ def main() -> None:
     chosen = options(__doc__ or "")
     sizes: dict[str, dict[str, Any]] = {}
     with empty_store() as (settings, databases):
-        engine = databases.engine
-        with engine.begin() as connection:
+        db = databases.db
+        with db.write() as connection:
             connection.execute(
                 text(
                     "CREATE TABLE told (id bigserial PRIMARY KEY, session_id text NOT NULL, message jsonb NOT NULL, "
@@ -63,7 +63,7 @@ def main() -> None:
             set_history(connection, "default", "agents", None, "told")
         before = 0
         for size in QUICK_SIZES if chosen.quick else SIZES:
-            grow(engine, settings, before, size)
+            grow(db, settings, before, size)
             sizes[str(size)] = measure(databases, size)
             before = size
     ordered = list(sizes.values())
@@ -81,19 +81,19 @@ def _ratio(ordered: list[dict[str, Any]], key: str) -> float:
     return round(float(ordered[-1][key]) / float(ordered[0][key]), 3)
 
 
-def grow(engine: Engine, settings: Settings, before: int, size: int) -> None:
+def grow(db: Database, settings: Settings, before: int, size: int) -> None:
     """Bring the source to ``size`` sessions and discover them all."""
     progress(f"{size:,} sessions: building the history")
-    with engine.begin() as connection:
+    with db.write() as connection:
         values = {"prefix": "s", "messages": MESSAGES, "first": before * MESSAGES, "last": size * MESSAGES - 1}
         connection.execute(text(_ADD), values)
     progress(f"{size:,} sessions: discovering them")
     (first,) = discover(
-        engine, settings.model_copy(update={"discovery_batch": 500}), datetime.now(UTC), round_s=float("inf")
+        db, settings.model_copy(update={"discovery_batch": 500}), datetime.now(UTC), round_s=float("inf")
     )
     if first.error or first.ingested.conversations_new != size - before:
         raise RuntimeError(f"discovered {first.ingested.conversations_new} of {size - before}: {first.error}")
-    with engine.connect() as connection:
+    with db.read() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 
 
@@ -109,7 +109,7 @@ def measure(databases: Databases, size: int) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     progress(f"{size:,} sessions: the scan of the whole table")
-    found |= full_scan(databases.engine)
+    found |= full_scan(databases.db)
     progress(f"{size:,} sessions: pages of the index")
     return found | index_pages()
 
@@ -117,12 +117,12 @@ def measure(databases: Databases, size: int) -> dict[str, Any]:
 def rounds(size: int) -> None:
     """In a process of its own: a few rounds with 10 new sessions each, one with 100, and what they took."""
     settings = load_settings()
-    engine = engine_for(os.environ["CREW_DATABASE_URL"])
+    db = database_at(os.environ["CREW_DATABASE_URL"])
     for _ in range(2):
-        one_round(engine, settings, 10)
-    tens = [one_round(engine, settings, 10) for _ in range(ROUNDS)]
-    hundreds = [one_round(engine, settings, 100) for _ in range(ROUNDS // 2)]
-    nothing = [one_round(engine, settings, 0) for _ in range(ROUNDS // 2)]
+        one_round(db, settings, 10)
+    tens = [one_round(db, settings, 10) for _ in range(ROUNDS)]
+    hundreds = [one_round(db, settings, 100) for _ in range(ROUNDS // 2)]
+    nothing = [one_round(db, settings, 0) for _ in range(ROUNDS // 2)]
     print(
         json.dumps(
             {
@@ -147,15 +147,15 @@ def _median(taken: list[tuple[float, float]], which: int) -> float:
     return round(1000 * statistics.median(one[which] for one in taken), 2)
 
 
-def one_round(engine: Engine, settings: Settings, new: int) -> tuple[float, float]:
+def one_round(db: Database, settings: Settings, new: int) -> tuple[float, float]:
     """Seconds of a round over so many new sessions, and of its statements alone."""
     if new:
-        with engine.begin() as connection:
+        with db.write() as connection:
             values = {"prefix": f"n{time.time_ns()}-", "messages": MESSAGES, "first": 0, "last": new * MESSAGES - 1}
             connection.execute(text(_ADD), values)
     with statement_seconds() as spent:
         started = time.perf_counter()
-        (done,) = discover(engine, settings, datetime.now(UTC))
+        (done,) = discover(db, settings, datetime.now(UTC))
         seconds = time.perf_counter() - started
     if done.error or done.ingested.conversations_new != new:
         raise RuntimeError(f"found {done.ingested.conversations_new} of {new} new sessions: {done.error}")
@@ -182,9 +182,9 @@ def statement_seconds() -> Iterator[list[float]]:
         event.remove(Engine, "after_cursor_execute", after)
 
 
-def full_scan(engine: Engine) -> dict[str, Any]:
+def full_scan(db: Database) -> dict[str, Any]:
     """As it used to be: all session ids, then a transcript of each."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         started = time.perf_counter()
         sessions = [row[0] for row in connection.execute(text("SELECT DISTINCT session_id FROM told"))]
         listing = time.perf_counter() - started

@@ -28,7 +28,7 @@ from unittest import mock
 import dagster as dg
 import psycopg
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from benchmarks.common import CLIENT, empty_home, opened_store, options, progress
 from benchmarks.fortnight_life import QUICK, Arrival, Life, Visit, arrivals, visits
@@ -40,12 +40,12 @@ from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.arrivals import QUIET
 from crew_pipeline.orchestration.days.sweep import next_run
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import ensure_database, libpq_url
+from crew_pipeline.storage.database import Database, ensure_database, libpq_url
 from crew_pipeline.storage.days import states as stored_days
 from crew_pipeline.storage.days import visits as stored_visits
 from crew_pipeline.storage.days.visits import Kind, Visits
@@ -130,7 +130,7 @@ class Fortnight:
     ) -> None:
         self._settings = settings
         self._databases = databases
-        self._engine: Engine = databases.engine
+        self._db: Database = databases.db
         self._clock = clock
         self._agenda = Agenda(clock)
         self._costs = Costs()
@@ -156,13 +156,13 @@ class Fortnight:
             psycopg.connect(url, autocommit=True) as self._history,
             asyncio.Runner() as self._loop,
         ):
-            self._database = Database(url=self._databases.application)
+            self._database = DatabaseResource(url=self._databases.application)
             definitions = build_defs(self._settings, {"database": self._database})
             self._sensor = definitions.resolve_sensor_def("new_sessions")
             self._sweep = definitions.resolve_schedule_def("sweep")
             self._machine = Machine(
                 self._settings,
-                self._engine,
+                self._db,
                 self._instance,
                 DayRunner(definitions, self._instance),
                 self._agenda,
@@ -173,7 +173,7 @@ class Fortnight:
                 url, min_size=1, kwargs={"autocommit": True}, open=False
             )
             self._service = DayService(
-                pool, self._engine, Listener(url), fingerprint_of(self._settings), self._settings.document_cache_mb
+                pool, self._db, Listener(url), fingerprint_of(self._settings), self._settings.document_cache_mb
             )
             self._loop.run(pool.open())
             try:
@@ -199,7 +199,7 @@ class Fortnight:
 
     def _switch_on(self) -> None:
         self._history.execute(_HISTORY)
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             set_history(connection, CLIENT, "agents", None, "told")
         self._tell(self._backlog)
         self._agenda.at(self._clock.now, self._check_clock)
@@ -210,13 +210,13 @@ class Fortnight:
         self._plan_sweep()
 
     def _check_clock(self) -> None:
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             found = connection.execute(text("SELECT DISTINCT created_at FROM data_items")).scalars().all()
         if found != [self._clock.now]:
             raise RuntimeError(f"the database does not live by the simulated clock: {found}")
 
     def _check_visits(self, days: Sequence[dict[str, Any]]) -> None:
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             stored = stored_visits.since(connection, timedelta(days=DAYS + 1))
         if sum(one.visits for one in stored.values()) != sum(day["counts"].total() for day in days):
             raise RuntimeError("the store has counted other visits")
@@ -287,7 +287,7 @@ class Fortnight:
         """Ask as ``api.days`` does, without waiting, and count as it counts."""
         answer = self._loop.run(self._service.read(ClientDay(CLIENT, visit.day), wait_s=0))
         kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             stored_visits.add(connection, {(CLIENT, kind): Visits(1, 1.0)})
         empty = answer.body == b"[]"
         self._counts["empty" if empty else kind] += 1
@@ -299,7 +299,7 @@ class Fortnight:
             self._look_again()
 
     def _day_is_over(self, day: date) -> dict[str, Any]:
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             counts = stored_days.counts_by_status(connection)
         runs = self._machine.counts.taken()
         counted, self._counts = self._counts, Counter()

@@ -16,7 +16,6 @@ from functools import partial
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest
 from dagster._utils.tags import TagConcurrencyLimitsCounter
-from sqlalchemy import Engine
 
 from benchmarks.simulated_clock import SimulatedClock
 from crew_pipeline.days.planning import Batch
@@ -26,6 +25,7 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline.storage.days.queue import Work
 
@@ -129,7 +129,7 @@ class Machine:
     def __init__(
         self,
         settings: Settings,
-        engine: Engine,
+        db: Database,
         instance: DagsterInstance,
         runner: DayRunner,
         agenda: Agenda,
@@ -141,7 +141,7 @@ class Machine:
         """
         self.counts = Counts()
         self._settings = settings
-        self._engine = engine
+        self._db = db
         self._instance = instance
         self._runner = runner
         self._agenda = agenda
@@ -170,11 +170,11 @@ class Machine:
         """Let the worker take the most urgent day that was asked for, unless it is at work."""
         if self._worker_is_busy:
             return
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             waiting = queue.work(connection, self._fingerprint, urgent=True, most=_LOOKED_AT)
         for work in waiting:
             run_id = new_run_id()
-            with self._engine.begin() as connection:
+            with self._db.write() as connection:
                 taken = queue.take(connection, work.client_day, run_id, _TTL_S, work.lines)
             if taken:
                 self._worker_is_busy = True
@@ -200,7 +200,7 @@ class Machine:
         self._running.append(run)
         self.counts.background += 1
         lines = 0
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             found = queue.work(
                 connection, self._fingerprint, days=_days(run.batch), with_failed=False, token=run.run_id
             )
@@ -233,19 +233,19 @@ class Machine:
     def _kept_from(self, client_days: list[ClientDay], act: Callable[[], None]) -> None:
         """Act while ``client_days`` are claimed: a run must not take days that it did not find at its start."""
         token = f"{_NOT_READ} {new_run_id()}"
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             kept = [
                 client_day
                 for client_day in client_days
                 if claims.acquire(connection, client_day, token, _TTL_S, background=True)
             ]
         act()
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             for client_day in kept:
                 claims.finish(connection, client_day, token, "released")
 
     def _units(self, batch: Batch) -> list[tuple[str, date]]:
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             found = queue.work(connection, self._fingerprint, days=_days(batch), force=True)
         return [(work.client, work.day) for work in found]
 
@@ -267,7 +267,7 @@ class Machine:
     def _settle(self, run_id: str, error: str | None) -> None:
         if error is not None:
             raise RuntimeError(f"a run failed: {error}")
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             claims.give_back(connection, run_id)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from benchmarks.common import CLIENT, days_by_size, free_port, loaded_store, options, progress, report, running
 from crew_pipeline.dedup import frames
@@ -18,6 +18,7 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.engine import distinct_texts
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import states as days
 
 
@@ -26,9 +27,9 @@ def main() -> None:
     chosen = options(__doc__ or "")
     rounds = 2 if chosen.quick else 5
     with loaded_store(chosen.corpus) as (_settings, databases):
-        engine = databases.engine
+        db = databases.db
         (day, lines), (other, _) = days_by_size(databases)[:2]
-        texts = texts_of(engine, day)
+        texts = texts_of(db, day)
         port = free_port()
         address = f"http://127.0.0.1:{port}"
         model = SentenceTransformerEncoder().load()
@@ -44,14 +45,14 @@ def main() -> None:
                 started = time.perf_counter()
                 model.encode(texts, batch_size=32, show_progress_bar=False)
                 encode.append(time.perf_counter() - started)
-                forget(engine, day, embeddings=True)
+                forget(db, day, embeddings=True)
                 raw.append(ask(address, day, 0))
                 exact.append(raw[-1] + until_look(address, day, 1))
                 first.append(exact[-1] + until_look(address, day, 2))
                 wait_until_ready(address, day)
-                forget(engine, day, embeddings=True)
+                forget(db, day, embeddings=True)
                 cold.append(ask(address, day, 30))
-                forget(engine, day, embeddings=False)
+                forget(db, day, embeddings=False)
                 warm.append(ask(address, day, 30))
         encode_s, document_s = statistics.median(encode), statistics.median(cold)
         content: dict[str, Any] = {
@@ -70,22 +71,22 @@ def main() -> None:
     report(content, as_json=chosen.json)
 
 
-def texts_of(engine: Engine, day: date) -> Sequence[str]:
+def texts_of(db: Database, day: date) -> Sequence[str]:
     """The distinct texts of a day that are embedded."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         lines = days.lines_of(connection, ClientDay(CLIENT, day))
     return list(
         distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig()).values()
     )
 
 
-def forget(engine: Engine, day: date, *, embeddings: bool) -> None:
+def forget(db: Database, day: date, *, embeddings: bool) -> None:
     """Make a day one that was never processed.
 
     Args:
         embeddings: whether what the models said of its texts and pairs is forgotten as well.
     """
-    with engine.begin() as connection:
+    with db.write() as connection:
         if embeddings:
             connection.execute(text("TRUNCATE line_embeddings, pair_readings"))
         tables = ("day_documents", "semantic_clusters", "day_comparisons", "day_claims", "day_events")

@@ -63,7 +63,7 @@ def up(
     supervisor = Supervisor()
     supervisor.stop_on_signals()
     with open_store(data_dir) as (settings, databases):
-        refuse_exposed(databases.engine, host)
+        refuse_exposed(databases.db, host)
         _refuse_taken_port(host, port)
         _refuse_taken_port("127.0.0.1", dagster_port)
         home = prepare_home(settings)
@@ -107,7 +107,7 @@ def import_(
     with open_store(data_dir) as (settings, databases):
         with console.progress(f"importing {file.name}", export.size, quiet=as_json) as advance:
             report = import_file(
-                databases.engine,
+                databases.db,
                 file,
                 client=client,
                 crew=crew,
@@ -180,7 +180,7 @@ def show_day(
 
     with open_store(data_dir) as (settings, databases):
         wanted = day_named(day, settings, databases, client)
-        answer = read_day(databases.engine, settings, wanted, client, full=full)
+        answer = read_day(databases.db, settings, wanted, client, full=full)
     if as_json:
         console.print_json(answer)
     else:
@@ -330,7 +330,7 @@ def api(
     from crew_pipeline.dedup.config import fingerprint_of
 
     with open_store(data_dir) as (settings, databases):
-        refuse_exposed(databases.engine, host)
+        refuse_exposed(databases.db, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
         uvicorn.run(
             application,

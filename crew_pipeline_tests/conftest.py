@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 from dagster._core.storage.defs_state.base import set_defs_state_storage
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import create_engine, text
 
 from crew_pipeline.days.planning import Batch
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.conversations.ingest import IngestReport, SourceLine, ingest
-from crew_pipeline.storage.database import application_url, dagster_url, engine_for, ensure_database
+from crew_pipeline.storage.database import Database, application_url, dagster_url, database_at, ensure_database
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
@@ -71,9 +71,9 @@ def server(home: Path) -> Iterator[EmbeddedPostgres]:
     """The embedded Postgres, with a migrated template database."""
     with embedded_postgres(home) as running:
         ensure_database(running.url("postgres"), "template_crew")
-        engine = create_engine(application_url(running.url("template_crew")))
-        migrate(engine)
-        engine.dispose()
+        db = Database(running.url("template_crew"))
+        migrate(db)
+        db.close()
         yield running
 
 
@@ -86,16 +86,16 @@ def database_url(server: EmbeddedPostgres) -> Iterator[str]:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_crew"))
     url = server.url(name)
     yield url
-    engine_for(url).dispose()
+    database_at(url).close()
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
 
 
 @pytest.fixture
-def engine(database_url: str) -> Engine:
+def db(database_url: str) -> Database:
     """The pooled engine of a fresh database."""
-    return engine_for(database_url)
+    return database_at(database_url)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def run_days(settings: Settings, database_url: str, instance: DagsterInstance) -
     """Run the day job over ``first`` to ``last``; keyword arguments as of ``DayRunner.run``, ``resources`` replaced."""
 
     def run(first: str, last: str | None = None, *, resources: dict[str, Any] | None = None, **more: Any) -> RunOutcome:
-        overrides = {"database": Database(url=database_url), **(resources or {})}
+        overrides = {"database": DatabaseResource(url=database_url), **(resources or {})}
         runner = DayRunner(build_defs(settings, overrides), instance)
         batch = Batch(date.fromisoformat(first), date.fromisoformat(last or first), 1, 1, 1)
         return runner.run(batch, trigger="test", **more)
@@ -173,7 +173,7 @@ def lines_at(
 
 
 def bring(
-    engine: Engine,
+    db: Database,
     lines: list[SourceLine],
     *,
     client: str = "acme",
@@ -182,7 +182,7 @@ def bring(
     today: date = TODAY,
 ) -> IngestReport:
     """Ingest lines in a transaction of their own."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         return ingest(
             connection,
             client=client,
@@ -195,12 +195,12 @@ def bring(
 
 
 @pytest.fixture
-def make_ready(engine: Engine) -> Ready:
+def make_ready(db: Database) -> Ready:
     """Publish the document of a client's day, as a run does; ``folds`` as of ``dedup.document``."""
 
     def ready(day: str, client: str = "default", folds: Folds | None = None, fingerprint: str = ENGINE) -> str:
         client_day = ClientDay(client, date.fromisoformat(day))
-        with engine.begin() as connection:
+        with db.write() as connection:
             token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
             assert claims.acquire(connection, client_day, token, 60)
             queue.begin(connection, client_day)
@@ -218,18 +218,18 @@ def make_ready(engine: Engine) -> Ready:
 
 
 @pytest.fixture
-def history(engine: Engine, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch) -> History:
+def history(db: Database, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch) -> History:
     """A history in the same server as the store; ``make`` creates its table."""
     monkeypatch.setenv("HISTORIES", database_url)
-    return History(engine, settings, database_url)
+    return History(db, settings, database_url)
 
 
 @pytest.fixture
-def query(engine: Engine) -> Callable[..., list[tuple[object, ...]]]:
+def query(db: Database) -> Callable[..., list[tuple[object, ...]]]:
     """Run a SQL text and return its rows as tuples."""
 
     def run(statement: str, **values: object) -> list[tuple[object, ...]]:
-        with engine.begin() as connection:
+        with db.write() as connection:
             result = connection.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 

@@ -20,7 +20,7 @@ import httpx
 import yaml
 from dagster import DagsterInstance, DagsterRun, RunsFilter
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.dedup.config import fingerprint_of
@@ -28,7 +28,7 @@ from crew_pipeline.deployment.graphql import Deployment
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.instance import dagster_instance
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.database import Database, libpq_url
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.workers.dispatcher import DagsterMaker
@@ -230,8 +230,8 @@ def launch_backfill(deployment: Deployed, days: list[str]) -> str:
 def dispatching(settings: Settings, databases: Databases) -> Iterator[None]:
     """What ``crew worker`` runs, in a thread."""
     with Deployment(settings.dagster_graphql_url) as there:
-        maker = DagsterMaker(settings, databases.engine, there)
-        worker = Worker(settings, databases.engine, maker, fingerprint_of(settings), libpq_url(databases.application))
+        maker = DagsterMaker(settings, databases.db, there)
+        worker = Worker(settings, databases.db, maker, fingerprint_of(settings), libpq_url(databases.application))
         thread = threading.Thread(target=worker.serve)
         thread.start()
         try:
@@ -256,7 +256,7 @@ def runs_of(deployment: Deployed, client_day: ClientDay) -> list[DagsterRun]:
     return list(reversed(deployment.instance.get_runs(RunsFilter(tags=tags))))
 
 
-def bring_day(engine: Engine, day: str, client: str = "default", said: str = "the export of report") -> ClientDay:
+def bring_day(db: Database, day: str, client: str = "default", said: str = "the export of report") -> ClientDay:
     """A day in which two lines say the same."""
     lines = [
         ("Ann", f"{said} {day} times out"),
@@ -264,27 +264,27 @@ def bring_day(engine: Engine, day: str, client: str = "default", said: str = "th
         ("Cy", f"{said} {day} times out!"),
         ("Di", "thanks a lot"),
     ]
-    bring(engine, lines_at(day, f"session of {day}", *lines), client=client)
+    bring(db, lines_at(day, f"session of {day}", *lines), client=client)
     return ClientDay(client, date.fromisoformat(day))
 
 
-def ask_for(engine: Engine, client_day: ClientDay, *, force: bool = False) -> None:
+def ask_for(db: Database, client_day: ClientDay, *, force: bool = False) -> None:
     """Ask for a day as the API does."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert queue.request(connection, client_day, force=force)
 
 
-def rows(engine: Engine, statement: str, **values: object) -> list[tuple[Any, ...]]:
+def rows(db: Database, statement: str, **values: object) -> list[tuple[Any, ...]]:
     """What a query gives."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         result = connection.execute(text(statement), values)
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def completed(engine: Engine, client_day: ClientDay) -> bool:
+def completed(db: Database, client_day: ClientDay) -> bool:
     """Whether a day's document is there and nobody works at the day any more."""
     return rows(
-        engine,
+        db,
         """
         SELECT bool_and(semantic_status = 'completed') AND NOT EXISTS (
             SELECT 1 FROM day_claims WHERE client = :client AND day = :day AND ended_at IS NULL)
@@ -295,10 +295,10 @@ def completed(engine: Engine, client_day: ClientDay) -> bool:
     ) == [(True,)]
 
 
-def told(engine: Engine, client_day: ClientDay) -> list[tuple[str, str]]:
+def told(db: Database, client_day: ClientDay) -> list[tuple[str, str]]:
     """The events of a day in order, with the stage of each; repeats left out."""
     found = rows(
-        engine,
+        db,
         """
         SELECT type, coalesce(payload->>'stage', '') FROM day_events
         WHERE client = :client AND day = :day ORDER BY seq
@@ -309,10 +309,10 @@ def told(engine: Engine, client_day: ClientDay) -> list[tuple[str, str]]:
     return [one for number, one in enumerate(found) if not number or found[number - 1] != one]
 
 
-def body(engine: Engine, client_day: ClientDay) -> bytes:
+def body(db: Database, client_day: ClientDay) -> bytes:
     """The document in force."""
     ((found,),) = rows(
-        engine,
+        db,
         "SELECT body FROM day_documents WHERE client = :client AND day = :day AND is_current",
         client=client_day.client,
         day=client_day.day,

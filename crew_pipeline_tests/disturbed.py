@@ -12,10 +12,11 @@ from functools import lru_cache
 from pydoc_data.topics import topics
 
 import psutil
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents, queue
 from crew_pipeline.storage.embedded import EmbeddedPostgresError
 from crew_pipeline.storage.evidence import invariants
@@ -52,22 +53,22 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-def holds(engine: Engine, statement: str) -> Callable[[], bool]:
+def holds(db: Database, statement: str) -> Callable[[], bool]:
     def look() -> bool:
-        with engine.connect() as connection:
+        with db.read() as connection:
             return bool(connection.scalar(text(statement)))
 
     return look
 
 
-def wait_until_all_is_done(engine: Engine, seconds: float = 120) -> None:
-    wait_for(holds(engine, COMPLETED), "all completed", seconds)
-    wait_for(holds(engine, "SELECT count(*) = 0 FROM day_claims WHERE ended_at IS NULL"), "no claim open", seconds)
+def wait_until_all_is_done(db: Database, seconds: float = 120) -> None:
+    wait_for(holds(db, COMPLETED), "all completed", seconds)
+    wait_for(holds(db, "SELECT count(*) = 0 FROM day_claims WHERE ended_at IS NULL"), "no claim open", seconds)
 
 
-def check_everything(engine: Engine) -> None:
+def check_everything(db: Database) -> None:
     """Every day is completed, every invariant holds, and readers were told in order."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         client_days = [
             ClientDay(*row) for row in connection.execute(text("SELECT DISTINCT client, days_date FROM data_items"))
         ]
@@ -86,17 +87,17 @@ def check_everything(engine: Engine) -> None:
         assert {row.type for row in last} == {"processing_completed"}
 
 
-def body_of(engine: Engine, client_day: ClientDay) -> bytes:
-    with engine.connect() as connection:
+def body_of(db: Database, client_day: ClientDay) -> bytes:
+    with db.read() as connection:
         found = documents.current(connection, client_day, "")
     assert found is not None
     assert found.body is not None
     return found.body
 
 
-def expire_claims(engine: Engine) -> None:
+def expire_claims(db: Database) -> None:
     """Let the time pass after which a claim without a heartbeat has expired."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         connection.execute(
             text("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
         )

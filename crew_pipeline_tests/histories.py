@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.database import Database, libpq_url
 from crew_pipeline.storage.sources.crews import set_history
 
 NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
@@ -34,14 +33,14 @@ SHAPES = {
 class History:
     """A history table in a Postgres, and the crew that reads it."""
 
-    engine: Engine
+    db: Database
     settings: Settings
     url: str
     name: str = "told"
 
     def make(self, shape: str = "timed", *, also: str = "") -> History:
         self.sql(f"CREATE TABLE {self.name} ({SHAPES[shape]}); {also}")
-        with self.engine.begin() as connection:
+        with self.db.write() as connection:
             set_history(connection, "acme", "agents", "HISTORIES", self.name)
         return self
 

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.simulated_clock import simulated_clock
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.database import application_url, engine_for, ensure_database
+from crew_pipeline.storage.database import application_url, database_at, ensure_database
 from crew_pipeline.storage.days import claims
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
@@ -27,7 +27,7 @@ def empty_url(server: EmbeddedPostgres) -> Iterator[str]:
     name = f"clock_{next(_numbers)}"
     ensure_database(server.url("postgres"), name)
     yield server.url(name)
-    engine_for(server.url(name)).dispose()
+    database_at(server.url(name)).close()
     admin = create_engine(application_url(server.url("postgres")), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -36,13 +36,13 @@ def empty_url(server: EmbeddedPostgres) -> Iterator[str]:
 
 def test_the_database_follows_the_simulated_clock_in_statements_defaults_and_functions(empty_url: str) -> None:
     with simulated_clock(empty_url, START) as clock:
-        engine = engine_for(empty_url)
-        migrate(engine)
+        db = database_at(empty_url)
+        migrate(db)
         for moment in (START, START + timedelta(days=3), START - timedelta(days=200)):
             clock.move_to(moment)
             assert datetime.now(UTC) == moment
-            bring(engine, lines_at("2025-01-15", moment.isoformat(), ("Ann", "one")))
-            with engine.begin() as connection:
+            bring(db, lines_at("2025-01-15", moment.isoformat(), ("Ann", "one")))
+            with db.write() as connection:
                 assert connection.execute(text("SELECT now(), clock_timestamp()")).one() == (moment, moment)
                 created = "SELECT created_at, updated_at FROM data_items WHERE session_id = :session"
                 row = connection.execute(text(created), {"session": moment.isoformat()}).one()
@@ -52,11 +52,11 @@ def test_the_database_follows_the_simulated_clock_in_statements_defaults_and_fun
 def test_a_claim_expires_by_the_simulated_clock(empty_url: str) -> None:
     client_day = ClientDay("acme", date(2025, 1, 15))
     with simulated_clock(empty_url, START) as clock:
-        engine = engine_for(empty_url)
-        migrate(engine)
-        with engine.begin() as connection:
+        db = database_at(empty_url)
+        migrate(db)
+        with db.write() as connection:
             assert claims.acquire(connection, client_day, "one", 60) == "new"
             assert claims.acquire(connection, client_day, "other", 60) is None
         clock.move_to(START + timedelta(seconds=61))
-        with engine.begin() as connection:
+        with db.write() as connection:
             assert claims.acquire(connection, client_day, "other", 60) == "new"

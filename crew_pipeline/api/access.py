@@ -9,10 +9,10 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Query
-from sqlalchemy import Engine
 from starlette.requests import HTTPConnection
 
 from crew_pipeline.storage import tokens
+from crew_pipeline.storage.database import Database
 
 DEFAULT_CLIENT = "default"
 _FRESH_S = 2.0
@@ -32,7 +32,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def refuse_exposed(engine: Engine, host: str) -> None:
+def refuse_exposed(db: Database, host: str) -> None:
     """Refuse to serve other machines while no token is configured.
 
     Raises:
@@ -40,7 +40,7 @@ def refuse_exposed(engine: Engine, host: str) -> None:
     """
     if is_loopback(host):
         return
-    with engine.connect() as connection:
+    with db.read() as connection:
         if not tokens.clients_by_hash(connection):
             raise ExposedError(
                 f"--host {host} would serve every conversation to whoever reaches it: no token is configured. "
@@ -51,8 +51,8 @@ def refuse_exposed(engine: Engine, host: str) -> None:
 class Doorkeeper:
     """Knows the tokens in force; what it knows is at most two seconds old."""
 
-    def __init__(self, engine: Engine, host: str) -> None:
-        self._engine = engine
+    def __init__(self, db: Database, host: str) -> None:
+        self._db = db
         self._loopback = is_loopback(host)
         self._clients: dict[bytes, str] = {}
         self._open = False
@@ -101,7 +101,7 @@ class Doorkeeper:
                 self._read_at = time.monotonic()
 
     def _read(self) -> None:
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             self._clients = tokens.clients_by_hash(connection)
             # Not "none in force": revoking the last token must not open the door to everybody.
             self._open = self._loopback and not tokens.any_created(connection)

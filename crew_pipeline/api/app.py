@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline import __version__
@@ -23,7 +22,7 @@ from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import migrate
-from crew_pipeline.storage.database import engine_for, libpq_url
+from crew_pipeline.storage.database import Database, database_at, libpq_url
 from crew_pipeline.storage.upkeep import workers
 from crew_pipeline.web import page
 
@@ -45,7 +44,7 @@ def create_app(
         host: the address it will be bound to; decides whether it may be used without tokens.
         send_within_s: how long a client that follows a day may take to make room for a message before it is cut off.
     """
-    engine = engine_for(database_url)
+    db = database_at(database_url)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,10 +60,10 @@ def create_app(
         app.state.pool = pool
         await pool.open()
         await listener.start()
-        app.state.visits = VisitCounter(engine)
+        app.state.visits = VisitCounter(db)
         app.state.visits.start()
-        app.state.feeds = Feeds(engine, listener)
-        app.state.days = DayService(pool, engine, listener, fingerprint, settings.document_cache_mb)
+        app.state.feeds = Feeds(db, listener)
+        app.state.days = DayService(pool, db, listener, fingerprint, settings.document_cache_mb)
         try:
             yield
         finally:
@@ -80,11 +79,11 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.settings = settings
-    app.state.engine = engine
+    app.state.db = db
     app.state.fingerprint = fingerprint
     app.state.send_within_s = send_within_s
-    app.state.metrics = metrics.Metrics(engine)
-    app.state.doorkeeper = Doorkeeper(engine, host)
+    app.state.metrics = metrics.Metrics(db)
+    app.state.doorkeeper = Doorkeeper(db, host)
     app.include_router(days.router, tags=["days"])
     app.include_router(follow.router, tags=["days"])
     app.include_router(conversations.router, tags=["conversations"])
@@ -105,19 +104,19 @@ async def healthz() -> Response:
 @operations.get("/readyz", summary="It can serve", response_model=Readiness, responses={503: {"model": Readiness}})
 async def readyz(request: Request) -> Response:
     """Whether each dependency works: the database and its migrations are needed, a worker for missing days only."""
-    dependencies = await asyncio.to_thread(_dependencies, request.app.state.engine)
+    dependencies = await asyncio.to_thread(_dependencies, request.app.state.db)
     ready = dependencies["database"] == "ok" and dependencies["migrations"] == "ok"
     content = orjson.dumps({"ready": ready, "dependencies": dependencies})
     return Response(content, 200 if ready else 503, media_type="application/json")
 
 
-def _dependencies(engine: Engine) -> dict[str, str]:
+def _dependencies(db: Database) -> dict[str, str]:
     found = {"database": "does not answer", "migrations": "unknown", "worker": "unknown"}
     try:
-        found["migrations"] = "missing; run 'crew up' or 'crew doctor'" if migrate.pending(engine) else "ok"
+        found["migrations"] = "missing; run 'crew up' or 'crew doctor'" if migrate.pending(db) else "ok"
         found["database"] = "ok"
         if found["migrations"] == "ok":
-            with engine.connect() as connection:
+            with db.read() as connection:
                 alive = workers.alive(connection)
             found["worker"] = "ok" if alive else "none alive; days that are not ready wait"
     except SQLAlchemyError:

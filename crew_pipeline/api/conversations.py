@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BeforeValidator, Field
-from sqlalchemy import Engine
 
 from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import strict_day
@@ -22,6 +21,7 @@ from crew_pipeline.discovery.discover import discover_session
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import index as conversations
 from crew_pipeline.storage.conversations.index import Listed, Place
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import crews
 
 router = APIRouter()
@@ -56,12 +56,12 @@ async def index(
     crew: CrewName = None,
 ) -> Response:
     """What has been discovered, from the store; never looks at a source. A page costs the same wherever it lies."""
-    engine: Engine = request.app.state.engine
+    db: Database = request.app.state.db
     after = _place(cursor) if cursor else None
     most = limit or 50
 
     def read() -> list[Listed]:
-        with engine.connect() as connection:
+        with db.read() as connection:
             return conversations.page(
                 connection,
                 client,
@@ -123,24 +123,24 @@ def _place(cursor: str) -> Place:
 )
 async def conversation_complete(request: Request, client: Client, told: ConversationComplete) -> Response:
     """Index that one conversation now, by the same way as discovery; telling it again changes nothing."""
-    engine: Engine = request.app.state.engine
+    db: Database = request.app.state.db
     settings: Settings = request.app.state.settings
-    content = await asyncio.to_thread(_take_in, engine, settings, client, told)
+    content = await asyncio.to_thread(_take_in, db, settings, client, told)
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-def _take_in(engine: Engine, settings: Settings, client: str, told: ConversationComplete) -> dict[str, Any]:
-    with engine.connect() as connection:
+def _take_in(db: Database, settings: Settings, client: str, told: ConversationComplete) -> dict[str, Any]:
+    with db.read() as connection:
         sources = crews.history_sources(connection, client, told.crew_code)
     if not sources:
         raise HTTPException(404, f"There is no crew {told.crew_code} of {client} with a history table.")
-    with engine.connect() as connection:
+    with db.read() as connection:
         before = conversations.of_session(connection, client, told.crew_code, told.session_id)
-    report = discover_session(engine, settings, datetime.now(UTC), sources[0], told.session_id)
+    report = discover_session(db, settings, datetime.now(UTC), sources[0], told.session_id)
     if report.error:
         # What the driver says may name hosts and tables; the operator finds it in `crew status`.
         raise HTTPException(502, f"The source of {told.crew_code} cannot be read now; 'crew status' says why.")
-    with engine.connect() as connection:
+    with db.read() as connection:
         found = conversations.of_session(connection, client, told.crew_code, told.session_id)
     if found is None:
         raise HTTPException(404, f"The source of {told.crew_code} has no session {told.session_id}.")

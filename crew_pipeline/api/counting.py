@@ -6,9 +6,9 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import visits
 from crew_pipeline.storage.days.visits import Kind, Visits
 
@@ -20,8 +20,8 @@ _WRITTEN_EVERY_S = 5.0
 class VisitCounter:
     """The requests for days that this process has answered since it wrote them down last."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._counts: dict[tuple[str, Kind], Visits] = {}
         self._writing: asyncio.Task[None] | None = None
 
@@ -56,7 +56,7 @@ class VisitCounter:
                 self._counts[client, kind] = Visits(later.visits + one.visits, later.milliseconds + one.milliseconds)
 
     def _add(self, counts: dict[tuple[str, Kind], Visits]) -> None:
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             visits.add(connection, counts)
 
     async def _write_on(self) -> None:

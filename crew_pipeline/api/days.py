@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
-from sqlalchemy import Engine
 
 from crew_pipeline.api.access import Client
 from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
@@ -22,6 +21,7 @@ from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import told
 from crew_pipeline.serving.service import DayAnswer, DayService, View
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import events, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.days.visits import Kind
@@ -45,10 +45,10 @@ Day = Annotated[date, BeforeValidator(strict_day), Path(description="YYYY-MM-DD,
 @router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=PROBLEMS)
 async def latest(request: Request, client: Client) -> Response:
     """The newest day that holds a conversation of this client."""
-    engine: Engine = request.app.state.engine
+    db: Database = request.app.state.db
 
     def read() -> date | None:
-        with engine.connect() as connection:
+        with db.read() as connection:
             return days.latest_day(connection, client)
 
     found = await asyncio.to_thread(read)
@@ -143,24 +143,24 @@ def _matches(if_none_match: str, etag: str) -> bool:
 @router.get("/api/semantic/status/{day}", summary="The state of a day", response_model=DayState, responses=PROBLEMS)
 async def status(request: Request, day: Day, client: Client) -> Response:
     """Where a day stands, from its conversations; `empty` for a day without any."""
-    engine: Engine = request.app.state.engine
-    content = await asyncio.to_thread(_state, engine, ClientDay(client, day))
+    db: Database = request.app.state.db
+    content = await asyncio.to_thread(_state, db, ClientDay(client, day))
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-def _state(engine: Engine, client_day: ClientDay) -> dict[str, Any]:
-    with engine.connect() as connection:
+def _state(db: Database, client_day: ClientDay) -> dict[str, Any]:
+    with db.read() as connection:
         return state_of(connection, client_day)
 
 
 @router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=PROBLEMS)
 async def waiting_days(request: Request, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50) -> Response:
     """The days of this client that are not ready, most urgent first."""
-    engine: Engine = request.app.state.engine
+    db: Database = request.app.state.db
     fingerprint: str = request.app.state.fingerprint
 
     def read() -> list[dict[str, Any]]:
-        with engine.connect() as connection:
+        with db.read() as connection:
             return [
                 {
                     "days_date": work.day.isoformat(),
@@ -177,10 +177,10 @@ async def waiting_days(request: Request, client: Client, limit: Annotated[int, Q
 @router.get("/api/semantic/failed", summary="Days that failed", response_model=FailedDays, responses=PROBLEMS)
 async def failed_days(request: Request, client: Client) -> Response:
     """The days of this client whose last try failed, newest first; those without `retry_at` were set aside."""
-    engine: Engine = request.app.state.engine
+    db: Database = request.app.state.db
 
     def read() -> list[dict[str, Any]]:
-        with engine.connect() as connection:
+        with db.read() as connection:
             return [
                 {
                     "days_date": one.day.isoformat(),
@@ -204,11 +204,11 @@ async def failed_days(request: Request, client: Client) -> Response:
 )
 async def retry(request: Request, day: Day, client: Client) -> Response:
     """Have a day made at once whose last try failed."""
-    engine: Engine = request.app.state.engine
+    db: Database = request.app.state.db
     client_day = ClientDay(client, day)
 
     def ask() -> bool:
-        with engine.begin() as connection:
+        with db.write() as connection:
             found = days.status_of(connection, client_day)
             return found is not None and found.status == "failed" and queue.request(connection, client_day, force=True)
 
@@ -222,13 +222,13 @@ async def day_events(
     request: Request, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
 ) -> Response:
     """What the WebSocket tells, for readers that poll: every event after the one they know."""
-    engine: Engine = request.app.state.engine
-    found = await asyncio.to_thread(_events_after, engine, ClientDay(client, day), after)
+    db: Database = request.app.state.db
+    found = await asyncio.to_thread(_events_after, db, ClientDay(client, day), after)
     last = found[-1]["seq"] if found else after
     return Response(orjson.dumps({"days_date": day.isoformat(), "events": found, "next": last}), media_type=JSON)
 
 
-def _events_after(engine: Engine, client_day: ClientDay, after: int) -> list[dict[str, Any]]:
-    with engine.connect() as connection:
+def _events_after(db: Database, client_day: ClientDay, after: int) -> list[dict[str, Any]]:
+    with db.read() as connection:
         found = events.events_after(connection, client_day.client, client_day.day, after)
     return [told(client_day, event) for event in found]

@@ -39,7 +39,7 @@ async def say(request: Request, day: Day, client: Client, said: NewFeedback) -> 
 
     def work() -> refolding.Verdict:
         return refolding.say(
-            state.engine, state.settings, ClientDay(client, day), said.verdict, (said.line_id, said.other_line_id)
+            state.db, state.settings, ClientDay(client, day), said.verdict, (said.line_id, said.other_line_id)
         )
 
     try:
@@ -61,7 +61,7 @@ async def list_(
     """The verdicts on this client's lines, oldest first."""
 
     def read() -> list[dict[str, Any]]:
-        with request.app.state.engine.connect() as connection:
+        with request.app.state.db.read() as connection:
             return [one._asdict() for one in feedback.list_all(connection, client, with_undone=undone)]
 
     return Response(orjson.dumps({"feedback": await asyncio.to_thread(read)}), media_type=JSON)
@@ -77,7 +77,7 @@ async def export(request: Request, client: Client) -> Response:
     """The verdicts in force, one labelled pair a line, as `crew evaluate` reads them."""
 
     def read() -> bytes:
-        with request.app.state.engine.connect() as connection:
+        with request.app.state.db.read() as connection:
             found = feedback.labelled_pairs(connection, client)
         return b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found)
 
@@ -95,7 +95,7 @@ async def undo(request: Request, client: Client, feedback_id: Annotated[int, Pat
     from crew_pipeline.days import refolding
 
     state = request.app.state
-    done = await asyncio.to_thread(refolding.undo, state.engine, state.settings, client, feedback_id)
+    done = await asyncio.to_thread(refolding.undo, state.db, state.settings, client, feedback_id)
     if done is None:
         raise HTTPException(404, f"There is no verdict {feedback_id} in force; GET /api/feedback lists them.")
     content = {"id": feedback_id, "refolded": done.at_once, "later": done.later}

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from crew_pipeline.storage.conversations import index as conversations
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import visits
 from crew_pipeline.storage.sources import rounds
 from crew_pipeline.storage.upkeep import alerts, health, workers
@@ -37,8 +38,8 @@ _TOTALS = (
 class TableCollector(Collector):
     """The figures as the tables have them; with a client only of its own crews."""
 
-    def __init__(self, engine: Engine, client: str | None) -> None:
-        self._engine = engine
+    def __init__(self, db: Database, client: str | None) -> None:
+        self._db = db
         self._client = client
 
     def describe(self) -> Iterator[Metric]:
@@ -47,7 +48,7 @@ class TableCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every figure, read in one go."""
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             crews = [one for one in rounds.totals(connection) if self._client in {None, one.client}]
             waiting = conversations.unfinished(connection, self._client)
             open_alerts = alerts.in_force(connection) if self._client is None else []
@@ -120,8 +121,8 @@ def _system(connection: Connection) -> Iterator[Metric]:
 class Metrics:
     """The pages that Prometheus reads; read anew from the tables every few seconds at most."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._pages: TTLCache[str | None, bytes] = TTLCache(maxsize=64, ttl=_FRESH_S)
         self._reading = asyncio.Lock()
 
@@ -134,7 +135,7 @@ class Metrics:
 
     def _read(self, client: str | None) -> bytes:
         registry = CollectorRegistry()
-        registry.register(TableCollector(self._engine, client))
+        registry.register(TableCollector(self._db, client))
         return generate_latest(registry)
 
 

@@ -19,7 +19,7 @@ def clients_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> No
     """List clients with their conversations and operating point."""
     from crew_pipeline.storage.conversations import clients
 
-    with open_store(data_dir) as (settings, databases), databases.engine.connect() as connection:
+    with open_store(data_dir) as (settings, databases), databases.db.read() as connection:
         found = clients.list_all(connection)
     if as_json:
         console.print_json({"clients": [one._asdict() for one in found], "default_folding": settings.folding})
@@ -60,12 +60,12 @@ def clients_set(
         raise typer.BadParameter("give --folding, --active or --inactive")
     with open_store(data_dir) as (settings, databases):
         if active is not None:
-            with databases.engine.begin() as connection:
+            with databases.db.write() as connection:
                 clients.set_active(connection, client, active=active)
             console.note(f"{client} is {'discovered' if active else 'not discovered any more; what it has stays'}.")
         if folding is None:
             return
-        done = set_folding(databases.engine, settings, client, None if folding == "default" else folding)
+        done = set_folding(databases.db, settings, client, None if folding == "default" else folding)
     if as_json:
         console.print_json({"client": client, "folding": folding, "refolded": done.at_once, "later": done.later})
         return

@@ -63,7 +63,7 @@ def day_named(name: str, settings: Settings, databases: Databases, client: str |
     if name == "latest":
         from crew_pipeline.storage.days.states import latest_day
 
-        with databases.engine.connect() as connection:
+        with databases.db.read() as connection:
             found = latest_day(connection, client)
         if found is None:
             raise CommandError("There are no conversations yet; 'crew import FILE' brings some.")

@@ -24,9 +24,8 @@ from crew_pipeline.commands.common import (
 from crew_pipeline.storage.sources import crews
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from crew_pipeline.settings import Settings
+    from crew_pipeline.storage.database import Database
     from crew_pipeline.storage.sources.crews import HistorySource
 
 app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
@@ -45,7 +44,7 @@ def crews_add(
     data_dir: HomeOption = None,
 ) -> None:
     """Let discovery read a history table: id, session_id, message and what else it has; others are mapped."""
-    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
         crews.set_history(connection, client, code, source_env, table, columns_of(column))
     place = f"{table} in ${source_env}" if source_env else table
     console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now, 'crew crews check' looks at it.")
@@ -58,7 +57,7 @@ def crews_remove(
     data_dir: HomeOption = None,
 ) -> None:
     """Stop reading a crew's history table; its conversations stay."""
-    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
         if not crews.deactivate(connection, client, code):
             raise CommandError(
                 f"There is no crew {code} of {client} with a history table; 'crew crews list' shows them."
@@ -69,7 +68,7 @@ def crews_remove(
 @app.command("list")
 def crews_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
     """List the crews that have a history table."""
-    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
         found = sorted(crews.history_sources(connection), key=lambda one: (one.client, one.code))
     if as_json:
         console.print_json({"crews": [asdict(one) for one in found]})
@@ -99,9 +98,9 @@ def crews_check(
 ) -> None:
     """Open each source, look at its table, and say how it is read and what could be better. Changes nothing."""
     with open_store(data_dir) as (settings, databases):
-        with databases.engine.connect() as connection:
+        with databases.db.read() as connection:
             sources = crews.history_sources(connection, client, code)
-        checks = [_checked(databases.engine, settings, source) for source in sources]
+        checks = [_checked(databases.db, settings, source) for source in sources]
     if as_json:
         console.print_json({"crews": checks})
     elif not checks:
@@ -122,14 +121,14 @@ def crews_apply(
     from crew_pipeline.discovery.registry import apply_registry, read_registry
 
     registry = read_registry(file)
-    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
         applied = apply_registry(connection, registry, prune=prune)
     console.say(f"{len(applied.read)} crews are read: {', '.join(applied.read) or 'none'}.")
     if applied.stopped:
         console.say(f"{len(applied.stopped)} are not read: {', '.join(applied.stopped)}.")
 
 
-def _checked(engine: Engine, settings: Settings, source: HistorySource) -> dict[str, Any]:
+def _checked(db: Database, settings: Settings, source: HistorySource) -> dict[str, Any]:
     """How a crew's table is read, with a first row that could be taken in, or why it cannot be."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -142,7 +141,7 @@ def _checked(engine: Engine, settings: Settings, source: HistorySource) -> dict[
     check: dict[str, Any] = {"client": source.client, "crew": source.code, "table": source.history_table}
     check |= {"columns": {}, "key": None, "warnings": [], "refused": [], "error": None}
     try:
-        with opened(source, engine, settings.discovery_timeout_s) as reader:
+        with opened(source, db, settings.discovery_timeout_s) as reader:
             with reader.begin():
                 table = examine(reader, source.history_table, source.columns)
             check |= {"columns": table.columns, "key": table.kind, "warnings": table.warnings}
@@ -154,7 +153,7 @@ def _checked(engine: Engine, settings: Settings, source: HistorySource) -> dict[
         check["error"] = str(error)
     except SQLAlchemyError as error:
         check["error"] = f"the source of {source.code} cannot be read ({type(error).__name__}); check that it runs."
-    with engine.connect() as connection:
+    with db.read() as connection:
         check["refused"] = [
             {"row": row, "reason": reason} for row, reason in refused_of(connection, source.crew_id, 10)
         ]

@@ -14,10 +14,9 @@ from crew_pipeline.commands import console, rendering
 from crew_pipeline.commands.common import AnyClientOption, CommandError, HomeOption, JsonOption, open_store
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from crew_pipeline.discovery.report import CrewReport
     from crew_pipeline.settings import Settings
+    from crew_pipeline.storage.database import Database
 
 _SAID_EVERY_S = 5.0
 
@@ -40,12 +39,12 @@ def discover(
     from crew_pipeline.upkeep.discovery_alerts import watch
 
     with open_store(data_dir) as (settings, databases):
-        engine = databases.engine
-        if problem := apply_crews_file(engine, settings):
+        db = databases.db
+        if problem := apply_crews_file(db, settings):
             raise CommandError(problem)
         now = datetime.now(UTC)
         reports = run(
-            engine,
+            db,
             settings,
             now,
             client,
@@ -53,8 +52,8 @@ def discover(
             round_s=None if once else math.inf,
             on_batch=None if as_json else _saying(),
         )
-        watch(engine, settings, datetime.now(UTC))
-        comparisons = _compared(engine, settings, client) if compare else None
+        watch(db, settings, datetime.now(UTC))
+        comparisons = _compared(db, settings, client) if compare else None
     _print(reports, comparisons, as_json=as_json)
     if any(report.error for report in reports):
         raise CommandError("A history table could not be read; the reasons are above.")
@@ -78,19 +77,19 @@ def _saying() -> Callable[[CrewReport], None]:
     return say
 
 
-def _compared(engine: Engine, settings: Settings, client: str | None) -> list[dict[str, Any]]:
+def _compared(db: Database, settings: Settings, client: str | None) -> list[dict[str, Any]]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from crew_pipeline.discovery.compare import compare
     from crew_pipeline.discovery.sources import SourceError
     from crew_pipeline.storage.sources.crews import history_sources
 
-    with engine.connect() as connection:
+    with db.read() as connection:
         sources = history_sources(connection, client)
     found = []
     for source in sources:
         try:
-            found.append(compare(engine, source, settings, datetime.now(UTC)).as_dict())
+            found.append(compare(db, source, settings, datetime.now(UTC)).as_dict())
         except (SourceError, SQLAlchemyError) as error:
             sentence = str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
             found.append({"client": source.client, "crew": source.code, "error": sentence, "agrees": False})

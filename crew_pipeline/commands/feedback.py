@@ -60,7 +60,7 @@ def _say(
     with open_store(data_dir) as (settings, databases):
         wanted = day_named(day, settings, databases, client)
         try:
-            said = refolding.say(databases.engine, settings, ClientDay(client, wanted), verdict, lines)
+            said = refolding.say(databases.db, settings, ClientDay(client, wanted), verdict, lines)
         except (refolding.UnknownLineError, refolding.SameLineError, refolding.TooShortError) as error:
             raise CommandError(str(error)) from None
     if as_json:
@@ -80,7 +80,7 @@ def list_(
     data_dir: HomeOption = None,
 ) -> None:
     """List what readers have said."""
-    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
         found = feedback.list_all(connection, client, with_undone=undone)
     if as_json:
         console.print_json({"feedback": [one._asdict() for one in found]})
@@ -105,7 +105,7 @@ def undo(
     from crew_pipeline.days import refolding
 
     with open_store(data_dir) as (settings, databases):
-        done = refolding.undo(databases.engine, settings, client, feedback_id)
+        done = refolding.undo(databases.db, settings, client, feedback_id)
     if done is None:
         raise CommandError(f"{client} has no verdict {feedback_id} in force; 'crew feedback list' shows them.")
     console.say(
@@ -122,7 +122,7 @@ def export(
     """Write the verdicts in force as labelled pairs (JSONL), as 'crew evaluate' and the training read them."""
     import orjson
 
-    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
         found = feedback.labelled_pairs(connection, client)
     content = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found)
     if str(file) == "-":

@@ -38,7 +38,7 @@ def label(
         raise CommandError("'crew label' asks at a terminal; elsewhere use 'crew feedback same' and 'different'.")
     with open_store(data_dir) as (settings, databases):
         client_day = ClientDay(client, day_named(day, settings, databases, client))
-        questions = labelling.questions(databases.engine, settings, client_day, most)
+        questions = labelling.questions(databases.db, settings, client_day, most)
         if not questions:
             raise CommandError(
                 f"There is nothing to ask about {client_day.day}: it has no judged pairs left; "
@@ -52,13 +52,13 @@ def label(
                 break
             if key == "u" and said:
                 number, last = said.pop()
-                refolding.undo(databases.engine, settings, client, last)
+                refolding.undo(databases.db, settings, client, last)
                 continue
             if key in _KEYS:
                 one = questions[number]
                 lines = (one.left.line_id, one.right.line_id)
                 try:
-                    verdict = refolding.say(databases.engine, settings, client_day, _KEYS[key], lines)
+                    verdict = refolding.say(databases.db, settings, client_day, _KEYS[key], lines)
                     said.append((number, verdict.id))
                 except refolding.UnknownLineError:
                     console.note("The day has changed meanwhile; this pair is passed over.")

@@ -25,11 +25,11 @@ def status(
         raise typer.BadParameter("give a DAY or --failed")
     with open_store(data_dir) as (settings, databases):
         if failed:
-            found = failed_days(databases.engine)
+            found = failed_days(databases.db)
         elif day is not None:
-            found = day_overview(databases.engine, day_named(day, settings, databases, None))
+            found = day_overview(databases.db, day_named(day, settings, databases, None))
         else:
-            found = overview(databases.engine, settings)
+            found = overview(databases.db, settings)
     if as_json:
         console.print_json(found)
     elif failed or day is not None:
@@ -65,7 +65,7 @@ def retry(
         raise typer.BadParameter("give a DAY, or --all")
     with open_store(data_dir) as (settings, databases):
         wanted = None if day is None else day_named(day, settings, databases, client)
-        released = release_failed(databases.engine, wanted, client)
+        released = release_failed(databases.db, wanted, client)
     if as_json:
         console.print_json({"released": released})
     elif released:

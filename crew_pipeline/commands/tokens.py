@@ -20,7 +20,7 @@ def token_create(
     data_dir: HomeOption = None,
 ) -> None:
     """Make a token; it is shown this once."""
-    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
         token = tokens.create(connection, client)
     if as_json:
         console.print_json({"client": client, "token": token})
@@ -32,7 +32,7 @@ def token_create(
 @app.command("list")
 def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
     """List tokens by their first characters."""
-    with open_store(data_dir) as (_, databases), databases.engine.connect() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
         found = tokens.list_all(connection)
     if as_json:
         console.print_json({"tokens": [one._asdict() for one in found]})
@@ -47,7 +47,7 @@ def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None
 @app.command("revoke")
 def token_revoke(token_id: int, data_dir: HomeOption = None) -> None:
     """Revoke a token by its id; servers refuse it within two seconds."""
-    with open_store(data_dir) as (_, databases), databases.engine.begin() as connection:
+    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
         if not tokens.revoke(connection, token_id):
             raise CommandError(f"There is no token {token_id} in force; 'crew token list' shows them.")
     console.say(f"Token {token_id} is revoked.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
-
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import vectors_id
@@ -15,6 +13,7 @@ from crew_pipeline.dedup.text import text_hash
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.evidence import pairs
 
@@ -39,10 +38,10 @@ class Question:
     reason: str
 
 
-def questions(engine: Engine, settings: Settings, client_day: ClientDay, most: int) -> list[Question]:
+def questions(db: Database, settings: Settings, client_day: ClientDay, most: int) -> list[Question]:
     """The pairs nearest to the client's operating point that nobody has judged, the least sure first."""
     config = EngineConfig.of(settings)
-    with engine.connect() as connection:
+    with db.read() as connection:
         comparison = pairs.load(
             connection, client_day, config.judgement(vectors_id(settings.model, settings.precision))
         )

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine
 
 from crew_pipeline.dedup.pair_scorer import NamedReader, Reader
 from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import pair_scores as readings
 
 
@@ -16,28 +16,28 @@ class RememberingReader:
 
     fitted = True
 
-    def __init__(self, reader: Reader, engine: Engine) -> None:
+    def __init__(self, reader: Reader, db: Database) -> None:
         self._reader = reader
-        self._engine = engine
+        self._db = db
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
         """Log-odds that the texts of each pair say the same: float64 (n,), see ``Reader.logits``."""
         keys = [_key(pair) for pair in pairs]
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             known = readings.fetch(connection, self._reader.identity, sorted(set(keys)))
         unread = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
         said = self._reader.logits(list(unread.values())).tolist()
         fresh = dict(zip(unread, said, strict=True))
         if fresh:
-            with self._engine.begin() as connection:
+            with self._db.write() as connection:
                 readings.store(connection, self._reader.identity, fresh)
         known |= fresh
         return np.array([known[key] for key in keys], np.float64)
 
 
-def remembering(reader: Reader | NamedReader | None, engine: Engine) -> RememberingReader | NamedReader | None:
+def remembering(reader: Reader | NamedReader | None, db: Database) -> RememberingReader | NamedReader | None:
     """The bundled reader with its memory. One that has only a name may be another tomorrow: it is always asked."""
-    return RememberingReader(reader, engine) if isinstance(reader, Reader) else reader
+    return RememberingReader(reader, db) if isinstance(reader, Reader) else reader
 
 
 def _key(pair: tuple[str, str]) -> readings.TextPair:

@@ -6,21 +6,21 @@ from datetime import date
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.service import RAW_ENGINE
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents
 from crew_pipeline.storage.days import states as days
 
 
-def read_day(engine: Engine, settings: Settings, day: date, client: str, *, full: bool) -> dict[str, Any]:
+def read_day(db: Database, settings: Settings, day: date, client: str, *, full: bool) -> dict[str, Any]:
     """The document of a client's day, or its raw conversations where there is none yet."""
     client_day = ClientDay(client, day)
-    with engine.connect() as connection:
+    with db.read() as connection:
         stored = documents.current(connection, client_day, fingerprint_of(settings))
         state = days.status_of(connection, client_day)
         if stored is not None and stored.body is not None:

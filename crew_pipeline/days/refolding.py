@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
@@ -19,6 +19,7 @@ from crew_pipeline.dedup.text import count_words, text_hash
 from crew_pipeline.model import ClientDay, Line, OperatingPoint
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.days.states import Discovered
@@ -60,7 +61,7 @@ class Verdict:
 
 
 def say(
-    engine: Engine, settings: Settings, client_day: ClientDay, verdict: feedback.Verdict, line_ids: tuple[str, str]
+    db: Database, settings: Settings, client_day: ClientDay, verdict: feedback.Verdict, line_ids: tuple[str, str]
 ) -> Verdict:
     """Store what a reader says about two lines of a day, and fold the days that hold both texts again.
 
@@ -71,53 +72,53 @@ def say(
     """
     if line_ids[0] == line_ids[1]:
         raise SameLineError("Name two different lines: a line is always the same as itself.")
-    with engine.connect() as connection:
+    with db.read() as connection:
         found = days.discovered_of(connection, client_day)
     one, other = _sides(found, client_day, line_ids, settings.min_words if verdict == "same" else 0)
-    with engine.begin() as connection:
+    with db.write() as connection:
         made = feedback.say(connection, client_day.client, client_day.day, verdict, one, other)
-    return Verdict(made, verdict, refold_days_with(engine, settings, client_day, (one.text_hash, other.text_hash)))
+    return Verdict(made, verdict, refold_days_with(db, settings, client_day, (one.text_hash, other.text_hash)))
 
 
-def undo(engine: Engine, settings: Settings, client: str, feedback_id: int) -> Refolded | None:
+def undo(db: Database, settings: Settings, client: str, feedback_id: int) -> Refolded | None:
     """Take a verdict back and fold its days again; None where no such verdict is in force."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         undone = feedback.undo(connection, client, feedback_id)
-    return None if undone is None else refold_days_with(engine, settings, ClientDay(client, undone[0]), undone[1])
+    return None if undone is None else refold_days_with(db, settings, ClientDay(client, undone[0]), undone[1])
 
 
-def set_folding(engine: Engine, settings: Settings, client: str, folding: OperatingPoint | None) -> Refolded:
+def set_folding(db: Database, settings: Settings, client: str, folding: OperatingPoint | None) -> Refolded:
     """Give a client an operating point of its own (None: the system's) and fold its days again, newest first."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         clients.set_folding(connection, client, folding)
         found = pairs.days_with(connection, client, [])
-    return _refold_all(engine, settings, client, found)
+    return _refold_all(db, settings, client, found)
 
 
-def refold_days_with(engine: Engine, settings: Settings, client_day: ClientDay, texts: tuple[bytes, bytes]) -> Refolded:
+def refold_days_with(db: Database, settings: Settings, client_day: ClientDay, texts: tuple[bytes, bytes]) -> Refolded:
     """Fold again a client's day, and every other one on which both texts were compared."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         found = pairs.days_with(connection, client_day.client, sorted(set(texts)))
     return _refold_all(
-        engine, settings, client_day.client, [client_day.day, *(day for day in found if day != client_day.day)]
+        db, settings, client_day.client, [client_day.day, *(day for day in found if day != client_day.day)]
     )
 
 
-def _refold_all(engine: Engine, settings: Settings, client: str, found: list[date]) -> Refolded:
+def _refold_all(db: Database, settings: Settings, client: str, found: list[date]) -> Refolded:
     done, later = [], []
     for number, day in enumerate(found):
         client_day = ClientDay(client, day)
-        if number < AT_ONCE and refold(engine, settings, client_day):
+        if number < AT_ONCE and refold(db, settings, client_day):
             done.append(day)
             continue
         later.append(day)
-        with engine.begin() as connection:
+        with db.write() as connection:
             documents.outdate(connection, client_day)
             queue.request(connection, client_day, outdated=True)
     return Refolded(done, later)
 
 
-def refold(engine: Engine, settings: Settings, client_day: ClientDay) -> bool:
+def refold(db: Database, settings: Settings, client_day: ClientDay) -> bool:
     """Fold one day again from its judged pairs, in one transaction.
 
     Returns:
@@ -126,7 +127,7 @@ def refold(engine: Engine, settings: Settings, client_day: ClientDay) -> bool:
     """
     config, model = EngineConfig.of(settings), model_id(settings.model)
     token = f"refold-{uuid.uuid4()}"
-    with engine.connect() as connection, connection.begin() as transaction:
+    with db.read() as connection, connection.begin() as transaction:
         done = claims.acquire(connection, client_day, token, _CLAIM_S) == "new" and _fold(
             connection, client_day, config, model, vectors_id(settings.model, settings.precision), token
         )

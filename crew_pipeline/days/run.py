@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine
 
 from crew_pipeline.days.pair_memory import remembering
 from crew_pipeline.dedup import document, frames
@@ -22,6 +21,7 @@ from crew_pipeline.dedup.engine import (
 from crew_pipeline.dedup.pair_scorer import reader_of
 from crew_pipeline.model import ClientDay, Conversation, Fold, Line
 from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, documents, preliminary
 from crew_pipeline.storage.evidence import embeddings, pairs
 from crew_pipeline.storage.evidence import verdicts as feedback
@@ -31,7 +31,7 @@ MOST_LINES_AT_FIRST_SIGHT = 8_000
 
 
 def first_looks(
-    engine: Engine,
+    db: Database,
     encoder: SentenceTransformerEncoder,
     config: EngineConfig,
     client_day: ClientDay,
@@ -53,12 +53,12 @@ def first_looks(
         (lambda: first_comparison(lines, config), "what can be told by words alone is folded"),
     )
     try:
-        if not _to_be_shown(engine, encoder, config, client_day, token, lines):
+        if not _to_be_shown(db, encoder, config, client_day, token, lines):
             return
         for compare, message in looks if len(lines) <= MOST_LINES_AT_FIRST_SIGHT else looks[:1]:
-            found = folded(engine, config, client_day, token, lines, compare(), surer=True)
+            found = folded(db, config, client_day, token, lines, compare(), surer=True)
             built = build_document(client_day, lines, found.members, "preliminary")
-            with engine.begin() as connection:
+            with db.write() as connection:
                 if not preliminary.store(connection, client_day, token, built.body, message):
                     return
     except Exception as error:
@@ -66,14 +66,14 @@ def first_looks(
 
 
 def _to_be_shown(
-    engine: Engine,
+    db: Database,
     encoder: SentenceTransformerEncoder,
     config: EngineConfig,
     client_day: ClientDay,
     token: str,
     lines: pd.DataFrame,
 ) -> bool:
-    with engine.connect() as connection:
+    with db.read() as connection:
         if preliminary.shown(connection, client_day, token) or documents.exists(connection, client_day):
             return False
         texts = distinct_texts(lines, config)
@@ -81,7 +81,7 @@ def _to_be_shown(
 
 
 def compared(
-    engine: Engine,
+    db: Database,
     encoder: SentenceTransformerEncoder,
     config: EngineConfig,
     client_day: ClientDay,
@@ -91,19 +91,19 @@ def compared(
 ) -> tuple[Comparison, int]:
     """The judged pairs of a client's day, kept for the next time; and how many texts had been compared before."""
     judgement = config.judgement(encoder.model_id)
-    with engine.connect() as connection:
+    with db.read() as connection:
         known = pairs.load(connection, client_day, judgement)
-    reader = remembering(reader_of(config.reader, encoder), engine)
+    reader = remembering(reader_of(config.reader, encoder), db)
     comparison = compare_lines(lines, vectors, config, reader, known)
     if comparison is not known:
-        with engine.begin() as connection:
+        with db.write() as connection:
             if client_day in claims.held(connection, token, [client_day.day], lock=True):
                 pairs.store(connection, client_day, judgement, comparison)
     return comparison, 0 if known is None else len(known.texts)
 
 
 def folded(
-    engine: Engine,
+    db: Database,
     config: EngineConfig,
     client_day: ClientDay,
     token: str,
@@ -117,7 +117,7 @@ def folded(
     Args:
         surer: at the next stricter point: what a first look folds should not come apart again when more is known.
     """
-    with engine.begin() as connection:
+    with db.write() as connection:
         feedback.remember(connection, client_day, token)
         said = feedback.in_force(connection, client_day.client)
         own = config.at(clients.folding_of(connection, client_day.client))
@@ -126,9 +126,9 @@ def folded(
     return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, own, said)
 
 
-def config_of(engine: Engine, config: EngineConfig, client: str) -> EngineConfig:
+def config_of(db: Database, config: EngineConfig, client: str) -> EngineConfig:
     """The engine's configuration at the client's own operating point."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         return config.at(clients.folding_of(connection, client))
 
 

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from crew_pipeline.discovery import scan
 from crew_pipeline.discovery.records import Limits, limits_of
 from crew_pipeline.discovery.sources import opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import HistorySource
 
 _SHOWN = 20
@@ -83,7 +84,7 @@ class Comparison:
         return {**asdict(self), "agrees": self.agrees}
 
 
-def compare(engine: Engine, source: HistorySource, settings: Settings, now: datetime) -> Comparison:
+def compare(db: Database, source: HistorySource, settings: Settings, now: datetime) -> Comparison:
     """Read the whole table and count what the store lacks; nothing is written.
 
     Raises:
@@ -91,7 +92,7 @@ def compare(engine: Engine, source: HistorySource, settings: Settings, now: date
     """
     limits = limits_of(settings, now)
     result = Comparison(source.client, source.code)
-    with opened(source, engine, 10 * settings.discovery_timeout_s) as reader, engine.begin() as connection:
+    with opened(source, db, 10 * settings.discovery_timeout_s) as reader, db.write() as connection:
         with reader.begin():
             table = examine(reader, source.history_table, source.columns)
         connection.execute(text(_STAGE))

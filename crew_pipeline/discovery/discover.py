@@ -11,7 +11,7 @@ from functools import partial
 from threading import Lock
 
 from cachetools import TTLCache
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from crew_pipeline.discovery.incremental import CrewRound
@@ -21,6 +21,7 @@ from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import crews
 from crew_pipeline.storage.sources.crews import CrewError, HistorySource
 from crew_pipeline.storage.sources.rounds import note_look, record_round
@@ -35,7 +36,7 @@ Step = Callable[[CrewRound], None]
 
 
 def discover(
-    engine: Engine,
+    db: Database,
     settings: Settings,
     now: datetime,
     client: str | None = None,
@@ -61,7 +62,7 @@ def discover(
     """
     whole = not settings.use_optimized_discovery if full is None else full
     step: Step = CrewRound.read_all if whole else partial(CrewRound.run, patrol=patrol)
-    with engine.connect() as connection:
+    with db.read() as connection:
         sources = crews.history_sources(connection, client, due=due)
     each = settings.discovery_timeout_s if round_s is None else round_s
     end = time.monotonic() + (math.inf if budget_s is None else budget_s)
@@ -70,11 +71,11 @@ def discover(
         left = min(each, end - time.monotonic())
         if left <= 0:
             break
-        reports.append(discover_crew(engine, source, settings, now, step, trigger, left, on_batch))
+        reports.append(discover_crew(db, source, settings, now, step, trigger, left, on_batch))
     return reports
 
 
-def apply_crews_file(engine: Engine, settings: Settings) -> str | None:
+def apply_crews_file(db: Database, settings: Settings) -> str | None:
     """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one; a sentence where it cannot be used.
 
     What was set up before stays then, and is read.
@@ -83,7 +84,7 @@ def apply_crews_file(engine: Engine, settings: Settings) -> str | None:
         return None
     try:
         registry = read_registry(settings.crews_file)
-        with engine.begin() as connection:
+        with db.write() as connection:
             apply_registry(connection, registry)
     except CrewError as error:
         return str(error)
@@ -91,7 +92,7 @@ def apply_crews_file(engine: Engine, settings: Settings) -> str | None:
 
 
 def discover_session(
-    engine: Engine, settings: Settings, now: datetime, source: HistorySource, session: str
+    db: Database, settings: Settings, now: datetime, source: HistorySource, session: str
 ) -> CrewReport:
     """Take in one session of a crew now; where the table has no index to find it by, all that is new in the table."""
 
@@ -101,11 +102,11 @@ def discover_session(
         else:
             one.run(patrol=False)
 
-    return discover_crew(engine, source, settings, now, step, "webhook", settings.discovery_timeout_s)
+    return discover_crew(db, source, settings, now, step, "webhook", settings.discovery_timeout_s)
 
 
 def discover_crew(
-    engine: Engine,
+    db: Database,
     source: HistorySource,
     settings: Settings,
     now: datetime,
@@ -121,12 +122,12 @@ def discover_crew(
     report = CrewReport(source.client, source.code)
     started = time.monotonic()
     try:
-        with opened(source, engine, _statement_s(settings, seconds)) as reader:
+        with opened(source, db, _statement_s(settings, seconds)) as reader:
             found = _examined(reader, source)
             report.warnings = found.warnings
             limits = limits_of(settings, now)
             deadline = started + seconds
-            step(CrewRound(engine, reader, source, found, settings, limits, report, deadline, on_batch))
+            step(CrewRound(db, reader, source, found, settings, limits, report, deadline, on_batch))
     except SourceError as error:
         report.error = str(error)
     except SQLAlchemyError as error:
@@ -141,7 +142,7 @@ def discover_crew(
         _forget_tables()
     report.seconds = time.monotonic() - started
     report.settle()
-    with engine.begin() as connection:
+    with db.write() as connection:
         if trigger == "sensor" and not report.error and not report.reading.lines_read:
             note_look(connection, source.crew_id)
             return report

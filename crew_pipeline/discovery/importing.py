@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations.index import stored_of
 from crew_pipeline.storage.conversations.ingest import ingest
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import crews
 
 
 def import_file(
-    engine: Engine,
+    db: Database,
     path: Path,
     *,
     client: str,
@@ -40,7 +39,7 @@ def import_file(
     """
     export = open_export(path, file_format, columns)
     report = CrewReport(client, crew)
-    with engine.begin() as connection:
+    with db.write() as connection:
         report.ingested = ingest(
             connection,
             client=client,
@@ -54,6 +53,6 @@ def import_file(
             moved=report.reading.moved,
             spared=report.reading.spared,
         )
-    with engine.connect() as connection:
+    with db.read() as connection:
         report.stored = stored_of(connection, client, crew)
     return report

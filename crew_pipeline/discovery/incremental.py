@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, Engine, and_
+from sqlalchemy import Connection, and_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.expression import ColumnElement
 
@@ -30,6 +30,7 @@ from crew_pipeline.discovery.table import HistoryTable, microseconds
 from crew_pipeline.discovery.watermark import Watermark
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations.ingest import ingest, withdraw
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import watermarks as discovery
 from crew_pipeline.storage.sources.crews import HistorySource
 from crew_pipeline.storage.sources.watermarks import Block, Extent
@@ -62,7 +63,7 @@ class CrewRound:
         on_batch: called after each batch.
     """
 
-    engine: Engine
+    db: Database
     reader: Connection
     source: HistorySource
     table: HistoryTable
@@ -131,7 +132,7 @@ class CrewRound:
         Raises:
             SourceError: the crew has been set up otherwise or stopped since the round began.
         """
-        with self.engine.begin() as connection:
+        with self.db.write() as connection:
             stored, source = discovery.lock_watermark(connection, self.source.crew_id)
             mark = Watermark.of(stored)
             if source != self.source:

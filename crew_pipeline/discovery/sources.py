@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
+from crew_pipeline.storage.database import Database, application_url
 from crew_pipeline.storage.sources.crews import HistorySource
 
 _CONNECT_WITHIN_S = 5
@@ -28,11 +29,11 @@ class SourceError(RuntimeError):
 
 
 @contextmanager
-def opened(source: HistorySource, own: Engine, statement_timeout_s: float) -> Iterator[Connection]:
+def opened(source: HistorySource, own: Database, statement_timeout_s: float) -> Iterator[Connection]:
     """A read-only connection to the source of a crew, closed for good afterwards.
 
     Args:
-        own: engine of the application's database, whose server is read where the crew names no variable.
+        own: the application's database, whose server is read where the crew names no variable.
         statement_timeout_s: longest time of one statement.
 
     Raises:
@@ -42,13 +43,13 @@ def opened(source: HistorySource, own: Engine, statement_timeout_s: float) -> It
         yield connection
 
 
-def source_engine(source: HistorySource, own: Engine, statement_timeout_s: float) -> Engine:
+def source_engine(source: HistorySource, own: Database, statement_timeout_s: float) -> Engine:
     """An engine for one crew's source; nothing can be written through it, and no connection is kept.
 
     Raises:
         SourceError: as of ``opened``.
     """
-    url = own.url if source.source_env is None else _url_in(source)
+    url = application_url(own.url) if source.source_env is None else _url_in(source)
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "").expanduser()
         if not url.database or url.database == ":memory:" or not path.is_file():

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Engine
-
 from crew_pipeline.commands import console
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.days.queue import Work
@@ -71,23 +70,23 @@ def process_days(
     Days that are ready cost one query together; neither Dagster nor the model is loaded for them.
     """
     started = time.monotonic()
-    engine = databases.engine
+    db = databases.db
     report = BulkReport()
-    work = _work(engine, settings, span, client, force=force)
+    work = _work(db, settings, span, client, force=force)
     if max_days is not None:
         kept = set(sorted({one.day for one in work}, reverse=True)[:max_days])
         work = [one for one in work if one.day in kept]
     if work:
         report.runs = _run(settings, databases, work, client=client, force=force, quiet=quiet)
-    _collect(engine, report, work, span, client)
+    _collect(db, report, work, span, client)
     report.seconds = time.monotonic() - started
     return report
 
 
 def _work(
-    engine: Engine, settings: Settings, span: tuple[date, date] | None, client: str | None, *, force: bool
+    db: Database, settings: Settings, span: tuple[date, date] | None, client: str | None, *, force: bool
 ) -> list[Work]:
-    with engine.connect() as connection:
+    with db.read() as connection:
         wanted = None if span is None else days.days_between(connection, *span, client)
         return queue.work(connection, fingerprint_of(settings), days=wanted, client=client, force=force)
 
@@ -113,7 +112,7 @@ def _run(
         patience = claims.Patience.of(settings)
         for batch in planned:
             outcome = runner.run(batch, trigger="command", client=client or "", force=force)
-            with databases.engine.begin() as connection:
+            with databases.db.write() as connection:
                 if outcome.success:
                     claims.give_back(connection, outcome.run_id)
                 else:
@@ -124,7 +123,7 @@ def _run(
 
 
 def _collect(
-    engine: Engine,
+    db: Database,
     report: BulkReport,
     work: Sequence[Work],
     span: tuple[date, date] | None,
@@ -133,7 +132,7 @@ def _collect(
     tried = {one.client_day for one in work}
     listed = [one.day for one in work]
     first, last = span or (min(listed, default=date.max), max(listed, default=date.min))
-    with engine.connect() as connection:
+    with db.read() as connection:
         found = days.summaries(connection, first, last, client)
     for one in reversed(found):
         mine = (one.client, one.day) in tried

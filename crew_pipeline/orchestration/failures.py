@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dagster import Backoff, DagsterLogManager, Failure, Jitter, RetryPolicy
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -14,6 +13,7 @@ from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.dedup.engine import MissingVectorsError
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims
 from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.documents import OvertakenError
@@ -55,7 +55,7 @@ def permanent_errors_end_at_once(token: str) -> Iterator[None]:
 
 @contextmanager
 def isolated(
-    engine: Engine, patience: Patience, client_day: ClientDay, token: str, log: DagsterLogManager
+    db: Database, patience: Patience, client_day: ClientDay, token: str, log: DagsterLogManager
 ) -> Iterator[None]:
     """Keep what fails for one client's day from taking the others with it.
 
@@ -71,11 +71,11 @@ def isolated(
         log.warning(str(overtaken))
     except MissingVectorsError as missing:
         log.warning(f"{client_day}: {missing}")
-        with engine.begin() as connection:
+        with db.write() as connection:
             claims.give_back(connection, token, only=client_day)
     except Exception as error:
         if is_transient(error):
             raise
         log.exception(f"{client_day}: failed; the other clients go on")
-        with engine.begin() as connection:
+        with db.write() as connection:
             claims.fail(connection, client_day, token, sentence(error, token), patience)

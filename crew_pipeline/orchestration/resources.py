@@ -7,19 +7,18 @@ from functools import lru_cache
 from typing import Any
 
 from dagster import ConfigurableResource, EnvVar
-from sqlalchemy import Engine
 
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Precision, SentenceTransformerEncoder, model_id
 from crew_pipeline.settings import Settings, process_settings
-from crew_pipeline.storage.database import engine_for
+from crew_pipeline.storage.database import Database, database_at
 from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.opening import open_databases
 
 DATABASE_VARIABLE = "CREW_DATABASE_URL"
 
 
-class Database(ConfigurableResource):  # type: ignore[type-arg]
+class DatabaseResource(ConfigurableResource):  # type: ignore[type-arg]
     """The application's Postgres; without an address the embedded one of the data directory."""
 
     url: str = ""
@@ -29,9 +28,9 @@ class Database(ConfigurableResource):  # type: ignore[type-arg]
     retry_backoff_s: float = 600
 
     @property
-    def engine(self) -> Engine:
+    def db(self) -> Database:
         """The pooled engine of this process."""
-        return engine_for(self.url or _embedded_url())
+        return database_at(self.url or _embedded_url())
 
     @property
     def patience(self) -> Patience:
@@ -79,7 +78,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """
     url: Any = EnvVar(DATABASE_VARIABLE) if os.environ.get(DATABASE_VARIABLE) else ""
     return {
-        "database": Database(
+        "database": DatabaseResource(
             url=url,
             claim_ttl_s=settings.claim_ttl_s,
             on_demand_retries=settings.on_demand_retries,

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from crew_pipeline.processes.pool import worker_children
 from crew_pipeline.processes.supervisor import Child
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import engine_for
+from crew_pipeline.storage.database import database_at
 from crew_pipeline.storage.opening import Databases
 
 READY_WITHIN_S = 240.0
@@ -81,7 +81,7 @@ def _answers(url: str) -> bool:
 def _daemon_ready(dagster_url: str) -> bool:
     """Whether the daemon has beaten within the last minute."""
     try:
-        with engine_for(dagster_url).connect() as connection:
+        with database_at(dagster_url).read() as connection:
             found = connection.scalar(
                 text(
                     "SELECT count(*) FROM daemon_heartbeats "

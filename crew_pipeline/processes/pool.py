@@ -29,13 +29,13 @@ def worker_children(settings: Settings, databases: Databases, count: int, *, log
     """
     logs = settings.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    engine = databases.engine
+    db = databases.db
 
     def beats(child: Child) -> bool:
         if child.process is None:
             return False
         try:
-            with engine.connect() as connection:
+            with db.read() as connection:
                 return workers.is_alive(connection, workers.name_of(child.process.pid))
         except SQLAlchemyError:
             return False

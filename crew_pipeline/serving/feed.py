@@ -15,12 +15,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.days.status import FINAL, state_of
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import events
 
 logger = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class Feeds:
         held: how many events of a day are kept in memory.
     """
 
-    def __init__(self, engine: Engine, listener: Listener, *, ping_s: float = PING_S, held: int = _HELD_EVENTS) -> None:
-        self._engine = engine
+    def __init__(self, db: Database, listener: Listener, *, ping_s: float = PING_S, held: int = _HELD_EVENTS) -> None:
+        self._db = db
         self._listener = listener
         self._ping_s = ping_s
         self._held = held
@@ -112,7 +112,7 @@ class Feeds:
     async def _joined(self, client_day: ClientDay) -> AsyncIterator[_Feed]:
         feed = self._feeds.get(client_day)
         if feed is None:
-            feed = self._feeds[client_day] = _Feed(self._engine, self._listener, client_day, self._held, self._older)
+            feed = self._feeds[client_day] = _Feed(self._db, self._listener, client_day, self._held, self._older)
         feed.followers += 1
         try:
             yield feed
@@ -134,13 +134,13 @@ class _Feed:
     """
 
     def __init__(
-        self, engine: Engine, listener: Listener, client_day: ClientDay, held: int, older: asyncio.Semaphore
+        self, db: Database, listener: Listener, client_day: ClientDay, held: int, older: asyncio.Semaphore
     ) -> None:
         self.followers = 0
         self.state: dict[str, Any] = {}
         self.last = 0
         self.turned = asyncio.Event()
-        self._engine = engine
+        self._db = db
         self._client_day = client_day
         self._held = held
         self._older = older
@@ -210,7 +210,7 @@ class _Feed:
 
     def _look(self) -> _Look:
         # The state before the events: one that comes between the two is told, and the next look sees what it led to.
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             state = state_of(connection, self._client_day)
             if self._reaches_back_to is None:
                 found = events.latest_events(connection, self._client_day.client, self._client_day.day, self._held)
@@ -223,7 +223,7 @@ class _Feed:
         return _Look(state, self._messages(found), whole)
 
     def _rows_after(self, seq: int, most: int) -> list[Message]:
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             return self._messages(
                 events.events_after(connection, self._client_day.client, self._client_day.day, seq, most)
             )

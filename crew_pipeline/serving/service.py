@@ -14,11 +14,11 @@ from typing import Any, Literal
 import psycopg
 from cachetools import LRUCache
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy import Engine
 
 from crew_pipeline.dedup import document
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import preliminary, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.days.documents import READ_CURRENT, StoredDocument
@@ -62,10 +62,10 @@ class DayService:
     """
 
     def __init__(
-        self, pool: AsyncConnectionPool[Any], engine: Engine, listener: Listener, fingerprint: str, cache_mb: int
+        self, pool: AsyncConnectionPool[Any], db: Database, listener: Listener, fingerprint: str, cache_mb: int
     ) -> None:
         self._pool = pool
-        self._engine = engine
+        self._db = db
         self._listener = listener
         self._fingerprint = fingerprint
         self._documents: LRUCache[tuple[ClientDay, View], tuple[str, bytes]] = LRUCache(
@@ -91,7 +91,7 @@ class DayService:
         """Ask for a client's day, see ``queue.request``; whether this call changed anything."""
 
         def ask() -> bool:
-            with self._engine.begin() as connection:
+            with self._db.write() as connection:
                 return queue.request(connection, client_day, force=force, outdated=outdated, waiting=waiting)
 
         return await asyncio.to_thread(ask)
@@ -100,7 +100,7 @@ class DayService:
         """The state of a client's day; None for one without conversations."""
 
         def read() -> DayStatus | None:
-            with self._engine.connect() as connection:
+            with self._db.read() as connection:
                 return days.status_of(connection, client_day)
 
         return await asyncio.to_thread(read)
@@ -109,7 +109,7 @@ class DayService:
         """The conversations as they came, nothing folded."""
 
         def build() -> bytes:
-            with self._engine.connect() as connection:
+            with self._db.read() as connection:
                 conversations, lines = (
                     days.conversations_of(connection, client_day),
                     days.lines_of(connection, client_day),
@@ -193,7 +193,7 @@ class DayService:
         """What the engine's first stage has found of a day that is being made."""
 
         def read() -> bytes | None:
-            with self._engine.connect() as connection:
+            with self._db.read() as connection:
                 body = preliminary.current(connection, client_day)
             return body if body is None or view == "condensed" else document.full_view(body)
 

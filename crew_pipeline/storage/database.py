@@ -1,19 +1,203 @@
-"""Connections to the application's Postgres."""
+"""The one door to the application's Postgres: whoever reads or writes its tables does so through ``Database``."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import psycopg
+from psycopg import sql
 from psycopg.errors import DuplicateDatabase, UniqueViolation
-from sqlalchemy import Engine, create_engine, make_url, text
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolOverrun
 
 DRIVER = "postgresql+psycopg"
+
+UNANSWERED = (OperationalError, InterfaceError, PoolOverrun, psycopg.OperationalError, PoolTimeout)
+"""What is raised where the server is away, refuses, or is too busy; it passes by itself."""
+
+_LEAST_IN_LOOP = 2
+_MOST_IN_LOOP = 10
+_WAIT_IN_LOOP_S = 5.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DatabaseUnavailableError(RuntimeError):
     """The database does not answer; the message says what to do and holds no password."""
+
+
+class Database:
+    """The application's database, for one process.
+
+    It has a side for threads, and one for each event loop that asks for it (``open_in_loop``), since a connection
+    belongs to either. Sessions run in UTC.
+    """
+
+    def __init__(self, url: str, *, application: str = "crew") -> None:
+        """Args:
+        url: ``postgresql://…``.
+        application: the name by which the server knows the connections.
+        """
+        self.url = url
+        self._application = application
+        self._client: str | None = None
+        self._engine: Engine = create_engine(
+            application_url(url),
+            pool_size=5,
+            max_overflow=10,
+            pool_pre_ping=True,
+            connect_args={"options": "-c timezone=UTC -c jit=off", "application_name": application},
+        )
+        self._loop_sides: dict[asyncio.AbstractEventLoop, AsyncConnectionPool[Any]] = {}
+
+    def as_client(self, client: str) -> Database:
+        """The same door for what concerns one client only: every transaction through it carries the client's name
+        (``crew.client``), which is where the database can hold it to that client's rows."""
+        narrowed = object.__new__(Database)
+        narrowed.__dict__.update(self.__dict__)
+        narrowed._client = client
+        return narrowed
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with; what is written through it is rolled back unless it is committed."""
+        with self._engine.connect() as connection:
+            self._enter(connection)
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        with self._engine.begin() as connection:
+            self._enter(connection)
+            yield connection
+
+    async def reading(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The twin of ``read`` for an event loop: what ``query`` returns, called with a connection in a thread."""
+
+        def work() -> T:
+            with self.read() as connection:
+                return query(connection, *args, **kwargs)
+
+        return await asyncio.to_thread(work)
+
+    async def writing(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The twin of ``write`` for an event loop: what ``query`` returns, called in a transaction in a thread."""
+
+        def work() -> T:
+            with self.write() as connection:
+                return query(connection, *args, **kwargs)
+
+        return await asyncio.to_thread(work)
+
+    async def row(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row of one short prepared statement, without leaving the event loop: for what is asked all the
+        time. Parameters are written as psycopg has them, ``%(name)s``.
+
+        Raises:
+            PoolTimeout: all connections are taken.
+            psycopg.OperationalError: the server does not answer.
+        """
+        pool = self._loop_sides[asyncio.get_running_loop()]
+        try:
+            return await _row(pool, statement, values)
+        except PoolTimeout:
+            raise
+        except psycopg.OperationalError:
+            # The server was restarted: more connections of the pool may be dead than the one that was tried.
+            await pool.check()
+            return await _row(pool, statement, values)
+
+    @contextmanager
+    def listening(self, channel: str) -> Iterator[psycopg.Connection[Any]]:
+        """A connection that notifications on ``channel`` come in by."""
+        with psycopg.connect(libpq_url(self.url), autocommit=True, application_name=self._application) as connection:
+            connection.execute(_listen(channel))
+            yield connection
+
+    @asynccontextmanager
+    async def listening_in_loop(self, channel: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """The twin of ``listening`` for an event loop."""
+        async with await psycopg.AsyncConnection.connect(
+            libpq_url(self.url), autocommit=True, application_name=self._application
+        ) as connection:
+            await connection.execute(_listen(channel))
+            yield connection
+
+    async def open_in_loop(self) -> None:
+        """Open the side of the running event loop."""
+        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            libpq_url(self.url),
+            min_size=_LEAST_IN_LOOP,
+            max_size=_MOST_IN_LOOP,
+            timeout=_WAIT_IN_LOOP_S,
+            kwargs={"autocommit": True, "application_name": self._application},
+            open=False,
+        )
+        await pool.open()
+        self._loop_sides[asyncio.get_running_loop()] = pool
+
+    async def close_in_loop(self) -> None:
+        """Close the side of the running event loop, before that ends."""
+        await self._loop_sides.pop(asyncio.get_running_loop()).close()
+
+    def close(self) -> None:
+        """Close the connections that are not in use; the door stays open."""
+        self._engine.dispose()
+
+    @property
+    def engine(self) -> Engine:
+        """What the migrations, and nobody else, work with."""
+        return self._engine
+
+    def _enter(self, connection: Connection) -> None:
+        if self._client is not None:
+            connection.execute(text("SELECT set_config('crew.client', :client, true)"), {"client": self._client})
+
+
+async def _row(pool: AsyncConnectionPool[Any], statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    async with pool.connection() as connection:
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(statement, values, prepare=True)
+        row: tuple[Any, ...] | None = await cursor.fetchone()
+        return row
+
+
+def _listen(channel: str) -> sql.Composed:
+    return sql.SQL("LISTEN {}").format(sql.Identifier(channel))
+
+
+@lru_cache(maxsize=8)
+def database_at(url: str) -> Database:
+    """The door to ``url`` in this process: one, so that there is one pool however many ask."""
+    return Database(url)
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether an error says that the database is away or too busy."""
+    return isinstance(error, UNANSWERED) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+def does_not_answer(error: BaseException | None) -> bool:
+    """Whether an error comes from a database that is away or too busy, Dagster's own included, however it is wrapped.
+
+    It tells nothing of what was being done, which may be tried again.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if is_unanswered(error):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def application_url(url: str) -> URL:
@@ -30,18 +214,6 @@ def dagster_url(url: str) -> str:
 def libpq_url(url: str) -> str:
     """``url`` as psycopg itself takes it."""
     return application_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-@lru_cache(maxsize=8)
-def engine_for(url: str) -> Engine:
-    """The pooled engine of ``url`` in this process; sessions run in UTC."""
-    return create_engine(
-        application_url(url),
-        pool_size=5,
-        max_overflow=10,
-        pool_pre_ping=True,
-        connect_args={"options": "-c timezone=UTC -c jit=off", "application_name": "crew"},
-    )
 
 
 def unavailable(url: str) -> DatabaseUnavailableError:

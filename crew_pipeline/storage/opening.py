@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import embedded
-from crew_pipeline.storage.database import dagster_url, engine_for, ensure_database, unavailable
+from crew_pipeline.storage.database import Database, dagster_url, database_at, ensure_database, unavailable
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
 
@@ -34,9 +34,9 @@ class Databases:
     embedded: EmbeddedPostgres | None = None
 
     @property
-    def engine(self) -> Engine:
+    def db(self) -> Database:
         """The pooled engine of the application's database."""
-        return engine_for(self.application)
+        return database_at(self.application)
 
     def revive(self) -> bool:
         """Start the embedded server again where it has died; whether it had. A server of your own is left alone.
@@ -79,7 +79,7 @@ def open_databases(settings: Settings, *, prepare: bool = True) -> Iterator[Data
         try:
             yield databases
         finally:
-            databases.engine.dispose()
+            databases.db.close()
 
 
 def _prepare(databases: Databases, server: str | None = None) -> None:
@@ -89,13 +89,13 @@ def _prepare(databases: Databases, server: str | None = None) -> None:
             ensure_database(server, name)
         elif name:
             _ensure_reachable(url, name)
-    migrate(databases.engine)
+    migrate(databases.db)
 
 
 def _ensure_reachable(url: str, name: str) -> None:
     """Connect to ``url``; where the database is missing, create it through the server's maintenance database."""
     try:
-        with engine_for(url).connect():
+        with database_at(url).read():
             return
     except OperationalError as error:
         if "does not exist" not in str(error.orig):

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable
 
 import httpx
-from sqlalchemy import Engine
 
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.upkeep import alerts
 from crew_pipeline.storage.upkeep.alerts import News
 
@@ -20,7 +20,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 _TELL_WITHIN_S = 5.0
 
 
-def announce(engine: Engine, settings: Settings, turns: Iterable[News]) -> None:
+def announce(db: Database, settings: Settings, turns: Iterable[News]) -> None:
     """Log each turn of an alert, and tell the webhook whatever it has not been told yet.
 
     To be called after the turns are committed. A webhook that does not take them is told the next time.
@@ -29,12 +29,12 @@ def announce(engine: Engine, settings: Settings, turns: Iterable[News]) -> None:
         log = logger.warning if turn.state == "raised" else logger.info
         log("alert %s: %s", turn.state, turn.alert.message)
     if settings.alert_webhook_url:
-        _tell(engine, settings.alert_webhook_url)
+        _tell(db, settings.alert_webhook_url)
 
 
-def _tell(engine: Engine, url: str) -> None:
+def _tell(db: Database, url: str) -> None:
     """Post what has not been told yet; what cannot be told now is told the next time."""
-    with engine.begin() as connection, httpx.Client(timeout=_TELL_WITHIN_S) as client:
+    with db.write() as connection, httpx.Client(timeout=_TELL_WITHIN_S) as client:
         for news in alerts.untold(connection):
             try:
                 client.post(url, json=_content(news)).raise_for_status()

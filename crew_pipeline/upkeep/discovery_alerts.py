@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
-
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.rounds import Health, health
 from crew_pipeline.storage.upkeep import alerts
 from crew_pipeline.storage.upkeep.alerts import Condition, News
@@ -52,10 +51,10 @@ def _patience(crew: Health) -> timedelta:
     return SILENCE + max(crew.next_attempt_at - crew.last_round_at, timedelta())
 
 
-def watch(engine: Engine, settings: Settings, now: datetime) -> list[News]:
+def watch(db: Database, settings: Settings, now: datetime) -> list[News]:
     """Raise and resolve the alerts of discovery, log each turn, and tell the webhook; returns what has turned."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         found = conditions(health(connection), now, background=settings.enable_background_jobs)
         news = alerts.settle(connection, KINDS, found, now)
-    announce(engine, settings, news)
+    announce(db, settings, news)
     return news

@@ -66,7 +66,7 @@ def examine(settings: Settings, databases: Databases) -> Iterator[Finding]:
 
 
 def _database(settings: Settings, databases: Databases) -> Finding:
-    with databases.engine.connect() as connection:
+    with databases.db.read() as connection:
         version = connection.scalar(text("SHOW server_version")) or "unknown"
         number = int(connection.scalar(text("SHOW server_version_num")) or 0)
     kind = "your own" if settings.database_url else "embedded"
@@ -79,7 +79,7 @@ def _database(settings: Settings, databases: Databases) -> Finding:
 
 
 def _migrations(_settings: Settings, databases: Databases) -> Finding:
-    missing = migrate.pending(databases.engine)
+    missing = migrate.pending(databases.db)
     return Finding(
         "migrations",
         ok=not missing,
@@ -126,7 +126,7 @@ def _dagster(settings: Settings, databases: Databases) -> Finding:
 
 
 def _worker(_settings: Settings, databases: Databases) -> Finding:
-    with databases.engine.connect() as connection:
+    with databases.db.read() as connection:
         alive = workers.alive(connection)
     return Finding(
         "worker",
@@ -147,7 +147,7 @@ def _disk(settings: Settings, _databases: Databases) -> Finding:
 
 
 def _clock(_settings: Settings, databases: Databases) -> Finding:
-    with databases.engine.connect() as connection:
+    with databases.db.read() as connection:
         theirs: datetime | None = connection.scalar(text("SELECT clock_timestamp()"))
     assert theirs is not None
     skew = abs((datetime.now(UTC) - theirs).total_seconds())

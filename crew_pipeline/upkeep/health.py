@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from sqlalchemy import Engine
 
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.upkeep import alerts, health
 from crew_pipeline.storage.upkeep.alerts import Condition, News
 from crew_pipeline.storage.upkeep.health import Machine, Sample
@@ -87,7 +87,7 @@ class Look(NamedTuple):
 
 
 def look(
-    engine: Engine,
+    db: Database,
     settings: Settings,
     daemon_age_s: Callable[[], float | None],
     unless_within: timedelta | None = None,
@@ -104,17 +104,17 @@ def look(
         None where there is a sample that is younger.
     """
     if unless_within is not None:
-        with engine.connect() as connection:
+        with db.read() as connection:
             if not health.due(connection, unless_within):
                 return None
     machine = measure(settings.home_path, daemon_age_s())
-    with engine.begin() as connection:
+    with db.write() as connection:
         sample = health.record(connection, machine, unless_within)
         if sample is None:
             return None
         found = conditions(health.newest(connection, 2), background=settings.enable_background_jobs)
         news = alerts.settle(connection, KINDS, found, sample.taken_at)
-    announce(engine, settings, news)
+    announce(db, settings, news)
     return Look(sample, news)
 
 

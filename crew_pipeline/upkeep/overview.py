@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue, visits
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.sources.rounds import Health, conversations_by_crew, health
@@ -21,9 +22,9 @@ _RUNS_SHOWN = 10
 _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
 
 
-def overview(engine: Engine, settings: Settings) -> dict[str, Any]:
+def overview(db: Database, settings: Settings) -> dict[str, Any]:
     """Days by status, the head of the queue, the last runs, workers, the system, discovery and what is wrong."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         by_status = days.counts_by_status(connection)
         counts = conversations_by_crew(connection)
         waiting = queue.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
@@ -94,26 +95,26 @@ def _crew(one: Health, conversations: int) -> dict[str, Any]:
     }
 
 
-def day_overview(engine: Engine, day: date) -> dict[str, Any]:
+def day_overview(db: Database, day: date) -> dict[str, Any]:
     """One day of every client."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         found = days.summaries(connection, day, day)
     return {"day": day.isoformat(), "days": [_day(one) for one in found]}
 
 
-def failed_days(engine: Engine) -> dict[str, Any]:
+def failed_days(db: Database) -> dict[str, Any]:
     """The days whose last try failed, newest first, with their errors and when they are tried again."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         return {"days": [_failed(one) for one in queue.failed(connection)]}
 
 
-def release_failed(engine: Engine, day: date | None, client: str | None) -> list[dict[str, Any]]:
+def release_failed(db: Database, day: date | None, client: str | None) -> list[dict[str, Any]]:
     """Have days made again whose last try failed: one day at once, all of them in the background; those that are."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         found = [one for one in queue.failed(connection, client) if day in {None, one.day}]
     for one in found:
         client_day = ClientDay(one.client, one.day)
-        with engine.begin() as connection:
+        with db.write() as connection:
             if day is None:
                 queue.release(connection, client_day)
             else:

@@ -9,9 +9,10 @@ from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.upkeep import retention as housekeeping
 
 BATCH = 1_000
@@ -43,7 +44,7 @@ class Report:
     finished: bool
 
 
-def table_steps(engine: Engine, settings: Settings, batch: int = BATCH) -> dict[str, Step]:
+def table_steps(db: Database, settings: Settings, batch: int = BATCH) -> dict[str, Step]:
     """A step for every table that grows, each call of it a transaction of at most ``batch`` rows."""
     events, results, claims, records = (
         timedelta(days=kept)
@@ -58,11 +59,11 @@ def table_steps(engine: Engine, settings: Settings, batch: int = BATCH) -> dict[
         "health_samples": partial(housekeeping.drop_old_samples, kept=records, most=batch),
         "preliminary_documents": partial(housekeeping.drop_lost_preliminaries, most=batch),
     }
-    return {name: partial(_in_transaction, engine, remove, batch) for name, remove in removals.items()}
+    return {name: partial(_in_transaction, db, remove, batch) for name, remove in removals.items()}
 
 
-def _in_transaction(engine: Engine, remove: Callable[[Connection], int], batch: int) -> Batch:
-    with engine.begin() as connection:
+def _in_transaction(db: Database, remove: Callable[[Connection], int], batch: int) -> Batch:
+    with db.write() as connection:
         removed = remove(connection)
     return Batch(removed, more=removed >= batch)
 

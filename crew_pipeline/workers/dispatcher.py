@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.deployment.graphql import Deployment, DeploymentError, RunState, UnclearError
@@ -25,6 +25,7 @@ from crew_pipeline.orchestration.days.tables import FIRST_ASSET
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.runs import day_batch
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims
 from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.queue import Work
@@ -65,10 +66,10 @@ class DagsterMaker:
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, deployment: Deployment, *, unclear_s: float = UNCLEAR_S
+        self, settings: Settings, db: Database, deployment: Deployment, *, unclear_s: float = UNCLEAR_S
     ) -> None:
         self._settings = settings
-        self._engine = engine
+        self._db = db
         self._deployment = deployment
         self._unclear_s = unclear_s
         self._patience = Patience.of(settings)
@@ -117,7 +118,7 @@ class DagsterMaker:
         for token, submitted in list(self._submitted.items()):
             settle = self._settlement(submitted, statuses, asked_at)
             if settle is not None:
-                with self._engine.begin() as connection:
+                with self._db.write() as connection:
                     settle(connection, token, submitted.run_id or token)
                 del self._submitted[token]
 
@@ -129,7 +130,7 @@ class DagsterMaker:
             logger.debug("claims were not kept alive: %s", type(error).__name__)
 
     def _take(self, work: Work, token: str) -> bool:
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             if not claims.acquire(connection, work.client_day, token, self._settings.claim_ttl_s, work.lines):
                 return False
             died = claims.overtaken_tokens(connection, work.client_day)
@@ -162,7 +163,7 @@ class DagsterMaker:
         """Prolong the claims of runs that have not started; once a run has, its claim is another's."""
         if not self._submitted or time.monotonic() < self._keep_at:
             return
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             # In order, so that two dispatchers do not wait for each other.
             for token in sorted(self._submitted):
                 claims.prolong(connection, token, self._settings.claim_ttl_s)
@@ -207,7 +208,7 @@ class DagsterMaker:
         claims.settle_failure(connection, token, error, self._patience, at_once=True)
 
     def _give_back(self, token: str) -> None:
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             claims.give_back(connection, token, status="queued")
         del self._submitted[token]
 
@@ -274,4 +275,4 @@ def run_dispatcher(settings: Settings, databases: Databases) -> int:
         Deployment(settings.dagster_graphql_url) as deployment,
         dagster_instance(prepare_home(settings)) as instance,
     ):
-        return run_until_stopped(settings, databases, DagsterMaker(settings, databases.engine, deployment), instance)
+        return run_until_stopped(settings, databases, DagsterMaker(settings, databases.db, deployment), instance)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.days import run as steps
@@ -23,6 +22,7 @@ from crew_pipeline.orchestration.days.tables import lines_to_come
 from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
 from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.queue import Work
@@ -54,13 +54,13 @@ class WarmMaker:
     """Makes days in this process, which has the model loaded, each by a Dagster run; one at a time."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, runner: DayRunner, leave: Callable[[int], object] = os._exit
+        self, settings: Settings, db: Database, runner: DayRunner, leave: Callable[[int], object] = os._exit
     ) -> None:
         """Args:
         leave: ends the process at once, with an exit status.
         """
         self._settings = settings
-        self._engine = engine
+        self._db = db
         self._runner = runner
         self._leave = leave
         self._patience = Patience.of(settings)
@@ -79,7 +79,7 @@ class WarmMaker:
             return False
         self._now_at((run_id, time.monotonic()))
         try:
-            with claims.heartbeat(self._engine, run_id, self._settings.claim_ttl_s):
+            with claims.heartbeat(self._db, run_id, self._settings.claim_ttl_s):
                 self._show_first_looks(work.client_day, run_id)
                 self._run(work, run_id)
         except BaseException:
@@ -100,13 +100,13 @@ class WarmMaker:
         was only suspended goes on with the others of its days.
         """
         while self._given_back:
-            with self._engine.begin() as connection:
+            with self._db.write() as connection:
                 claims.give_back(connection, self._given_back[0], status="queued")
             self._runner.close_dead([self._given_back[0]], "The database did not answer; the day is tried again.")
             self._given_back.pop(0)
         due = [token for token, at in self._died.items() if time.monotonic() >= at]
         if due:
-            with self._engine.connect() as connection:
+            with self._db.read() as connection:
                 dead = [token for token in due if not claims.lives(connection, token)]
             self._runner.close_dead(dead)
             for token in due:
@@ -132,14 +132,14 @@ class WarmMaker:
     def _end(self, run_id: str, error: str, settle: Callable[..., object]) -> None:
         """Settle the claims of a run and close it, as far as the database answers; a claim expires in any case."""
         try:
-            with self._engine.begin() as connection:
+            with self._db.write() as connection:
                 settle(connection)
             self._runner.close_dead([run_id], error)
         except Exception as failure:
             logger.warning("run %s was not closed (%s); its claim will expire", run_id, type(failure).__name__)
 
     def _take(self, work: Work, run_id: str) -> bool:
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             taken = queue.take(connection, work.client_day, run_id, self._settings.claim_ttl_s, work.lines)
             died = claims.overtaken_tokens(connection, work.client_day) if taken else []
             hopeless = taken and claims.failures_in_a_row(connection, work.client_day) > self._patience.at_once
@@ -152,13 +152,13 @@ class WarmMaker:
 
     def _show_first_looks(self, client_day: ClientDay, run_id: str) -> None:
         try:
-            lines = lines_to_come(self._engine, client_day, run_id)
+            lines = lines_to_come(self._db, client_day, run_id)
         except SQLAlchemyError as error:
             logger.warning("%s, %s: no first look (%s)", client_day.client, client_day.day, type(error).__name__)
             return
         if lines is not None:
             encoder = self._model.encoder
-            steps.first_looks(self._engine, encoder, self._config, client_day, run_id, lines, logger.warning)
+            steps.first_looks(self._db, encoder, self._config, client_day, run_id, lines, logger.warning)
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()
@@ -172,7 +172,7 @@ class WarmMaker:
         )
         seconds = time.monotonic() - started
         logger.info("%s, %s: %d lines in %.2f s (run %s)", work.client, work.day, work.lines, seconds, run_id)
-        with self._engine.begin() as connection:
+        with self._db.write() as connection:
             if not outcome.success:
                 logger.error("%s, %s: run %s failed: %s", work.client, work.day, run_id, outcome.error)
                 error = outcome.error or "the run failed"

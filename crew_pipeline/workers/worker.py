@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 import psutil
 import psycopg
 from dagster import DagsterInstance
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -28,7 +27,7 @@ from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.orchestration.upkeep.assets import look_after
 from crew_pipeline.processes.pool import RECYCLED
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.database import Database, libpq_url
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days.events import REQUEST_CHANNEL
 from crew_pipeline.storage.opening import Databases
@@ -50,7 +49,7 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        engine: Engine,
+        db: Database,
         maker: Maker,
         fingerprint: str,
         listen_url: str,
@@ -61,7 +60,7 @@ class Worker:
         """
         self.name = workers.name_of(os.getpid())
         self._settings = settings
-        self._engine = engine
+        self._db = db
         self._maker = maker
         self._fingerprint = fingerprint
         self._listen_url = listen_url
@@ -129,14 +128,14 @@ class Worker:
 
     def work_once(self) -> bool:
         """Have the most urgent day made that was asked for; whether there was one."""
-        with self._engine.connect() as connection:
+        with self._db.read() as connection:
             waiting = queue.work(connection, self._fingerprint, urgent=True, most=_LOOKED_AT)
         return any(self._maker.make(work) for work in waiting)
 
     def _beat(self, done: threading.Event) -> None:
         while True:
             try:
-                with self._engine.begin() as connection:
+                with self._db.write() as connection:
                     workers.beat(connection, self.name, resident_mb())
             except SQLAlchemyError:
                 logger.debug("no heartbeat: the database does not answer")
@@ -192,37 +191,37 @@ def resident_mb() -> int:
 
 
 @retry(retry=retry_if_exception_type(OperationalError), stop=stop_after_delay(60), wait=wait_exponential(max=5))
-def _wait_for_database(engine: Engine) -> None:
-    with engine.connect():
+def _wait_for_database(db: Database) -> None:
+    with db.read():
         return
 
 
 def run_worker(settings: Settings, databases: Databases) -> int:
     """Load the model, then serve until SIGTERM or SIGINT; returns the exit status."""
     os.environ.update(databases.environment())
-    _wait_for_database(databases.engine)
+    _wait_for_database(databases.db)
     warm_up(settings)
     with dagster_instance(prepare_home(settings)) as instance:
-        maker = WarmMaker(settings, databases.engine, DayRunner(build_defs(settings), instance))
+        maker = WarmMaker(settings, databases.db, DayRunner(build_defs(settings), instance))
         return run_until_stopped(settings, databases, maker, instance)
 
 
 def run_until_stopped(settings: Settings, databases: Databases, maker: Maker, instance: DagsterInstance) -> int:
     """Serve with ``maker`` until SIGTERM or SIGINT; returns the exit status."""
-    engine = databases.engine
+    db = databases.db
     worker = Worker(
         settings,
-        engine,
+        db,
         maker,
         fingerprint_of(settings),
         libpq_url(databases.application),
-        (lambda: watch(engine, settings, datetime.now(UTC)), lambda: look_after(engine, settings, instance)),
+        (lambda: watch(db, settings, datetime.now(UTC)), lambda: look_after(db, settings, instance)),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     logger.info("worker %s is ready (%d MiB)", worker.name, resident_mb())
     status = _beside(worker.serve)
-    with databases.engine.begin() as connection:
+    with databases.db.write() as connection:
         workers.leave(connection, worker.name)
     return status
 

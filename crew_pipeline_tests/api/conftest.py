@@ -7,11 +7,11 @@ from datetime import date
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.model import ClientDay, Fold, Folds
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import states as days
 from crew_pipeline_tests.conftest import ENGINE
 
@@ -24,11 +24,11 @@ def api(settings: Settings, database_url: str) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def fold_second_under_first(engine: Engine) -> Callable[[str], Folds]:
+def fold_second_under_first(db: Database) -> Callable[[str], Folds]:
     """Folds that hide the second line of a day's first conversation under its first."""
 
     def folds(day: str) -> Folds:
-        with engine.connect() as connection:
+        with db.read() as connection:
             first, second, *_ = days.lines_of(connection, ClientDay("default", date.fromisoformat(day)))
         return {
             (first.conversation_id, first.position): Fold("k1", True, 1.0, 1.0, "canonical line"),

@@ -23,9 +23,9 @@ import orjson
 import uvicorn
 import websockets
 from fastapi import FastAPI
-from sqlalchemy import Engine
 
 from crew_pipeline.api.sockets import BoundedWebSocket
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import emit
 
 DAY = "2025-01-15"
@@ -151,12 +151,12 @@ async def followed_with_breaks(port: int, chance: random.Random) -> Told:
                     return found
 
 
-def emit_events(engine: Engine, count: int, writers: int = 4, payload: str = "") -> None:
+def emit_events(db: Database, count: int, writers: int = 4, payload: str = "") -> None:
     """Emit events of the day from several threads, each in a transaction of its own, some slow to commit."""
 
     def write(writer: int) -> None:
         for number in range(writer, count, writers):
-            with engine.begin() as connection:
+            with db.write() as connection:
                 told = {"progress": number / count, "stage": "embedding", "message": payload or f"{number} of {count}"}
                 emit(connection, "default", date.fromisoformat(DAY), "processing_progress", told, None)
                 time.sleep(0.003 * (writer % 2))

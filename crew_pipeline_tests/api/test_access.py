@@ -6,24 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 from starlette.websockets import WebSocketDisconnect
 
 from crew_pipeline.api.access import ExposedError, is_loopback, refuse_exposed
 from crew_pipeline.api.app import create_app
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
+from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import ENGINE, Ready, bring, lines_at
 
 PATH = "/api/days/2025-01-15/conversations"
 
 
 @pytest.fixture
-def token(engine: Engine, make_ready: Ready) -> str:
+def token(db: Database, make_ready: Ready) -> str:
     for client in ("acme", "rival"):
-        bring(engine, lines_at("2025-01-15", "a", ("Ann", f"secret of {client}")), client=client)
+        bring(db, lines_at("2025-01-15", "a", ("Ann", f"secret of {client}")), client=client)
         make_ready("2025-01-15", client)
-    with engine.begin() as connection:
+    with db.write() as connection:
         return tokens.create(connection, "acme")
 
 
@@ -60,9 +60,9 @@ def test_every_route_under_api_wants_the_token(guarded: TestClient) -> None:
                 assert answer.status_code == 401, (method, path)
 
 
-def test_a_revoked_token_opens_nothing(guarded: TestClient, token: str, engine: Engine) -> None:
+def test_a_revoked_token_opens_nothing(guarded: TestClient, token: str, db: Database) -> None:
     assert guarded.get(PATH, headers=with_token(token)).status_code == 200
-    with engine.begin() as connection:
+    with db.write() as connection:
         (info,) = tokens.list_all(connection)
         assert tokens.revoke(connection, info.id)
         assert not tokens.revoke(connection, info.id)
@@ -70,20 +70,20 @@ def test_a_revoked_token_opens_nothing(guarded: TestClient, token: str, engine: 
     assert guarded.get(PATH, headers=with_token(token)).status_code == 401
 
 
-def test_tokens_are_stored_hashed(token: str, engine: Engine) -> None:
-    with engine.connect() as connection:
+def test_tokens_are_stored_hashed(token: str, db: Database) -> None:
+    with db.read() as connection:
         (row,) = connection.exec_driver_sql("SELECT * FROM api_tokens")
         assert token not in " ".join(str(value) for value in row)
         assert tokens.clients_by_hash(connection) == {tokens.token_hash(token): "acme"}
 
 
-def test_a_server_for_other_machines_needs_a_token(engine: Engine) -> None:
-    refuse_exposed(engine, "127.0.0.1")
+def test_a_server_for_other_machines_needs_a_token(db: Database) -> None:
+    refuse_exposed(db, "127.0.0.1")
     with pytest.raises(ExposedError, match="crew token create"):
-        refuse_exposed(engine, "0.0.0.0")
-    with engine.begin() as connection:
+        refuse_exposed(db, "0.0.0.0")
+    with db.write() as connection:
         tokens.create(connection, "acme")
-    refuse_exposed(engine, "0.0.0.0")
+    refuse_exposed(db, "0.0.0.0")
 
 
 def test_another_sites_name_for_this_machine_is_refused(settings: Settings, database_url: str) -> None:
@@ -106,9 +106,9 @@ def test_another_sites_page_is_refused_while_there_is_no_token(settings: Setting
 
 
 def test_revoking_the_last_token_does_not_open_the_door(
-    settings: Settings, database_url: str, engine: Engine, token: str
+    settings: Settings, database_url: str, db: Database, token: str
 ) -> None:
-    with engine.begin() as connection:
+    with db.write() as connection:
         tokens.revoke(connection, tokens.list_all(connection)[0].id)
     with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
         assert client.get(PATH, params={"client": "acme"}).status_code == 401

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.upkeep import health
 from crew_pipeline.storage.upkeep.health import Machine
 from crew_pipeline_tests.conftest import ENGINE, bring, lines_at
@@ -26,15 +27,15 @@ def listed(api: TestClient, **parameters: object) -> dict:
 
 
 @pytest.fixture
-def thirty(engine: Engine) -> list[str]:
+def thirty(db: Database) -> list[str]:
     """Thirty conversations over ten days, three crews; their sessions newest first."""
     sessions = []
     for day in range(1, 11):
         for number, crew in enumerate(("desk", "ops", "sales")):
             session = f"{day:02d}-{crew}"
-            bring(engine, lines_at(f"2025-01-{day:02d}", session, ("Ann", "hello"), hour=9 + number), crew=crew)
+            bring(db, lines_at(f"2025-01-{day:02d}", session, ("Ann", "hello"), hour=9 + number), crew=crew)
             sessions.append(session)
-    bring(engine, lines_at("2025-01-05", "hidden", ("Bo", "not yours")), client="rival")
+    bring(db, lines_at("2025-01-05", "hidden", ("Bo", "not yours")), client="rival")
     return sessions[::-1]
 
 
@@ -50,10 +51,10 @@ def test_pages_follow_each_other_without_gap_or_repeat(api: TestClient, thirty: 
 
 
 def test_a_page_stays_the_same_when_newer_conversations_arrive(
-    api: TestClient, engine: Engine, thirty: list[str]
+    api: TestClient, db: Database, thirty: list[str]
 ) -> None:
     first = listed(api, limit=5)
-    bring(engine, lines_at("2025-01-19", "newest", ("Ann", "hello")))
+    bring(db, lines_at("2025-01-19", "newest", ("Ann", "hello")))
     second = listed(api, limit=5, cursor=first["next_cursor"])
     assert [one["session_id"] for one in second["data"]] == thirty[5:10]
 
@@ -86,14 +87,14 @@ def test_the_index_never_looks_at_a_source(api: TestClient, history: History) ->
 
 
 def test_a_page_deep_in_the_index_reads_no_more_than_the_first(
-    api: TestClient, engine: Engine, thirty: list[str]
+    api: TestClient, db: Database, thirty: list[str]
 ) -> None:
     statements: list[str] = []
     listen = ("before_cursor_execute", lambda *args: statements.append(args[2]))
-    event.listen(engine, *listen)
+    event.listen(db.engine, *listen)
     cursor = listed(api, limit=20)["next_cursor"]
     listed(api, limit=5, cursor=cursor)
-    event.remove(engine, *listen)
+    event.remove(db.engine, *listen)
     pages = [statement for statement in statements if "data_items" in statement]
     assert len(pages) == 2
     assert not any("OFFSET" in statement.upper() for statement in pages)
@@ -156,11 +157,11 @@ def test_prometheus_reads_what_discovery_has_done(api: TestClient, history: Hist
 
 
 def test_a_token_shows_the_figures_of_its_client_only(
-    settings: Settings, database_url: str, engine: Engine, history: History
+    settings: Settings, database_url: str, db: Database, history: History
 ) -> None:
     history.make().say("a", "one")
     history.discover()
-    with engine.begin() as connection:
+    with db.write() as connection:
         own, other = tokens.create(connection, "acme"), tokens.create(connection, "rival")
     with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0"), client=("10.0.0.9", 5)) as remote:
         assert remote.get("/metrics").status_code == 401
@@ -171,10 +172,10 @@ def test_a_token_shows_the_figures_of_its_client_only(
 
 
 def test_the_operator_is_shown_the_system_and_a_client_is_not(
-    api: TestClient, settings: Settings, database_url: str, engine: Engine
+    api: TestClient, settings: Settings, database_url: str, db: Database
 ) -> None:
-    bring(engine, lines_at("2025-01-02", "a", ("Ann", "one")))
-    with engine.begin() as connection:
+    bring(db, lines_at("2025-01-02", "a", ("Ann", "one")))
+    with db.write() as connection:
         own = tokens.create(connection, "acme")
         health.record(connection, Machine("box", 12.5, 4_000, None, 9.0))
     page = TestClient(api.app, base_url="http://localhost", client=("127.0.0.1", 5)).get("/metrics").text

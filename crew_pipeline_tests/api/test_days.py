@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, preliminary, queue
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
@@ -29,10 +29,8 @@ CLIENT_DAY = ClientDay("default", date(2025, 1, 15))
 
 
 @pytest.fixture
-def talk(engine: Engine) -> None:
-    bring(
-        engine, lines_at(DAY, "a", ("Ann", "one two three"), ("Bo", "three two one"), ("Ann", "four")), client="default"
-    )
+def talk(db: Database) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "one two three"), ("Bo", "three two one"), ("Ann", "four")), client="default")
 
 
 @pytest.mark.usefixtures("talk")
@@ -70,7 +68,7 @@ def test_the_full_view_keeps_every_line_in_its_place(
 
 
 @pytest.mark.usefixtures("talk")
-def test_a_hit_carries_a_strong_etag_and_answers_304(api: TestClient, make_ready: Ready, engine: Engine) -> None:
+def test_a_hit_carries_a_strong_etag_and_answers_304(api: TestClient, make_ready: Ready, db: Database) -> None:
     make_ready(DAY)
     etag = api.get(PATH).headers["etag"]
     assert etag.startswith('"')
@@ -79,17 +77,17 @@ def test_a_hit_carries_a_strong_etag_and_answers_304(api: TestClient, make_ready
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
     assert api.get(PATH, headers={"If-None-Match": '"other"'}).status_code == 200
     assert api.get(PATH, params={"view": "full"}).headers["etag"] != etag
-    bring(engine, lines_at(DAY, "b", ("Cy", "new")), client="default")
+    bring(db, lines_at(DAY, "b", ("Cy", "new")), client="default")
     make_ready(DAY)
     assert api.get(PATH, headers={"If-None-Match": etag}).status_code == 200
 
 
 @pytest.mark.usefixtures("talk")
 def test_a_day_that_grew_is_served_stale_at_once_and_asked_for(
-    api: TestClient, make_ready: Ready, engine: Engine
+    api: TestClient, make_ready: Ready, db: Database
 ) -> None:
     version = make_ready(DAY)
-    bring(engine, lines_at(DAY, "b", ("Cy", "arrived later")), client="default")
+    bring(db, lines_at(DAY, "b", ("Cy", "arrived later")), client="default")
     answer = api.get(PATH, headers={"If-None-Match": f'"{version}-condensed"'})
     metadata = answer.json()["metadata"]
     assert (metadata["stale"], metadata["cache_hit"], metadata["version"]) == (True, True, version)
@@ -126,18 +124,18 @@ def test_a_missing_day_answers_with_the_raw_conversations_after_the_wait(api: Te
 
 @pytest.mark.usefixtures("talk")
 def test_every_visit_is_counted_as_hit_stale_or_miss(
-    api: TestClient, make_ready: Ready, engine: Engine, query: Query, settings: Settings
+    api: TestClient, make_ready: Ready, db: Database, query: Query, settings: Settings
 ) -> None:
     api.get(PATH, params={"wait_s": 0})
     make_ready(DAY)
     for _ in range(3):
         api.get(PATH)
-    bring(engine, lines_at(DAY, "a", ("Ann", "one more"), first=7), client="default")
+    bring(db, lines_at(DAY, "a", ("Ann", "one more"), first=7), client="default")
     api.get(PATH)
     api.portal.call(api.app.state.visits.write)
     assert dict(query("SELECT kind, visits FROM day_visits")) == {"hit": 3, "stale": 1, "miss": 1}
     assert query("SELECT bool_and(milliseconds > 0) FROM day_visits") == [(True,)]
-    rate = overview(engine, settings)["hit_rate"]["day"]
+    rate = overview(db, settings)["hit_rate"]["day"]
     assert (rate["hit"], rate["stale"], rate["miss"], rate["instant"]) == (3, 1, 1, 0.8)
     page = TestClient(api.app, base_url="http://localhost", client=("127.0.0.1", 5)).get("/metrics").text
     assert 'crew_day_visits_last_day{kind="hit"} 3.0' in page
@@ -145,8 +143,8 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
 
 
 @pytest.mark.usefixtures("talk")
-def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClient, engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClient, db: Database) -> None:
+    with db.write() as connection:
         assert claims.acquire(connection, CLIENT_DAY, "at work", 60)
         queue.begin(connection, CLIENT_DAY)
         assert preliminary.store(
@@ -157,7 +155,7 @@ def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClien
     assert answer.status_code == 202
     assert answer.json()["metadata"]["preliminary"] is True
     assert answer.json()["data"][0]["id"] == "first look"
-    with engine.begin() as connection:
+    with db.write() as connection:
         claims.give_back(connection, "at work")
     after = api.get(PATH, params={"wait_s": 0}).json()
     assert "preliminary" not in after["metadata"]
@@ -195,8 +193,8 @@ def test_many_readers_of_a_missing_day_ask_for_it_once_and_all_get_it(
 
 
 @pytest.mark.usefixtures("talk")
-def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient, engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient, db: Database) -> None:
+    with db.write() as connection:
         claims.acquire(connection, CLIENT_DAY, "run", 60)
         queue.begin(connection, CLIENT_DAY)
         claims.fail(connection, CLIENT_DAY, "run", "ValueError: it broke", claims.Patience())
@@ -212,16 +210,16 @@ def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient
 
 @pytest.mark.usefixtures("talk")
 def test_failed_days_are_listed_with_when_they_are_tried_again_and_can_be_tried_now(
-    api: TestClient, engine: Engine, query: Query
+    api: TestClient, db: Database, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-10", "b", ("Ann", "set aside")), client="default")
-    bring(engine, lines_at("2025-01-10", "b", ("Ann", "of another")), client="other")
+    bring(db, lines_at("2025-01-10", "b", ("Ann", "set aside")), client="default")
+    bring(db, lines_at("2025-01-10", "b", ("Ann", "of another")), client="other")
     for client_day, later in (
         (CLIENT_DAY, 3),
         (ClientDay("default", date(2025, 1, 10)), 0),
         (ClientDay("other", date(2025, 1, 10)), 0),
     ):
-        with engine.begin() as connection:
+        with db.write() as connection:
             queue.take(connection, client_day, f"run {client_day}", 60)
             claims.fail(connection, client_day, f"run {client_day}", "ValueError: it broke", claims.Patience(0, later))
     assert api.post(f"/api/semantic/retry/{DAY}", params={"client": "nobody"}).status_code == 404

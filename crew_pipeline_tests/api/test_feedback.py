@@ -7,9 +7,9 @@ from datetime import date
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import states as days
 from crew_pipeline_tests.conftest import bring, lines_at
 
@@ -17,10 +17,10 @@ PATH = "/api/days/2025-01-15/feedback"
 
 
 @pytest.fixture
-def line_ids(engine: Engine) -> list[str]:
+def line_ids(db: Database) -> list[str]:
     said = lines_at("2025-01-15", "a", ("Ann", "the invoice export times out"), ("Bo", "nobody answers the phone"))
-    bring(engine, said, client="default")
-    with engine.connect() as connection:
+    bring(db, said, client="default")
+    with db.read() as connection:
         found = days.lines_of(connection, ClientDay("default", date(2025, 1, 15)))
     return [f"{line.conversation_id}-{line.position}" for line in found]
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import orjson
 import pytest
 import uvicorn
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import create_engine, text
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import application_url, libpq_url
+from crew_pipeline.storage.database import Database, application_url, libpq_url
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline_tests.api.following import (
     DAY,
@@ -46,15 +46,15 @@ CLIENT_DAY = ClientDay("default", date.fromisoformat(DAY))
 
 
 @pytest.fixture(autouse=True)
-def _talk(engine: Engine) -> None:
-    bring(engine, lines_at(DAY, "a", ("Ann", "one two three"), ("Bo", "three two one")), client="default")
+def _talk(db: Database) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "one two three"), ("Bo", "three two one")), client="default")
 
 
-def _happen(engine: Engine, make_ready: Ready, count: int = 60) -> threading.Thread:
+def _happen(db: Database, make_ready: Ready, count: int = 60) -> threading.Thread:
     """Events from several writers, then the final one; from a thread, so that clients can follow meanwhile."""
 
     def happen() -> None:
-        emit_events(engine, count)
+        emit_events(db, count)
         make_ready(DAY)
 
     thread = threading.Thread(target=happen)
@@ -75,11 +75,11 @@ async def _all_follow(ports: list[int], then: Callable[[], threading.Thread]) ->
 
 
 def test_500_clients_are_told_every_event_once_and_in_order_and_closed(
-    engine: Engine, database_url: str, make_ready: Ready, tmp_path: Path
+    db: Database, database_url: str, make_ready: Ready, tmp_path: Path
 ) -> None:
     allow_many_files()
     with api_processes(1, database_url, tmp_path) as ports:
-        told = asyncio.run(_all_follow(ports * 500, lambda: _happen(engine, make_ready)))
+        told = asyncio.run(_all_follow(ports * 500, lambda: _happen(db, make_ready)))
         expected = polled(*ports)
     assert len(expected) == 61
     assert expected[-1]["type"] == "processing_completed"
@@ -88,20 +88,20 @@ def test_500_clients_are_told_every_event_once_and_in_order_and_closed(
 
 
 def test_clients_of_two_processes_are_told_the_same(
-    engine: Engine, database_url: str, make_ready: Ready, tmp_path: Path
+    db: Database, database_url: str, make_ready: Ready, tmp_path: Path
 ) -> None:
     with api_processes(2, database_url, tmp_path) as ports:
-        told = asyncio.run(_all_follow(ports * 20, lambda: _happen(engine, make_ready)))
+        told = asyncio.run(_all_follow(ports * 20, lambda: _happen(db, make_ready)))
         expected, *others = [polled(port) for port in ports]
     assert len(expected) == 61
     assert all(one == expected for one in [*others, *told])
 
 
 def test_clients_that_leave_and_come_back_miss_nothing_and_hear_nothing_twice(
-    settings: Settings, database_url: str, engine: Engine, make_ready: Ready
+    settings: Settings, database_url: str, db: Database, make_ready: Ready
 ) -> None:
     async def follow(port: int) -> list[Told]:
-        thread = _happen(engine, make_ready)
+        thread = _happen(db, make_ready)
         told = await asyncio.gather(*(followed_with_breaks(port, random.Random(seed)) for seed in range(25)))
         await asyncio.to_thread(thread.join)
         return told
@@ -114,14 +114,14 @@ def test_clients_that_leave_and_come_back_miss_nothing_and_hear_nothing_twice(
 
 
 def test_a_client_that_does_not_read_is_cut_off_while_the_others_are_told_everything(
-    settings: Settings, database_url: str, engine: Engine, make_ready: Ready
+    settings: Settings, database_url: str, db: Database, make_ready: Ready
 ) -> None:
     large, count = "x" * 40_000, 80
 
     def happen() -> threading.Thread:
-        emit_events(engine, count, payload=large)
+        emit_events(db, count, payload=large)
         until(lambda: len(server.server_state.connections) == 10, "only the ten that read are connected")
-        return _happen(engine, make_ready, 0)
+        return _happen(db, make_ready, 0)
 
     with served(create_app(settings, database_url, ENGINE, send_within_s=0.5)) as server:
         port = server.config.port
@@ -135,9 +135,9 @@ def test_a_client_that_does_not_read_is_cut_off_while_the_others_are_told_everyt
 
 
 def test_clients_that_never_answer_the_close_are_let_go_however_much_is_left_unsent(
-    settings: Settings, database_url: str, engine: Engine, make_ready: Ready, query: Query
+    settings: Settings, database_url: str, db: Database, make_ready: Ready, query: Query
 ) -> None:
-    emit_events(engine, 40, payload="x" * 7_000)
+    emit_events(db, 40, payload="x" * 7_000)
     numbers = [int(str(seq)) for (seq,) in query("SELECT seq FROM day_events ORDER BY seq")]
     with served(create_app(settings, database_url, ENGINE, send_within_s=0.5)) as server, ExitStack() as clients:
         for after in numbers:
@@ -148,11 +148,11 @@ def test_clients_that_never_answer_the_close_are_let_go_however_much_is_left_uns
 
 
 def test_the_server_stops_while_clients_follow_that_read_and_that_do_not(
-    settings: Settings, database_url: str, engine: Engine
+    settings: Settings, database_url: str, db: Database
 ) -> None:
     async def follow(server: uvicorn.Server) -> tuple[int, int | None]:
         async with asyncio.timeout(DEADLINE_S), connected(server.config.port) as client:
-            await asyncio.to_thread(emit_events, engine, 20, payload="x" * 40_000)
+            await asyncio.to_thread(emit_events, db, 20, payload="x" * 40_000)
             told = [await client.recv() for _ in range(21)]
             server.should_exit = True
             await client.wait_closed()
@@ -168,14 +168,14 @@ def test_the_server_stops_while_clients_follow_that_read_and_that_do_not(
 
 
 def test_what_a_client_says_is_no_reason_to_stop_telling_it(
-    settings: Settings, database_url: str, engine: Engine, make_ready: Ready
+    settings: Settings, database_url: str, db: Database, make_ready: Ready
 ) -> None:
     async def follow(port: int) -> Told:
         async with asyncio.timeout(DEADLINE_S), connected(port) as client:
             await client.recv()
             for _ in range(50):
                 await client.send("hello?")
-            thread = _happen(engine, make_ready, 5)
+            thread = _happen(db, make_ready, 5)
             # Its pong comes behind all that was said.
             await (await client.ping())
             told = [orjson.loads(message) async for message in client]
@@ -201,10 +201,10 @@ def test_a_day_that_nobody_follows_any_more_is_given_up(settings: Settings, data
 
 
 @asynccontextmanager
-async def _feeds(engine: Engine, database_url: str, **more: float) -> AsyncIterator[Feeds]:
+async def _feeds(db: Database, database_url: str, **more: float) -> AsyncIterator[Feeds]:
     listener = Listener(libpq_url(database_url))
     await listener.start()
-    feeds = Feeds(engine, listener, **more)  # type: ignore[arg-type]
+    feeds = Feeds(db, listener, **more)  # type: ignore[arg-type]
     try:
         yield feeds
     finally:
@@ -224,17 +224,17 @@ async def _numbers(feeds: Feeds, after: int = 0, pause_s: float = 0.0) -> list[i
 
 
 def test_a_follower_that_the_buffer_has_left_behind_reads_on_in_the_table(
-    engine: Engine, database_url: str, make_ready: Ready, query: Query
+    db: Database, database_url: str, make_ready: Ready, query: Query
 ) -> None:
     async def follow() -> list[list[int]]:
-        async with _feeds(engine, database_url, held=7) as feeds:
+        async with _feeds(db, database_url, held=7) as feeds:
             early = asyncio.gather(*(_numbers(feeds, pause_s=0.002 * pace) for pace in range(4)))
-            thread = _happen(engine, make_ready, 120)
+            thread = _happen(db, make_ready, 120)
             late = asyncio.gather(*(_numbers(feeds, after) for after in (0, numbers[0], numbers[150], numbers[-1])))
             await asyncio.to_thread(thread.join)
             return [*await early, *await late]
 
-    emit_events(engine, 200)
+    emit_events(db, 200)
     numbers = [int(str(seq)) for (seq,) in query("SELECT seq FROM day_events ORDER BY seq")]
     *early, whole, but_one, half, fresh = asyncio.run(follow())
     every = [seq for (seq,) in query("SELECT seq FROM day_events ORDER BY seq")]
@@ -243,10 +243,10 @@ def test_a_follower_that_the_buffer_has_left_behind_reads_on_in_the_table(
     assert (but_one, half, fresh) == (every[1:], every[151:], every[200:])
 
 
-def test_a_follower_with_nothing_to_hear_is_pinged(engine: Engine, database_url: str, make_ready: Ready) -> None:
+def test_a_follower_with_nothing_to_hear_is_pinged(db: Database, database_url: str, make_ready: Ready) -> None:
     async def follow() -> list[str]:
         kinds: list[str] = []
-        async with _feeds(engine, database_url, ping_s=0.05) as feeds, asyncio.timeout(DEADLINE_S):
+        async with _feeds(db, database_url, ping_s=0.05) as feeds, asyncio.timeout(DEADLINE_S):
             async for message in feeds.follow(CLIENT_DAY, 0):
                 kinds.append(orjson.loads(message)["type"])
                 if len(kinds) == 4:
@@ -260,13 +260,13 @@ def test_a_follower_with_nothing_to_hear_is_pinged(engine: Engine, database_url:
 
 def test_followers_keep_their_place_while_the_database_is_away(
     server: EmbeddedPostgres,
-    engine: Engine,
+    db: Database,
     database_url: str,
     make_ready: Ready,
     query: Query,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    name = engine.url.database
+    name = db.url.database
     admin = create_engine(application_url(server.url("postgres")), isolation_level="AUTOCOMMIT")
 
     def reachable(yes: bool) -> None:
@@ -278,14 +278,14 @@ def test_followers_keep_their_place_while_the_database_is_away(
                 )
 
     async def follow() -> list[list[int]]:
-        async with _feeds(engine, database_url, held=7) as feeds:
+        async with _feeds(db, database_url, held=7) as feeds:
             before = asyncio.create_task(_numbers(feeds, pause_s=0.05))
-            await asyncio.to_thread(emit_events, engine, 20)
+            await asyncio.to_thread(emit_events, db, 20)
             await asyncio.to_thread(reachable, False)
             meanwhile = asyncio.create_task(_numbers(feeds))
             await asyncio.to_thread(until, lambda: "trying again" in caplog.text, "it was looked for in vain")
             await asyncio.to_thread(reachable, True)
-            await asyncio.to_thread(emit_events, engine, 20)
+            await asyncio.to_thread(emit_events, db, 20)
             await asyncio.to_thread(make_ready, DAY)
             return [await before, await meanwhile]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from sqlalchemy import Engine
-
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
@@ -15,18 +14,18 @@ Query = Callable[..., list[tuple[object, ...]]]
 CLIENT_DAY = ClientDay("acme", date(2025, 1, 15))
 
 
-def test_the_queue_is_by_priority_then_oldest_first(engine: Engine) -> None:
+def test_the_queue_is_by_priority_then_oldest_first(db: Database) -> None:
     for day in ("2025-01-20", "2025-01-03", "2025-01-16", "2025-01-02", "2025-01-19"):
-        bring(engine, lines_at(day, f"s-{day}", ("Ann", "one")))
-    with engine.connect() as connection:
+        bring(db, lines_at(day, f"s-{day}", ("Ann", "one")))
+    with db.read() as connection:
         order = [(work.priority, work.day.day) for work in queue.work(connection, "e")]
         assert [work.day.day for work in queue.work(connection, "e", most=2)] == [19, 20]
     assert order == [(3, 19), (3, 20), (2, 16), (1, 2), (1, 3)]
 
 
-def test_priorities_sink_as_days_age(engine: Engine) -> None:
-    bring(engine, lines_at("2025-01-20", "a", ("Ann", "one")))
-    with engine.begin() as connection:
+def test_priorities_sink_as_days_age(db: Database) -> None:
+    bring(db, lines_at("2025-01-20", "a", ("Ann", "one")))
+    with db.write() as connection:
         assert queue.refresh_priorities(connection, date(2025, 1, 20)) == 0
         assert queue.refresh_priorities(connection, date(2025, 1, 22)) == 1
         assert queue.work(connection, "e")[0].priority == 2
@@ -34,37 +33,37 @@ def test_priorities_sink_as_days_age(engine: Engine) -> None:
         assert queue.work(connection, "e")[0].priority == 1
 
 
-def test_asking_for_a_day_queues_it_once(engine: Engine, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
-    with engine.begin() as connection:
+def test_asking_for_a_day_queues_it_once(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with db.write() as connection:
         assert queue.request(connection, CLIENT_DAY)
         assert not queue.request(connection, CLIENT_DAY)
         assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
     query("UPDATE data_items SET semantic_status = 'failed'")
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert not queue.request(connection, CLIENT_DAY)
         assert queue.request(connection, CLIENT_DAY, force=True)
     query("UPDATE data_items SET semantic_status = 'completed'")
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert not queue.request(connection, CLIENT_DAY)
         assert queue.request(connection, CLIENT_DAY, outdated=True)
 
 
-def test_a_day_whose_run_died_can_be_asked_for_again(engine: Engine, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+def test_a_day_whose_run_died_can_be_asked_for_again(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     query("UPDATE data_items SET semantic_status = 'processing'")
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert queue.request(connection, CLIENT_DAY)
 
 
 def test_what_only_another_engine_outdates_comes_last_and_newest_first(
-    engine: Engine, query: Query, make_ready: Ready
+    db: Database, query: Query, make_ready: Ready
 ) -> None:
     for day in ("2025-01-02", "2025-01-20", "2025-01-10"):
-        bring(engine, lines_at(day, f"s-{day}", ("Ann", "one")))
+        bring(db, lines_at(day, f"s-{day}", ("Ann", "one")))
         make_ready(day, "acme")
-    bring(engine, lines_at("2025-01-01", "waiting", ("Bo", "two")))
-    with engine.begin() as connection:
+    bring(db, lines_at("2025-01-01", "waiting", ("Bo", "two")))
+    with db.write() as connection:
         assert [(work.priority, work.day.day) for work in queue.work(connection, "another engine")] == [
             (1, 1), (0, 20), (0, 10), (0, 2),
         ]  # fmt: skip
@@ -73,24 +72,24 @@ def test_what_only_another_engine_outdates_comes_last_and_newest_first(
         assert [work.day.day for work in queue.work(connection, "another engine", urgent=True)] == [10]
 
 
-def test_readers_who_have_nothing_to_read_go_before_those_who_have(engine: Engine, make_ready: Ready) -> None:
+def test_readers_who_have_nothing_to_read_go_before_those_who_have(db: Database, make_ready: Ready) -> None:
     for day in ("2025-01-20", "2025-01-02"):
-        bring(engine, lines_at(day, f"s-{day}", ("Ann", "one")))
+        bring(db, lines_at(day, f"s-{day}", ("Ann", "one")))
     make_ready("2025-01-20", "acme")
-    with engine.begin() as connection:
+    with db.write() as connection:
         for day in (20, 2):
             queue.request(connection, ClientDay("acme", date(2025, 1, day)), outdated=True)
         assert [work.day.day for work in queue.work(connection, "e", urgent=True)] == [2, 20]
 
 
-def test_a_failed_day_comes_back_when_its_pause_is_over(engine: Engine, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
-    with engine.begin() as connection:
+def test_a_failed_day_comes_back_when_its_pause_is_over(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with db.write() as connection:
         queue.take(connection, CLIENT_DAY, "run", 60)
         claims.fail(connection, CLIENT_DAY, "run", "it broke", claims.Patience(0, 1, 600))
 
     def waiting() -> list[ClientDay]:
-        with engine.connect() as connection:
+        with db.read() as connection:
             changes = queue.changes_of_discovery(connection, date(2025, 1, 1))
             found = [work.client_day for work in queue.work(connection, "e", with_failed=False)]
             assert [change.work.client_day for change in changes] == found

@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.days import labelling, refolding
 from crew_pipeline.dedup.config import fingerprint_of
@@ -17,6 +16,7 @@ from crew_pipeline.dedup.engine import BY_A_READER
 from crew_pipeline.dedup.labelled_pairs import read_pairs
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.evidence import pairs
@@ -31,16 +31,16 @@ TALK = (("Mara", EXACT), ("Tom", EXACT), ("Jonas", OTHER), ("Priya", "the office
 
 
 @pytest.fixture
-def ready(engine: Engine, run_days: Run) -> Run:
+def ready(db: Database, run_days: Run) -> Run:
     """A day that is ready: the second line is folded under the first."""
-    bring(engine, lines_at(DAY, "a", *TALK))
+    bring(db, lines_at(DAY, "a", *TALK))
     assert run_days(DAY).success
     return run_days
 
 
-def shown(engine: Engine, client_day: ClientDay = CLIENT_DAY) -> dict[str, list[tuple[str, str]]]:
+def shown(db: Database, client_day: ClientDay = CLIENT_DAY) -> dict[str, list[tuple[str, str]]]:
     """Visible texts, and the text and reason of what is hidden under each, by speaker of the visible line."""
-    with engine.connect() as connection:
+    with db.read() as connection:
         body = connection.exec_driver_sql(
             "SELECT body FROM day_documents WHERE client = %s AND day = %s AND is_current", tuple(client_day)
         ).scalar()
@@ -48,60 +48,56 @@ def shown(engine: Engine, client_day: ClientDay = CLIENT_DAY) -> dict[str, list[
     return {line["speaker"]: [(one["speaker"], one["reason"]) for one in line["hidden_variations"]] for line in lines}
 
 
-def line_ids(engine: Engine, client_day: ClientDay = CLIENT_DAY) -> list[str]:
-    with engine.connect() as connection:
+def line_ids(db: Database, client_day: ClientDay = CLIENT_DAY) -> list[str]:
+    with db.read() as connection:
         return [f"{line.conversation_id}-{line.position}" for line in days.lines_of(connection, client_day)]
 
 
 def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
-    engine: Engine, settings: Settings, ready: Run
+    db: Database, settings: Settings, ready: Run
 ) -> None:
-    assert shown(engine)["Mara"] == [("Tom", "same words")]
-    first, second, *_ = line_ids(engine)
-    said = refolding.say(engine, settings, CLIENT_DAY, "different", (first, second))
+    assert shown(db)["Mara"] == [("Tom", "same words")]
+    first, second, *_ = line_ids(db)
+    said = refolding.say(db, settings, CLIENT_DAY, "different", (first, second))
     assert said.days.at_once == [CLIENT_DAY.day]
-    assert shown(engine)["Mara"] == shown(engine)["Tom"] == []
+    assert shown(db)["Mara"] == shown(db)["Tom"] == []
     assert ready(DAY, force=True).success
-    assert shown(engine)["Mara"] == []
-    assert refolding.undo(engine, settings, "acme", said.id) == refolding.Refolded([CLIENT_DAY.day], [])
-    assert shown(engine)["Mara"] == [("Tom", "same words")]
-    assert refolding.undo(engine, settings, "acme", said.id) is None
+    assert shown(db)["Mara"] == []
+    assert refolding.undo(db, settings, "acme", said.id) == refolding.Refolded([CLIENT_DAY.day], [])
+    assert shown(db)["Mara"] == [("Tom", "same words")]
+    assert refolding.undo(db, settings, "acme", said.id) is None
 
 
 def test_lines_said_to_be_the_same_are_folded_on_every_day_that_holds_both(
-    engine: Engine, settings: Settings, ready: Run
+    db: Database, settings: Settings, ready: Run
 ) -> None:
     later = ClientDay("acme", date(2025, 1, 16))
-    bring(engine, lines_at("2025-01-16", "b", ("Ann", EXACT), ("Bo", OTHER)))
-    bring(engine, lines_at("2025-01-16", "c", ("Ann", EXACT), ("Bo", OTHER)), client="rival")
+    bring(db, lines_at("2025-01-16", "b", ("Ann", EXACT), ("Bo", OTHER)))
+    bring(db, lines_at("2025-01-16", "c", ("Ann", EXACT), ("Bo", OTHER)), client="rival")
     assert ready("2025-01-16").success
-    first, _, third, _ = line_ids(engine)
-    said = refolding.say(engine, settings, CLIENT_DAY, "same", (first, third))
+    first, _, third, _ = line_ids(db)
+    said = refolding.say(db, settings, CLIENT_DAY, "same", (first, third))
     assert sorted(said.days.at_once) == [CLIENT_DAY.day, later.day]
-    assert ("Jonas", BY_A_READER) in shown(engine)["Mara"]
-    assert list(shown(engine, later).values()) == [[("Bo", BY_A_READER)]]
-    assert len(shown(engine, ClientDay("rival", later.day))) == 2
+    assert ("Jonas", BY_A_READER) in shown(db)["Mara"]
+    assert list(shown(db, later).values()) == [[("Bo", BY_A_READER)]]
+    assert len(shown(db, ClientDay("rival", later.day))) == 2
 
 
-def test_saying_it_again_changes_nothing_and_the_last_word_counts(
-    engine: Engine, settings: Settings, ready: Run
-) -> None:
-    first, _, third, _ = line_ids(engine)
-    one = refolding.say(engine, settings, CLIENT_DAY, "same", (first, third))
-    assert refolding.say(engine, settings, CLIENT_DAY, "same", (third, first)).id == one.id
-    refolding.say(engine, settings, CLIENT_DAY, "different", (first, third))
-    with engine.connect() as connection:
+def test_saying_it_again_changes_nothing_and_the_last_word_counts(db: Database, settings: Settings, ready: Run) -> None:
+    first, _, third, _ = line_ids(db)
+    one = refolding.say(db, settings, CLIENT_DAY, "same", (first, third))
+    assert refolding.say(db, settings, CLIENT_DAY, "same", (third, first)).id == one.id
+    refolding.say(db, settings, CLIENT_DAY, "different", (first, third))
+    with db.read() as connection:
         assert [said.verdict for said in feedback.list_all(connection, "acme")] == ["different"]
         assert len(feedback.list_all(connection, "acme", with_undone=True)) == 2
-    assert set(shown(engine)) == {"Mara", "Jonas", "Priya"}
+    assert set(shown(db)) == {"Mara", "Jonas", "Priya"}
 
 
-def test_verdicts_are_exported_as_labelled_pairs(
-    engine: Engine, settings: Settings, ready: Run, tmp_path: Path
-) -> None:
-    first, _, third, _ = line_ids(engine)
-    refolding.say(engine, settings, CLIENT_DAY, "same", (first, third))
-    with engine.connect() as connection:
+def test_verdicts_are_exported_as_labelled_pairs(db: Database, settings: Settings, ready: Run, tmp_path: Path) -> None:
+    first, _, third, _ = line_ids(db)
+    refolding.say(db, settings, CLIENT_DAY, "same", (first, third))
+    with db.read() as connection:
         found = feedback.labelled_pairs(connection, "acme")
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(json.dumps(one, default=str) for one in found))
@@ -109,54 +105,54 @@ def test_verdicts_are_exported_as_labelled_pairs(
     assert ({pair.left, pair.right}, pair.duplicate) == ({EXACT, OTHER}, True)
 
 
-def test_a_line_that_is_not_there_is_named(engine: Engine, settings: Settings, ready: Run) -> None:
-    before = line_ids(engine)
+def test_a_line_that_is_not_there_is_named(db: Database, settings: Settings, ready: Run) -> None:
+    before = line_ids(db)
     with pytest.raises(refolding.UnknownLineError, match="no line 'x-1'"):
-        refolding.say(engine, settings, CLIENT_DAY, "same", (line_ids(engine)[0], "x-1"))
-    bring(engine, lines_at(DAY, "short", ("Mara", "ok"), ("Tom", "fine")))
-    first, second = (one for one in line_ids(engine) if one not in before)
+        refolding.say(db, settings, CLIENT_DAY, "same", (line_ids(db)[0], "x-1"))
+    bring(db, lines_at(DAY, "short", ("Mara", "ok"), ("Tom", "fine")))
+    first, second = (one for one in line_ids(db) if one not in before)
     with pytest.raises(refolding.TooShortError):
-        refolding.say(engine, settings, CLIENT_DAY, "same", (first, second))
+        refolding.say(db, settings, CLIENT_DAY, "same", (first, second))
     with pytest.raises(refolding.SameLineError):
-        refolding.say(engine, settings, CLIENT_DAY, "same", ("x-1", "x-1"))
-    with engine.connect() as connection:
+        refolding.say(db, settings, CLIENT_DAY, "same", ("x-1", "x-1"))
+    with db.read() as connection:
         assert feedback.list_all(connection, "acme") == []
 
 
-def test_a_verdict_during_a_run_is_not_lost(engine: Engine, settings: Settings, ready: Run) -> None:
-    first, second, *_ = line_ids(engine)
-    with engine.begin() as connection:
+def test_a_verdict_during_a_run_is_not_lost(db: Database, settings: Settings, ready: Run) -> None:
+    first, second, *_ = line_ids(db)
+    with db.write() as connection:
         assert claims.acquire(connection, CLIENT_DAY, "a run at work", 60)
         feedback.remember(connection, CLIENT_DAY, "a run at work")
         assert not feedback.changed_since(connection, CLIENT_DAY, "a run at work")
-    said = refolding.say(engine, settings, CLIENT_DAY, "different", (first, second))
+    said = refolding.say(db, settings, CLIENT_DAY, "different", (first, second))
     assert said.days == refolding.Refolded([], [CLIENT_DAY.day])
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert feedback.changed_since(connection, CLIENT_DAY, "a run at work")
         claims.finish(connection, CLIENT_DAY, "a run at work", "released")
         waiting = queue.work(connection, fingerprint_of(settings), urgent=True)
     assert [work.client_day for work in waiting] == [CLIENT_DAY]
     assert ready(DAY).success
-    assert shown(engine)["Mara"] == []
+    assert shown(db)["Mara"] == []
 
 
-def test_another_operating_point_folds_again_without_a_run(engine: Engine, settings: Settings, ready: Run) -> None:
-    done = refolding.set_folding(engine, settings, "acme", "strict")
+def test_another_operating_point_folds_again_without_a_run(db: Database, settings: Settings, ready: Run) -> None:
+    done = refolding.set_folding(db, settings, "acme", "strict")
     assert done == refolding.Refolded([CLIENT_DAY.day], [])
-    with engine.connect() as connection:
+    with db.read() as connection:
         stored = documents.current(connection, CLIENT_DAY, fingerprint_of(settings))
         assert stored is not None
         assert not stored.stale
         assert queue.work(connection, fingerprint_of(settings)) == []
     assert ready(DAY, force=True).success
-    with engine.connect() as connection:
+    with db.read() as connection:
         stored = documents.current(connection, CLIENT_DAY, fingerprint_of(settings))
     assert stored is not None
     assert not stored.stale
 
 
-def test_the_pairs_of_a_day_can_be_loaded_as_they_were_stored(engine: Engine, settings: Settings, ready: Run) -> None:
-    with engine.begin() as connection:
+def test_the_pairs_of_a_day_can_be_loaded_as_they_were_stored(db: Database, settings: Settings, ready: Run) -> None:
+    with db.write() as connection:
         judgement = connection.exec_driver_sql("SELECT judgement FROM day_comparisons").scalar_one()
         once = pairs.load(connection, CLIENT_DAY, judgement)
         assert once is not None
@@ -169,12 +165,12 @@ def test_the_pairs_of_a_day_can_be_loaded_as_they_were_stored(engine: Engine, se
 
 
 def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
-    engine: Engine, settings: Settings, run_days: Run
+    db: Database, settings: Settings, run_days: Run
 ) -> None:
     said = ("can anyone help me with the printer", "please can somebody help me with the printer driver")
-    bring(engine, lines_at(DAY, "a", ("Mara", said[0]), ("Tom", said[1])))
+    bring(db, lines_at(DAY, "a", ("Mara", said[0]), ("Tom", said[1])))
     assert run_days(DAY).success
-    (question,) = labelling.questions(engine, settings, CLIENT_DAY, 5)
+    (question,) = labelling.questions(db, settings, CLIENT_DAY, 5)
     assert {question.left.text, question.right.text} == set(said)
-    refolding.say(engine, settings, CLIENT_DAY, "same", (question.left.line_id, question.right.line_id))
-    assert labelling.questions(engine, settings, CLIENT_DAY, 5) == []
+    refolding.say(db, settings, CLIENT_DAY, "same", (question.left.line_id, question.right.line_id))
+    assert labelling.questions(db, settings, CLIENT_DAY, 5) == []

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine
-
 from crew_pipeline.discovery.exports.export import Export, open_export
 from crew_pipeline.discovery.importing import import_file
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations.ingest import SourceLine
+from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import NOW
 
 LIMITS = Limits(ZoneInfo("UTC"), date(2000, 1, 1), NOW)
@@ -78,10 +77,10 @@ def as_zip(path: Path, members: Mapping[str, object]) -> Path:
     return path
 
 
-def import_twice(path: Path, engine: Engine, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+def import_twice(path: Path, db: Database, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     """The reports of importing an export, and of importing it again."""
     first, second = (
-        import_file(engine, path, client="acme", crew="desk", settings=settings, now=NOW).as_dict() for _ in range(2)
+        import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW).as_dict() for _ in range(2)
     )
     return first, second
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery.exports import archive, files
 from crew_pipeline.discovery.exports.export import open_export
@@ -22,6 +21,7 @@ from crew_pipeline.discovery.exports.files import ExportError
 from crew_pipeline.discovery.importing import import_file
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.discovery.exported import LIMITS, NINE, as_file, as_folder, as_zip, read
 
@@ -164,13 +164,13 @@ def test_hidden_files_of_other_systems_are_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [gzip.compress, bytes])
 def test_json_that_breaks_off_imports_nothing(
-    tmp_path: Path, packed: Callable[[bytes], bytes], engine: Engine, settings: Settings
+    tmp_path: Path, packed: Callable[[bytes], bytes], db: Database, settings: Settings
 ) -> None:
     content = packed(json.dumps([chat(n, 20) for n in range(500)]).encode())
     path = as_file(tmp_path / "x", content[: len(content) * 2 // 3])
     with pytest.raises(ExportError, match=r"breaks off after .* nothing was imported"):
-        import_file(engine, path, client="acme", crew="desk", settings=settings, now=NOW)
-    with engine.connect() as connection:
+        import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
+    with db.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM lines").scalar() == 0
 
 

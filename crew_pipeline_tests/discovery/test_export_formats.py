@@ -9,9 +9,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.discovery.exported import NINE, as_file, as_folder, as_zip, import_twice, read
 
 
@@ -178,17 +178,17 @@ class TestChatGPT:
         assert found.lines[0].spoken_at == datetime(2025, 1, 15, 9, 0, 1, tzinfo=UTC)
 
     def test_a_line_that_is_refused_keeps_what_an_earlier_export_had_in_its_place(
-        self, tmp_path: Path, engine: Engine, settings: Settings
+        self, tmp_path: Path, db: Database, settings: Settings
     ) -> None:
-        assert import_twice(as_file(tmp_path / "a", [BOILER]), engine, settings)[1]["stored"]["lines"] == 3
+        assert import_twice(as_file(tmp_path / "a", [BOILER]), db, settings)[1]["stored"]["lines"] == 3
         spoiled = chat(
             *BOILER["mapping"].values(), node("n2", "n1", "Is the pilot\x00 on?", "assistant"), current_node="n3"
         )
-        later, _ = import_twice(as_file(tmp_path / "b", [spoiled]), engine, settings)
+        later, _ = import_twice(as_file(tmp_path / "b", [spoiled]), db, settings)
         assert (later["lines"]["rejected"], later["lines_withdrawn"], later["stored"]["lines"]) == (1, 0, 3)
 
     def test_a_newer_export_takes_back_what_its_conversation_has_no_more_and_an_older_one_nothing(
-        self, tmp_path: Path, engine: Engine, settings: Settings
+        self, tmp_path: Path, db: Database, settings: Settings
     ) -> None:
         whole = [ROOT, node("n1", "root", "The boiler is cold."), node("n2", "n1", "Is it?", "assistant")]
         longer = as_file(
@@ -196,11 +196,11 @@ class TestChatGPT:
         )
         edited = as_file(tmp_path / "b", [chat(*whole, node("n9", "n2", "It was, an hour ago."))])
         older = as_file(tmp_path / "c", [chat(*whole)])
-        assert import_twice(longer, engine, settings)[0]["lines"]["new"] == 4
-        newer, again = import_twice(edited, engine, settings)
+        assert import_twice(longer, db, settings)[0]["lines"]["new"] == 4
+        newer, again = import_twice(edited, db, settings)
         assert (newer["lines"]["changed"], newer["lines_withdrawn"], newer["stored"]["lines"]) == (1, 1, 3)
         assert (again["lines"]["changed"], again["lines_withdrawn"]) == (0, 0)
-        assert import_twice(older, engine, settings)[1]["stored"]["lines"] == 3
+        assert import_twice(older, db, settings)[1]["stored"]["lines"] == 3
 
     def test_what_is_hidden_empty_or_meant_for_a_tool_is_not_a_line(self, tmp_path: Path) -> None:
         conversation = chat(
@@ -291,8 +291,8 @@ class TestChatGPT:
         assert len(found.lines) == 3
         assert "'Epic' is larger than 1 MiB" in found.reasons[0]
 
-    def test_importing_twice_changes_nothing(self, tmp_path: Path, engine: Engine, settings: Settings) -> None:
-        first, second = import_twice(as_zip(tmp_path / "x.zip", {"conversations.json": [BOILER]}), engine, settings)
+    def test_importing_twice_changes_nothing(self, tmp_path: Path, db: Database, settings: Settings) -> None:
+        first, second = import_twice(as_zip(tmp_path / "x.zip", {"conversations.json": [BOILER]}), db, settings)
         assert first["lines"] == {"read": 3, "new": 3, "changed": 0, "skipped": 0, "rejected": 0}
         assert second["lines"] == {"read": 3, "new": 0, "changed": 0, "skipped": 3, "rejected": 0}
 
@@ -338,11 +338,11 @@ class TestClaude:
         ]
 
     def test_a_folder_and_an_archive_are_read_and_twice_changes_nothing(
-        self, tmp_path: Path, engine: Engine, settings: Settings
+        self, tmp_path: Path, db: Database, settings: Settings
     ) -> None:
         members = {"conversations.json": [talk()], "users.json": [{"uuid": "a-1"}], "projects.json": []}
-        first, _ = import_twice(as_folder(tmp_path / "x", members), engine, settings)
-        again, _ = import_twice(as_zip(tmp_path / "x.zip", members), engine, settings)
+        first, _ = import_twice(as_folder(tmp_path / "x", members), db, settings)
+        again, _ = import_twice(as_zip(tmp_path / "x.zip", members), db, settings)
         assert first["lines"]["new"] == 2
         assert again["lines"] == {"read": 2, "new": 0, "changed": 0, "skipped": 2, "rejected": 0}
 
@@ -437,8 +437,8 @@ class TestLimitless:
         assert "notes.md: its time counts from a beginning" in found.reasons[0]
         assert "is on no calendar" in found.reasons[1]
 
-    def test_importing_twice_changes_nothing(self, tmp_path: Path, engine: Engine, settings: Settings) -> None:
-        first, second = import_twice(as_file(tmp_path / "x", {"data": {"lifelogs": [lifelog()]}}), engine, settings)
+    def test_importing_twice_changes_nothing(self, tmp_path: Path, db: Database, settings: Settings) -> None:
+        first, second = import_twice(as_file(tmp_path / "x", {"data": {"lifelogs": [lifelog()]}}), db, settings)
         assert first["lines"]["new"] == 3
         assert second["lines"] == {"read": 3, "new": 0, "changed": 0, "skipped": 3, "rejected": 0}
 
@@ -543,9 +543,9 @@ class TestSlack:
         assert "garden/2025-01-15.json: ts must be seconds" in found.reasons[0]
 
     def test_a_later_and_larger_export_adds_only_what_is_new(
-        self, tmp_path: Path, engine: Engine, settings: Settings
+        self, tmp_path: Path, db: Database, settings: Settings
     ) -> None:
-        first, second = import_twice(as_folder(tmp_path / "x", WORKSPACE), engine, settings)
+        first, second = import_twice(as_folder(tmp_path / "x", WORKSPACE), db, settings)
         assert first["lines"]["new"] == 3
         assert second["lines"] == {"read": 3, "new": 0, "changed": 0, "skipped": 3, "rejected": 0}
         more = [
@@ -555,9 +555,7 @@ class TestSlack:
                 posted("I do it", "1736931660.000200", user="U2"),
             ],
         ]
-        later, _ = import_twice(
-            as_zip(tmp_path / "y.zip", {**WORKSPACE, "garden/2025-01-15.json": more}), engine, settings
-        )
+        later, _ = import_twice(as_zip(tmp_path / "y.zip", {**WORKSPACE, "garden/2025-01-15.json": more}), db, settings)
         assert later["lines"] == {"read": 4, "new": 1, "changed": 0, "skipped": 3, "rejected": 0}
 
     def test_what_stands_only_in_blocks_or_attachments_is_read(self, tmp_path: Path) -> None:
@@ -583,17 +581,17 @@ class TestSlack:
         assert "garden/2025-01-16.json" in found.reasons[0]
 
     def test_a_message_that_is_answered_later_moves_to_its_thread(
-        self, tmp_path: Path, engine: Engine, settings: Settings
+        self, tmp_path: Path, db: Database, settings: Settings
     ) -> None:
         lists = {name: content for name, content in WORKSPACE.items() if "/" not in name}
         alone = posted("Who mows?", "1736931600.000100")
-        import_twice(as_zip(tmp_path / "x.zip", {**lists, "garden/2025-01-15.json": [alone]}), engine, settings)
+        import_twice(as_zip(tmp_path / "x.zip", {**lists, "garden/2025-01-15.json": [alone]}), db, settings)
         answered = [
             posted("Who mows?", "1736931600.000100", thread_ts="1736931600.000100", reply_count=1),
             posted("Me", "1736931602.000100", thread_ts="1736931600.000100", user="U2"),
         ]
         later, again = import_twice(
-            as_zip(tmp_path / "y.zip", {**lists, "garden/2025-01-15.json": answered}), engine, settings
+            as_zip(tmp_path / "y.zip", {**lists, "garden/2025-01-15.json": answered}), db, settings
         )
         assert (later["lines_withdrawn"], again["lines_withdrawn"]) == (1, 0)
         assert again["stored"] == {"conversations": 1, "lines": 2}

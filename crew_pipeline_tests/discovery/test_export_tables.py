@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import pyarrow
 import pyarrow.parquet
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.exports.files import ExportError
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.discovery.exported import NINE, as_file, as_zip, by_time, import_twice, read
 
 PLAIN = (
@@ -165,12 +165,12 @@ class TestCsv:
         assert [number for number, _ in found.reading.rejections] == [4]
 
     def test_two_tables_of_one_session_stand_side_by_side(
-        self, tmp_path: Path, engine: Engine, settings: Settings
+        self, tmp_path: Path, db: Database, settings: Settings
     ) -> None:
         for hour, words in (("09", "first"), ("10", "second")):
             rows = "".join(f"s,2025-01-15T{hour}:00:00Z,Ann,{words} {n}\n" for n in range(3))
             path = as_file(tmp_path / f"{hour}.csv", f"session_id,time,name,text\n{rows}")
-            _, again = import_twice(path, engine, settings)
+            _, again = import_twice(path, db, settings)
         assert again["stored"] == {"conversations": 1, "lines": 6}
 
     @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ class TestCsv:
         with pytest.raises(ExportError, match=r"is (not UTF-8|UTF-16).*; save it as UTF-8"):
             read(as_file(tmp_path / "x", content), "csv")
 
-    def test_importing_twice_changes_nothing(self, tmp_path: Path, engine: Engine, settings: Settings) -> None:
+    def test_importing_twice_changes_nothing(self, tmp_path: Path, db: Database, settings: Settings) -> None:
         rows = "time,name,text\n" + "".join(f"2025-01-15T09:00:{n:02}Z,Ann,line {n}\n" for n in range(60))
-        first, second = import_twice(as_file(tmp_path / "x.csv", rows), engine, settings)
+        first, second = import_twice(as_file(tmp_path / "x.csv", rows), db, settings)
         assert first["lines"]["new"] == 60
         assert second["lines"] == {"read": 60, "new": 0, "changed": 0, "skipped": 60, "rejected": 0}
 
@@ -271,8 +271,8 @@ class TestParquet:
         assert told == sorted(told)
         assert 0 < told[0] <= told[-1] <= export.size
 
-    def test_importing_twice_changes_nothing(self, tmp_path: Path, engine: Engine, settings: Settings) -> None:
+    def test_importing_twice_changes_nothing(self, tmp_path: Path, db: Database, settings: Settings) -> None:
         path = as_parquet(tmp_path / "x", time=[NINE, NINE], speaker=["Ann", "Ben"], text=["a", "b"])
-        first, second = import_twice(path, engine, settings)
+        first, second = import_twice(path, db, settings)
         assert first["lines"]["new"] == 2
         assert second["lines"] == {"read": 2, "new": 0, "changed": 0, "skipped": 2, "rejected": 0}

@@ -9,7 +9,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.exports.files import ExportError
@@ -19,6 +18,7 @@ from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import NOW, SHARED
 
 LIMITS = Limits(ZoneInfo("UTC"), date(2000, 1, 1), NOW)
@@ -87,10 +87,10 @@ def test_a_bad_line_is_counted_with_its_number_and_the_rest_is_read(tmp_path: Pa
 
 
 def test_every_kind_of_bad_line_in_one_file_is_reported_and_nothing_is_half_written(
-    tmp_path: Path, engine: Engine, settings: Settings
+    tmp_path: Path, db: Database, settings: Settings
 ) -> None:
     path = write(tmp_path / "x.jsonl", record(0), *(bad for bad, _ in BAD_LINES), record(99))
-    report = import_file(engine, path, client="acme", crew="desk", settings=settings, now=NOW)
+    report = import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
     content = report.as_dict()
     assert content["lines"] == {
         "read": len(BAD_LINES) + 2,
@@ -140,25 +140,23 @@ def test_a_missing_file_a_folder_and_an_unknown_format_are_refused(tmp_path: Pat
         open_export(write(tmp_path / "x", record()), "xml")
 
 
-def test_a_file_that_breaks_off_in_the_middle_imports_nothing(
-    tmp_path: Path, engine: Engine, settings: Settings
-) -> None:
+def test_a_file_that_breaks_off_in_the_middle_imports_nothing(tmp_path: Path, db: Database, settings: Settings) -> None:
     whole = gzip.compress(
         b"\n".join(json.dumps(record(n, text=f"{n * 7919 % 1009} {n}")).encode() for n in range(20_000))
     )
     path = tmp_path / "x.jsonl.gz"
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ExportError, match="breaks off"):
-        import_file(engine, path, client="acme", crew="desk", settings=settings, now=NOW)
-    with engine.connect() as connection:
+        import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
+    with db.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM lines").scalar() == 0
 
 
-def test_importing_twice_changes_nothing(tmp_path: Path, engine: Engine, settings: Settings) -> None:
+def test_importing_twice_changes_nothing(tmp_path: Path, db: Database, settings: Settings) -> None:
     path = write(tmp_path / "x.jsonl", record(0), record(1), record(0, session_id="s2"))
 
     def run() -> CrewReport:
-        return import_file(engine, path, client="acme", crew="desk", settings=settings, now=NOW)
+        return import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
 
     assert run().as_dict()["conversations"] == {"read": 2, "new": 2, "changed": 0, "skipped": 0}
     again = run().as_dict()

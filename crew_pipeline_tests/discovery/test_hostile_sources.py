@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery import incremental, scan
 from crew_pipeline.discovery.discover import apply_crews_file, discover, discover_session
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import history_sources, set_history
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
@@ -32,18 +32,18 @@ def n8n(history: History, session: str, *texts: str, keys: tuple[int, ...] = ())
 
 
 def test_sessions_cleared_one_after_the_other_lose_nothing_where_ids_come_again(
-    tmp_path: Path, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, db: Database, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "langchain.db"
     monkeypatch.setenv("LANGCHAIN", f"sqlite:///{path}")
-    with engine.begin() as connection:
+    with db.write() as connection:
         set_history(connection, "acme", "agents", "LANGCHAIN", "message_store")
 
     def change(*statements: str) -> None:
         with sqlite3.connect(path) as connection:
             for statement in statements:
                 connection.execute(statement)
-        (report,) = discover(engine, settings, NOW)
+        (report,) = discover(db, settings, NOW)
         assert report.error is None
 
     def said(session: str, words: str) -> str:
@@ -70,7 +70,7 @@ def test_no_way_of_reading_overwrites_after_a_table_was_emptied(history: History
     history.sql("TRUNCATE told RESTART IDENTITY")
     history.say("a", "new1", "new2", at="2025-01-15T10:00:00Z")
     if way == "webhook":
-        with history.engine.connect() as connection:
+        with history.db.read() as connection:
             (source,) = history_sources(connection)
         assert discover_session(history.engine, history.settings, NOW, source, "a").error is None
     else:
@@ -156,7 +156,7 @@ def test_a_crew_that_is_set_up_otherwise_during_a_round_ends_it(
 
     def moving(self: incremental.CrewRound) -> bool:
         more = read_on(self)
-        with history.engine.begin() as another:
+        with history.db.write() as another:
             set_history(another, "acme", "agents", "HISTORIES", "other")
         return more
 
@@ -201,7 +201,7 @@ def test_a_crew_may_go_from_table_to_table_whatever_their_keys(history: History)
     history.sql("CREATE TABLE third (id int PRIMARY KEY, session_id text, speaker text, text text)")
     history.sql("INSERT INTO third VALUES (1, 'a', 'Ann', 'by id')")
     for name in ("told", "second", "third", "told", "third"):
-        with history.engine.begin() as connection:
+        with history.db.write() as connection:
             set_history(connection, "acme", "agents", "HISTORIES", name)
         history.discover()
     assert sorted(history.texts("a")) == ["by id", "by time", "same time"]
@@ -234,7 +234,7 @@ def test_json_of_any_depth_is_refused_and_stops_nobody(history: History) -> None
 
 def test_a_null_id_that_comes_later_holds_nothing_up(history: History, query: Query) -> None:
     history.sql("CREATE TABLE told (id int, session_id text, message jsonb)")
-    with history.engine.begin() as connection:
+    with history.db.write() as connection:
         set_history(connection, "acme", "agents", "HISTORIES", "told")
     n8n(history, "a", "one", keys=(1,))
     assert any("unique" in warning for warning in history.discover().warnings)
@@ -245,16 +245,16 @@ def test_a_null_id_that_comes_later_holds_nothing_up(history: History, query: Qu
 
 
 def test_text_that_is_not_utf_8_is_refused_row_by_row(
-    tmp_path: Path, engine: Engine, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, db: Database, settings: Settings, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "odd.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE told (id INTEGER PRIMARY KEY, session_id TEXT, speaker TEXT, text TEXT)")
         connection.execute("INSERT INTO told VALUES (1, 'a', 'Ann', CAST(X'FFFE41' AS TEXT)), (2, 'a', 'Ann', 'fine')")
     monkeypatch.setenv("ODD", f"sqlite:///{path}")
-    with engine.begin() as connection:
+    with db.write() as connection:
         set_history(connection, "acme", "agents", "ODD", "told")
-    (report,) = discover(engine, settings, NOW)
+    (report,) = discover(db, settings, NOW)
     assert (report.error, report.rejected) == (None, 1)
     assert query("SELECT text FROM lines") == [("fine",)]
 
@@ -275,7 +275,7 @@ def test_a_mapping_that_is_corrected_corrects_the_lines(history: History, query:
     )
     history.sql("INSERT INTO told VALUES (1, 'a', 'user', 'Ann', 'hello', '2025-01-15T09:00Z')")
     for column, speaker in (("role", "user"), ("who", "Ann")):
-        with history.engine.begin() as connection:
+        with history.db.write() as connection:
             set_history(connection, "acme", "agents", "HISTORIES", "told", {"speaker": column})
         history.discover(use_optimized_discovery=False)
         assert query("SELECT speaker, text FROM lines") == [(speaker, "hello")]
@@ -285,7 +285,7 @@ def test_sessions_may_be_whole_numbers(history: History) -> None:
     history.sql(
         "CREATE TABLE told (id serial PRIMARY KEY, session_id bigint, message jsonb); CREATE INDEX ON told (session_id)"
     )
-    with history.engine.begin() as connection:
+    with history.db.write() as connection:
         set_history(connection, "acme", "agents", "HISTORIES", "told")
     n8n(history, "17", "one")
     n8n(history, "18", "two")
@@ -358,18 +358,18 @@ def test_no_secret_and_no_words_are_logged(
 
 
 def test_applying_the_crews_file_again_undoes_neither_backoff_nor_anything_else(
-    tmp_path: Path, engine: Engine, settings: Settings, query: Query
+    tmp_path: Path, db: Database, settings: Settings, query: Query
 ) -> None:
     path = tmp_path / "crews.yaml"
     path.write_text("clients: {acme: {crews: {agents: {table: told, source_env: NOT_SET}}}}")
     chosen = settings.model_copy(update={"crews_file": path})
     for _ in range(3):
-        assert apply_crews_file(engine, chosen) is None
-        discover(engine, chosen, NOW, due=True)
+        assert apply_crews_file(db, chosen) is None
+        discover(db, chosen, NOW, due=True)
     assert query("SELECT count(*) FROM crew_discovery_rounds") == [(1,)]
     path.write_text("clients: [")
-    assert "no YAML" in str(apply_crews_file(engine, chosen))
-    assert len(discover(engine, chosen, datetime.now(UTC))) == 1
+    assert "no YAML" in str(apply_crews_file(db, chosen))
+    assert len(discover(db, chosen, datetime.now(UTC))) == 1
 
 
 def test_an_edited_row_is_not_taken_for_a_new_beginning_again_and_again(history: History, query: Query) -> None:
@@ -385,7 +385,7 @@ def test_an_edited_row_is_not_taken_for_a_new_beginning_again_and_again(history:
 
 def test_ids_that_are_not_unique_lose_nothing(history: History, query: Query) -> None:
     history.sql("CREATE TABLE told (id int, session_id text, message jsonb)")
-    with history.engine.begin() as connection:
+    with history.db.write() as connection:
         set_history(connection, "acme", "agents", "HISTORIES", "told")
     history.sql("""INSERT INTO told SELECT n / 2, 'a', jsonb_build_object('type', 'ai', 'content', 'text ' || n)
                    FROM generate_series(0, 399) AS n""")

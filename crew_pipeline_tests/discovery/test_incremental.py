@@ -212,7 +212,7 @@ def test_another_table_for_the_same_crew_is_read_from_its_beginning(history: His
     history.sql(
         'INSERT INTO moved VALUES (1010, \'a\', \'{"type": "human", "content": "three"}\', \'2025-01-15T10:00Z\')'
     )
-    with history.engine.begin() as connection:
+    with history.db.write() as connection:
         set_history(connection, "acme", "agents", "HISTORIES", "moved")
     assert history.discover().begun_anew
     assert history.texts() == ["one", "two", "three"]
@@ -287,7 +287,7 @@ def test_two_rounds_at_once_read_every_row_once(history: History) -> None:
 
 def test_nothing_can_be_written_through_a_source(history: History) -> None:
     history.make().say("a", "one")
-    with history.engine.connect() as connection:
+    with history.db.read() as connection:
         (source,) = incremental_sources(connection)
     with sources.opened(source, history.engine, 5) as reader, pytest.raises(Exception, match="read-only"):
         reader.exec_driver_sql("DELETE FROM told")

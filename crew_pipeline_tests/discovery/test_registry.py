@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery.compare import compare
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.registry import apply_registry, read_registry
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import CrewError, history_sources, set_history
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.histories import History
@@ -38,36 +38,36 @@ def write(path: Path, content: str) -> Path:
     return path
 
 
-def sources(engine: Engine) -> list[tuple[str, str, str]]:
-    with engine.connect() as connection:
+def sources(db: Database) -> list[tuple[str, str, str]]:
+    with db.read() as connection:
         return [(one.client, one.code, one.history_table) for one in history_sources(connection)]
 
 
 def test_a_file_of_crews_is_set_up_and_applying_it_twice_changes_nothing(
-    tmp_path: Path, engine: Engine, query: Query
+    tmp_path: Path, db: Database, query: Query
 ) -> None:
     registry = read_registry(write(tmp_path / "crews.yaml", LISTED))
     for _ in range(2):
-        with engine.begin() as connection:
+        with db.write() as connection:
             applied = apply_registry(connection, registry)
         assert applied.read == ["acme/agents", "acme/desk"]
-        assert sources(engine) == [("acme", "agents", "n8n_chat_histories"), ("acme", "desk", "desk_log")]
+        assert sources(db) == [("acme", "agents", "n8n_chat_histories"), ("acme", "desk", "desk_log")]
     assert query("SELECT client, folding, active FROM clients ORDER BY client") == [
         ("acme", "strict", True),
         ("rival", None, False),
     ]
 
 
-def test_crews_that_a_file_does_not_list_stay_unless_pruned(tmp_path: Path, engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_crews_that_a_file_does_not_list_stay_unless_pruned(tmp_path: Path, db: Database) -> None:
+    with db.write() as connection:
         set_history(connection, "acme", "older", None, "older")
     registry = read_registry(write(tmp_path / "crews.yaml", "clients: {acme: {crews: {desk: {table: desk_log}}}}"))
-    with engine.begin() as connection:
+    with db.write() as connection:
         apply_registry(connection, registry)
-    assert [code for _, code, _ in sources(engine)] == ["desk", "older"]
-    with engine.begin() as connection:
+    assert [code for _, code, _ in sources(db)] == ["desk", "older"]
+    with db.write() as connection:
         assert apply_registry(connection, registry, prune=True).stopped == ["acme/older"]
-    assert [code for _, code, _ in sources(engine)] == ["desk"]
+    assert [code for _, code, _ in sources(db)] == ["desk"]
 
 
 @pytest.mark.parametrize(
@@ -98,16 +98,16 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path, con
         {"table": "x", "source_env": "postgresql://user:hunter2@db/x"},
     ],
 )
-def test_only_safe_names_are_taken_and_an_address_is_not_repeated(engine: Engine, wrong: dict) -> None:
+def test_only_safe_names_are_taken_and_an_address_is_not_repeated(db: Database, wrong: dict) -> None:
     chosen = {"source_env": None, "columns": None, **wrong}
-    with engine.begin() as connection, pytest.raises(CrewError) as caught:
+    with db.write() as connection, pytest.raises(CrewError) as caught:
         set_history(connection, "acme", "x", chosen["source_env"], chosen["table"], chosen["columns"])
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_client_that_is_not_active_is_not_discovered(history: History) -> None:
     history.make().say("a", "one")
-    with history.engine.begin() as connection:
+    with history.db.write() as connection:
         clients.set_active(connection, "acme", active=False)
     assert discover(history.engine, history.settings, NOW) == []
 
@@ -115,7 +115,7 @@ def test_a_client_that_is_not_active_is_not_discovered(history: History) -> None
 def test_the_comparison_finds_what_the_store_lacks_and_what_it_has_alone(history: History, query: Query) -> None:
     history.make().say("a", "one", "two", "two")
     history.discover()
-    with history.engine.connect() as connection:
+    with history.db.read() as connection:
         (source,) = history_sources(connection)
     assert compare(history.engine, source, history.settings, NOW).agrees
     query("DELETE FROM lines WHERE position = 3")

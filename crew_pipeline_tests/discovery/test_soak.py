@@ -115,6 +115,6 @@ def test_every_message_is_stored_exactly_once_however_often_discovery_is_killed(
     for session in sorted({session for writer in writers for session, _ in writer.written}):
         expected = {words for writer in writers for one, words in writer.written if one == session}
         assert set(history.texts(session)) == expected
-    with history.engine.connect() as connection:
+    with history.db.read() as connection:
         (source,) = history_sources(connection)
     assert compare(history.engine, source, history.settings, NOW).agrees

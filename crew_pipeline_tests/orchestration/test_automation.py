@@ -9,14 +9,14 @@ import dagster as dg
 import pytest
 import time_machine
 from dagster import DagsterInstance, DagsterRunStatus
-from sqlalchemy import Engine
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.arrivals import build_sensors
 from crew_pipeline.orchestration.days.sweep import build_schedules, next_run
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
@@ -26,7 +26,7 @@ Query = Callable[..., list[tuple[object, ...]]]
 
 @pytest.fixture
 def definitions(settings: Settings, database_url: str) -> dg.Definitions:
-    return build_defs(settings, {"database": Database(url=database_url)})
+    return build_defs(settings, {"database": DatabaseResource(url=database_url)})
 
 
 @pytest.fixture
@@ -45,18 +45,18 @@ def sweep(definitions: dg.Definitions, instance: DagsterInstance) -> dg.Schedule
 
 
 def test_a_sweep_requests_what_waits_and_nothing_when_all_is_ready(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance
 ) -> None:
     assert sweep(definitions, fresh_instance).run_requests == []
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-20", "b", ("Bo", "two")))
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-20", "b", ("Bo", "two")))
     requests = sweep(definitions, fresh_instance).run_requests
     assert [request.tags["dagster/partition"] for request in requests] == ["2025-01-20", "2025-01-15"]
 
 
 def test_a_sweep_skips_its_tick_while_an_earlier_one_is_at_work(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     job = definitions.resolve_job_def("materialize_days")
     fresh_instance.create_run_for_job(job, status=DagsterRunStatus.STARTED, tags={"crew/trigger": "sweep"})
     result = sweep(definitions, fresh_instance)
@@ -65,17 +65,17 @@ def test_a_sweep_skips_its_tick_while_an_earlier_one_is_at_work(
 
 
 def test_failed_days_are_not_swept_again(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     query("UPDATE data_items SET semantic_status = 'failed'")
     assert sweep(definitions, fresh_instance).run_requests == []
 
 
 def test_the_sensor_makes_recent_days_ready_once_they_are_quiet(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-20", "a", ("Ann", "one")) + lines_at("2025-01-02", "b", ("Bo", "old")))
+    bring(db, lines_at("2025-01-20", "a", ("Ann", "one")) + lines_at("2025-01-02", "b", ("Bo", "old")))
     query("UPDATE data_items SET updated_at = :then", then=NOW)
 
     def tick(moment: datetime) -> list[str]:
@@ -145,13 +145,13 @@ def settle(definitions: dg.Definitions, instance: DagsterInstance, run_id: str) 
 
 
 def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     job = definitions.resolve_job_def("materialize_days")
     run = fresh_instance.create_run_for_job(job)
     client_day = ClientDay("acme", date(2025, 1, 15))
-    with engine.begin() as connection:
+    with db.write() as connection:
         claims.acquire(connection, client_day, run.run_id, 60)
         queue.begin(connection, client_day)
     fresh_instance.report_run_failed(run)
@@ -161,12 +161,12 @@ def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
 
 
 def test_a_sweep_whose_time_is_over_has_not_failed_its_days(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")))
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     job = definitions.resolve_job_def("materialize_days")
     run = fresh_instance.create_run_for_job(job, tags={"crew/trigger": "sweep", "dagster/max_runtime": "0"})
-    with engine.begin() as connection:
+    with db.write() as connection:
         queue.take(connection, ClientDay("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
     begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
     fresh_instance.report_dagster_event(begun, run.run_id)
@@ -186,14 +186,14 @@ def test_background_jobs_can_be_switched_off(settings: Settings, enabled: bool, 
 
 
 def test_the_discovery_job_reads_history_tables_and_names_those_that_fail(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
     from crew_pipeline.storage.sources.crews import set_history
 
     query("CREATE TABLE told (id bigserial PRIMARY KEY, session_id text, message jsonb, created_at timestamptz)")
     query("""INSERT INTO told (session_id, message, created_at)
              VALUES ('a', '{"speaker": "Ann", "text": "hello"}', '2025-01-15T09:00:00Z')""")
-    with engine.begin() as connection:
+    with db.write() as connection:
         set_history(connection, "acme", "good", None, "told")
         set_history(connection, "acme", "missing", None, "not_there")
     job = definitions.resolve_job_def("discover_conversations")

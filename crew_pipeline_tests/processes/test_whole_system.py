@@ -142,7 +142,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def arrive(system: System, day: date, session: str, count: int = 40) -> None:
     bring(
-        system.databases.engine,
+        system.databases.db,
         lines_at(day.isoformat(), session, *said(zlib.crc32(session.encode()), count)),
         client="default",
     )
@@ -150,27 +150,27 @@ def arrive(system: System, day: date, session: str, count: int = 40) -> None:
 
 @pytest.mark.parametrize("part", ["worker", "api", "daemon", "webserver", "run", "postgres"])
 def test_a_part_that_is_killed_at_work_comes_back_and_every_day_is_made(system: System, part: str) -> None:
-    engine = system.databases.engine
+    db = system.databases.db
     wait_for(system.ready, "everything is ready", 120)
     day = FIRST + timedelta(days=[*SIGNS, "postgres"].index(part))
     arrive(system, day, f"session of {part}", 600)
     if part == "run":
         system.launch(day)
-        wait_for(holds(engine, "SELECT count(*) > 0 FROM day_claims WHERE ended_at IS NULL"), "the run is at work")
+        wait_for(holds(db, "SELECT count(*) > 0 FROM day_claims WHERE ended_at IS NULL"), "the run is at work")
     else:
         system.get(f"/api/days/{day}/conversations?wait_s=0")
-        wait_for(holds(engine, "SELECT count(*) > 0 FROM day_claims WHERE ended_at IS NULL"), "the worker is at work")
+        wait_for(holds(db, "SELECT count(*) > 0 FROM day_claims WHERE ended_at IS NULL"), "the worker is at work")
     assert system.kill(part)
-    wait_until_all_is_done(engine, 180)
+    wait_until_all_is_done(db, 180)
     wait_for(system.ready, "everything is ready again", 180)
     status, answer = system.get(f"/api/days/{day}/conversations?wait_s=30")
     assert status == 200
     assert answer["metadata"]["processing_status"] == "completed"
-    check_everything(engine)
+    check_everything(db)
 
 
 def test_random_kills_of_everything_lose_nothing(system: System) -> None:
-    engine = system.databases.engine
+    db = system.databases.db
     chance = random.Random(11)
     wait_for(system.ready, "everything is ready", 180)
     every = [FIRST + timedelta(days=40 + number) for number in range(8)]
@@ -188,26 +188,26 @@ def test_random_kills_of_everything_lose_nothing(system: System) -> None:
     wait_for(system.ready, "everything is ready again", 240)
     for day in every:
         system.get(f"/api/days/{day}/conversations?wait_s=0&force_process=true")
-    wait_until_all_is_done(engine, 300)
-    check_everything(engine)
+    wait_until_all_is_done(db, 300)
+    check_everything(db)
     print(f"{kills} kills")  # noqa: T201
 
 
 def test_what_the_deployment_makes_is_served_at_once(system: System) -> None:
-    engine = system.databases.engine
+    db = system.databases.db
     wait_for(system.ready, "everything is ready", 180)
     day = FIRST + timedelta(days=80)
     arrive(system, day, "made in the UI")
     system.launch(day)
     client_day = ClientDay("default", day)
     wait_for(
-        holds(engine, f"SELECT EXISTS (SELECT 1 FROM day_documents WHERE day = '{client_day.day}' AND is_current)"),
+        holds(db, f"SELECT EXISTS (SELECT 1 FROM day_documents WHERE day = '{client_day.day}' AND is_current)"),
         "the run has made the day",
         240,
     )
     status, answer = system.get(f"/api/days/{day}/conversations")
     assert (status, answer["metadata"]["cache_hit"], answer["metadata"]["stale"]) == (200, True, False)
-    with engine.connect() as connection:
+    with db.read() as connection:
         told = connection.execute(text("SELECT type FROM day_events WHERE day = :day ORDER BY seq"), {"day": day}).all()
     assert told[0].type == "processing_started"
     assert told[-1].type == "processing_completed"

@@ -79,7 +79,7 @@ def test_a_server_that_was_killed_is_started_again_at_the_same_address(tmp_path:
 def test_data_outlives_the_server(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
     for expected in (0, 1):
-        with open_databases(settings) as databases, databases.engine.begin() as connection:
+        with open_databases(settings) as databases, databases.db.write() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM clients").scalar() == expected
             connection.exec_driver_sql(f"INSERT INTO clients (client) VALUES ('client {expected}')")
 

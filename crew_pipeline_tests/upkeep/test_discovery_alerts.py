@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import history_sources, set_history
 from crew_pipeline.storage.sources.rounds import Health
 from crew_pipeline.upkeep.discovery_alerts import conditions, watch
@@ -92,43 +92,43 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_an_alert_is_raised_once_resolved_once_and_told_even_if_late(
-    engine: Engine, settings: Settings, query: Query, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    db: Database, settings: Settings, query: Query, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     chosen = settings.model_copy(update={"alert_webhook_url": receiver.url})
-    with engine.begin() as connection:
+    with db.write() as connection:
         set_history(connection, "acme", "agents", "NOT_SET", "told")
     for _ in range(3):
-        discover(engine, settings, NOW)
-    assert watch(engine, chosen, NOW) == []
-    discover(engine, settings, NOW)
+        discover(db, settings, NOW)
+    assert watch(db, chosen, NOW) == []
+    discover(db, settings, NOW)
     receiver.status = 503
-    assert [news.state for news in watch(engine, chosen, NOW)] == ["raised"]
+    assert [news.state for news in watch(db, chosen, NOW)] == ["raised"]
     assert receiver.taken == []
     receiver.status = 204
-    discover(engine, settings, NOW)
-    assert watch(engine, chosen, NOW) == []
+    discover(db, settings, NOW)
+    assert watch(db, chosen, NOW) == []
     assert [(one["state"], one["kind"]) for one in receiver.taken] == [("raised", "discovery_failing")]
     assert "failed 5 times in a row" in str(query("SELECT message FROM alerts"))
     query("UPDATE crew_discovery_state SET consecutive_failures = 0")
-    assert [news.state for news in watch(engine, chosen, NOW)] == ["resolved"]
-    assert watch(engine, chosen, NOW) == []
+    assert [news.state for news in watch(db, chosen, NOW)] == ["resolved"]
+    assert watch(db, chosen, NOW) == []
     assert [one["state"] for one in receiver.taken] == ["raised", "resolved"]
     assert query("SELECT count(*) FROM alerts") == [(1,)]
     assert "secret" not in caplog.text
 
 
-def test_a_crew_that_fails_is_left_alone_for_longer_each_time(engine: Engine, settings: Settings, query: Query) -> None:
-    with engine.begin() as connection:
+def test_a_crew_that_fails_is_left_alone_for_longer_each_time(db: Database, settings: Settings, query: Query) -> None:
+    with db.write() as connection:
         set_history(connection, "acme", "agents", "NOT_SET", "told")
     waits = []
     for _ in range(9):
-        discover(engine, settings, NOW)
+        discover(db, settings, NOW)
         ((seconds,),) = query(
             "SELECT extract(epoch FROM next_attempt_at - last_round_at)::int FROM crew_discovery_state"
         )
         waits.append(seconds)
     assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
-    with engine.connect() as connection:
+    with db.read() as connection:
         assert history_sources(connection, due=True) == []
         assert len(history_sources(connection)) == 1
 

@@ -8,12 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.commands import rendering
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline.storage.sources.crews import set_history
 from crew_pipeline.storage.upkeep import health, workers
@@ -86,16 +86,16 @@ def test_a_silent_daemon_is_expected_without_background_jobs() -> None:
     assert kinds(WELL._replace(daemon_heartbeat_age_s=9_999.0), background=False) == []
 
 
-def test_a_sample_says_what_the_tables_hold(engine: Engine, query: Query) -> None:
+def test_a_sample_says_what_the_tables_hold(db: Database, query: Query) -> None:
     """Two days wait, one of them asked for; one is worked at, one's run has died, one has failed, one is ready."""
     for number, day in enumerate(("01", "02", "03", "04", "05", "06")):
-        bring(engine, lines_at(f"2025-01-{day}", f"s{number}", ("Ann", "one")))
-    bring(engine, lines_at("2025-01-02", "more", ("Bo", "two")))
-    bring(engine, lines_at("2025-01-02", "theirs", ("Cy", "three")), client="rival")
+        bring(db, lines_at(f"2025-01-{day}", f"s{number}", ("Ann", "one")))
+    bring(db, lines_at("2025-01-02", "more", ("Bo", "two")))
+    bring(db, lines_at("2025-01-02", "theirs", ("Cy", "three")), client="rival")
     query("UPDATE data_items SET updated_at = now() - interval '10 minutes'")
     query("UPDATE data_items SET updated_at = now() - interval '3 hours' WHERE session_id = 'theirs'")
     query("UPDATE data_items SET semantic_status = 'queued' WHERE session_id IN ('s1', 'more')")
-    with engine.begin() as connection:
+    with db.write() as connection:
         for token, day in (("at work", 3), ("dead", 4)):
             claims.acquire(connection, ClientDay("acme", date(2025, 1, day)), token, 60)
             queue.begin(connection, ClientDay("acme", date(2025, 1, day)))
@@ -109,7 +109,7 @@ def test_a_sample_says_what_the_tables_hold(engine: Engine, query: Query) -> Non
                  ]::interval[]) WITH ORDINALITY AS told (outcome, ago, ordinal)""")
     query("INSERT INTO workers (id, resident_mb, heartbeat_at) VALUES ('fresh', 1, now() - interval '7 seconds'), "
           "('stale', 1, now() - interval '31 seconds')")  # fmt: skip
-    with engine.begin() as connection:
+    with db.write() as connection:
         sample = health.record(connection, MACHINE)
     assert sample is not None
     assert (sample.days_waiting, sample.conversations_waiting, sample.days_asked) == (3, 4, 1)
@@ -120,21 +120,21 @@ def test_a_sample_says_what_the_tables_hold(engine: Engine, query: Query) -> Non
     assert 7 <= sample.worker_heartbeat_age_s < 31
     assert (sample.runs_ended, sample.runs_failed) == (6, 3)
     assert sample[1:2] + sample[10:14] == ("box", 9.0, 12.5, 4_000, 50_000)
-    with engine.connect() as connection:
+    with db.read() as connection:
         assert health.newest(connection, 5) == [sample]
 
 
-def test_a_day_that_was_ready_has_not_waited_since_before_that(engine: Engine, query: Query) -> None:
-    bring(engine, lines_at("2025-01-02", "a", ("Ann", "one")))
+def test_a_day_that_was_ready_has_not_waited_since_before_that(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-02", "a", ("Ann", "one")))
     query("UPDATE data_items SET updated_at = now() - interval '9 days', semantic_status = 'completed', "
           "semantic_processed_at = now() - interval '1 hour'")  # fmt: skip
-    with engine.begin() as connection:
+    with db.write() as connection:
         queue.request(connection, ClientDay("acme", date(2025, 1, 2)), force=True)
         assert 3_600 <= health.queue(connection).longest_wait_s < 7_200
 
 
-def test_an_empty_system_has_a_sample_too(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_an_empty_system_has_a_sample_too(db: Database) -> None:
+    with db.write() as connection:
         sample = health.record(connection, MACHINE._replace(daemon_heartbeat_age_s=None, disk_free_mb=None))
     assert sample is not None
     assert (sample.days_waiting, sample.oldest_day, sample.longest_wait_s, sample.worker_heartbeat_age_s) == (
@@ -153,27 +153,27 @@ def test_this_machine_is_measured_and_a_disk_that_is_not_there_is_not(tmp_path: 
 
 
 def test_alerts_of_the_system_are_raised_resolved_and_told_beside_those_of_discovery(
-    engine: Engine, settings: Settings, query: Query
+    db: Database, settings: Settings, query: Query
 ) -> None:
     receiver = Receiver()
     chosen = settings.model_copy(update={"alert_webhook_url": receiver.url})
-    with engine.begin() as connection:
+    with db.write() as connection:
         set_history(connection, "acme", "agents", "NOT_SET", "told")
     for _ in range(4):
-        discover(engine, settings, NOW)
-    watch(engine, chosen, NOW)
-    bring(engine, lines_at("2025-01-02", "a", ("Ann", "one")))
+        discover(db, settings, NOW)
+    watch(db, chosen, NOW)
+    bring(db, lines_at("2025-01-02", "a", ("Ann", "one")))
     query("UPDATE data_items SET semantic_status = 'queued'")
-    raised = look(engine, chosen, lambda: 500.0)
+    raised = look(db, chosen, lambda: 500.0)
     assert raised is not None
     ours = {news.alert.kind for news in raised.news} & {"worker_missing", "daemon_silent"}
     assert ours == {"worker_missing", "daemon_silent"}
-    with engine.begin() as connection:
+    with db.write() as connection:
         workers.beat(connection, "one", 1)
-    resolved = look(engine, chosen, lambda: 5.0)
+    resolved = look(db, chosen, lambda: 5.0)
     assert resolved is not None
     assert {news.alert.kind for news in resolved.news if news.state == "resolved"} >= ours
-    watch(engine, chosen, NOW)
+    watch(db, chosen, NOW)
     told = [(one["kind"], one["state"]) for one in receiver.taken if one["kind"] in {*ours, "discovery_failing"}]
     assert sorted(told) == [
         ("daemon_silent", "raised"), ("daemon_silent", "resolved"), ("discovery_failing", "raised"),
@@ -184,7 +184,7 @@ def test_alerts_of_the_system_are_raised_resolved_and_told_beside_those_of_disco
     receiver.server.server_close()
 
 
-def test_of_many_that_find_no_fresh_sample_one_takes_it(engine: Engine, settings: Settings, query: Query) -> None:
+def test_of_many_that_find_no_fresh_sample_one_takes_it(db: Database, settings: Settings, query: Query) -> None:
     stale = timedelta(minutes=5, seconds=30)
     query(
         """INSERT INTO health_samples (taken_at, host, days_waiting, conversations_waiting, days_asked, days_failed,
@@ -196,7 +196,7 @@ def test_of_many_that_find_no_fresh_sample_one_takes_it(engine: Engine, settings
 
     def run() -> None:
         ready.wait()
-        found.append(look(engine, settings, lambda: None, unless_within=stale))
+        found.append(look(db, settings, lambda: None, unless_within=stale))
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -205,31 +205,31 @@ def test_of_many_that_find_no_fresh_sample_one_takes_it(engine: Engine, settings
         thread.join()
     assert sum(one is not None for one in found) == 1
     assert query("SELECT count(*) FROM health_samples") == [(2,)]
-    assert look(engine, settings, lambda: None, unless_within=stale) is None
+    assert look(db, settings, lambda: None, unless_within=stale) is None
 
 
 def test_the_status_shows_the_newest_sample_and_its_age(
-    engine: Engine, settings: Settings, query: Query, capsys: pytest.CaptureFixture[str]
+    db: Database, settings: Settings, query: Query, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert overview(engine, settings)["system"] is None
-    rendering.print_overview(overview(engine, settings))
+    assert overview(db, settings)["system"] is None
+    rendering.print_overview(overview(db, settings))
     assert "System" not in capsys.readouterr().out
-    bring(engine, lines_at("2025-01-02", "a", ("Ann", "one")))
-    with engine.begin() as connection:
+    bring(db, lines_at("2025-01-02", "a", ("Ann", "one")))
+    with db.write() as connection:
         health.record(connection, MACHINE._replace(cpu_percent=99.0))
         health.record(connection, MACHINE)
     query("UPDATE health_samples SET taken_at = taken_at - interval '3 hours'")
-    shown = overview(engine, settings)["system"]
+    shown = overview(db, settings)["system"]
     assert (shown["days_waiting"], shown["cpu_percent"]) == (1, 12.5)
     assert shown["age_s"] >= 3 * 3_600
-    rendering.print_overview(overview(engine, settings))
+    rendering.print_overview(overview(db, settings))
     page = capsys.readouterr().out
     for part in ("System, 3 hours ago", "1 days wait", "2025-01-02", "12% busy", "4.0 GB of memory"):
         assert part in page
 
 
-def test_moments_are_those_of_the_database(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_moments_are_those_of_the_database(db: Database) -> None:
+    with db.write() as connection:
         sample = health.record(connection, MACHINE)
         there = connection.exec_driver_sql("SELECT now()").scalar_one()
     assert sample is not None

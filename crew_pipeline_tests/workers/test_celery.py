@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sqlalchemy import Engine
 
 from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.opening import Databases, open_databases
 from crew_pipeline_tests.deployments import (
     Deployed,
@@ -53,8 +53,8 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="module")
-def engine(databases: Databases) -> Engine:
-    return databases.engine
+def db(databases: Databases) -> Database:
+    return databases.db
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +91,17 @@ def tasks_of(deployment: Deployed, worker: str) -> list[str]:
 
 
 def test_urgent_days_and_the_background_have_workers_of_their_own(
-    deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
+    deployment: Deployed, databases: Databases, settings: Settings, db: Database
 ) -> None:
-    urgent = [bring_day(engine, day) for day in ("2025-01-15", "2025-01-16", "2025-01-17")]
-    background = bring_day(engine, "2025-01-18")
+    urgent = [bring_day(db, day) for day in ("2025-01-15", "2025-01-16", "2025-01-17")]
+    background = bring_day(db, "2025-01-18")
     run_id = launch_as_the_ui(deployment, "2025-01-18")
-    wait_until(lambda: completed(engine, background), "the background's day is made")
+    wait_until(lambda: completed(db, background), "the background's day is made")
     with dispatching(settings, databases):
         for number, client_day in enumerate(urgent):
             with measured(f"by a Celery worker with the model loaded, run {number + 1} of its process"):
-                ask_for(engine, client_day)
-                wait_until(lambda client_day=client_day: completed(engine, client_day), f"{client_day.day} is made")
+                ask_for(db, client_day)
+                wait_until(lambda client_day=client_day: completed(db, client_day), f"{client_day.day} is made")
     sent = {
         client_day: [run.tags["dagster-celery/task_id"] for run in runs_of(deployment, client_day)]
         for client_day in urgent
@@ -114,14 +114,14 @@ def test_urgent_days_and_the_background_have_workers_of_their_own(
 
 
 def test_one_process_made_all_its_runs_and_loaded_the_model_once(
-    deployment: Deployed, databases: Databases, settings: Settings, engine: Engine
+    deployment: Deployed, databases: Databases, settings: Settings, db: Database
 ) -> None:
-    client_days = [bring_day(engine, day) for day in ("2025-02-01", "2025-02-02")]
+    client_days = [bring_day(db, day) for day in ("2025-02-01", "2025-02-02")]
     with dispatching(settings, databases):
         for client_day in client_days:
-            ask_for(engine, client_day)
+            ask_for(db, client_day)
         for client_day in client_days:
-            wait_until(lambda client_day=client_day: completed(engine, client_day), f"{client_day.day} is made")
+            wait_until(lambda client_day=client_day: completed(db, client_day), f"{client_day.day} is made")
     text = log_of(deployment, "urgent")
     assert text.count(LOADED) == 1
     assert text.count("Loading SentenceTransformer model from") == 1

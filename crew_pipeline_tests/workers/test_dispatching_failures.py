@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from crew_pipeline.deployment.graphql import Deployment, DeploymentError
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, queue
 from crew_pipeline.workers import dispatcher as dispatching
 from crew_pipeline.workers.dispatcher import DagsterMaker
@@ -153,16 +153,16 @@ def deployed() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def database(engine: Engine) -> Engine:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    with engine.begin() as connection:
+def database(db: Database) -> Database:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    with db.write() as connection:
         assert queue.request(connection, CLIENT_DAY)
-    return engine
+    return db
 
 
 @pytest.fixture
 def make_maker(
-    settings: Settings, database: Engine, deployed: StandIn, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database: Database, deployed: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeMaker]:
     """A dispatcher without pauses, which gives a launch no time to become a run after all unless it is told to."""
     monkeypatch.setattr(dispatching, "LONGEST_PAUSE_S", 0.0)
@@ -178,10 +178,10 @@ def make_maker(
         deployment.__exit__()
 
 
-def submit(maker: DagsterMaker, engine: Engine) -> bool:
+def submit(maker: DagsterMaker, db: Database) -> bool:
     """What the worker does at every look."""
     maker.tend()
-    with engine.connect() as connection:
+    with db.read() as connection:
         waiting = queue.work(connection, "engine", urgent=True)
     return any(maker.make(work) for work in waiting)
 
@@ -195,18 +195,18 @@ def status(query: Query) -> object:
     return found
 
 
-def start_run(engine: Engine, deployed: StandIn, run_id: str) -> bool:
+def start_run(db: Database, deployed: StandIn, run_id: str) -> bool:
     """What storing its work does in a run that starts."""
     deployed.runs[run_id]["status"] = "STARTED"
     (claim,) = [tag["value"] for tag in deployed.runs[run_id]["tags"] if tag["key"] == "crew/claim"]
-    with engine.begin() as connection:
+    with db.write() as connection:
         if not queue.work(connection, "engine", days=[DAY], token=run_id, after=claim):
             return False
         return queue.take(connection, CLIENT_DAY, run_id, 60, after=claim)
 
 
 def test_a_day_is_submitted_once_for_its_client_ahead_of_the_background(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker()
     assert submit(maker, database)
@@ -240,7 +240,7 @@ def test_a_refused_launch_gives_the_claim_back_and_is_tried_again(
     refusal: str,
     make_maker: MakeMaker,
     deployed: StandIn,
-    database: Engine,
+    database: Database,
     query: Query,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -260,7 +260,7 @@ def test_a_refused_launch_gives_the_claim_back_and_is_tried_again(
 def test_a_deployment_that_is_down_costs_the_day_nothing_and_is_asked_again_after_a_pause(
     make_maker: MakeMaker,
     deployed: StandIn,
-    database: Engine,
+    database: Database,
     query: Query,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -280,7 +280,7 @@ def test_a_deployment_that_is_down_costs_the_day_nothing_and_is_asked_again_afte
 
 @pytest.mark.parametrize("silence", UNCLEAR)
 def test_a_launch_without_an_answer_keeps_its_claim_until_it_is_known_that_there_is_no_run(
-    silence: str, make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    silence: str, make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker(unclear_s=math.inf)
     deployed.launch = UNCLEAR[silence]
@@ -296,7 +296,7 @@ def test_a_launch_without_an_answer_keeps_its_claim_until_it_is_known_that_there
 
 @pytest.mark.parametrize("silence", UNCLEAR)
 def test_a_launch_without_an_answer_that_became_a_run_is_not_repeated(
-    silence: str, make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    silence: str, make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     def launches_and_says_otherwise(server: StandIn, params: dict[str, Any]) -> tuple[int, Any]:
         server.add(params)
@@ -314,7 +314,7 @@ def test_a_launch_without_an_answer_that_became_a_run_is_not_repeated(
 
 
 def test_claims_of_runs_that_wait_are_kept_alive_also_while_the_deployment_is_down(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker(claim_ttl_s=5)
     assert submit(maker, database)
@@ -328,7 +328,7 @@ def test_claims_of_runs_that_wait_are_kept_alive_also_while_the_deployment_is_do
 
 
 def test_a_run_that_fails_before_it_took_the_day_is_tried_again_and_then_set_aside(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker(on_demand_retries=2, background_retries=0)
     for _ in range(3):
@@ -342,7 +342,7 @@ def test_a_run_that_fails_before_it_took_the_day_is_tried_again_and_then_set_asi
 
 
 def test_a_run_that_fails_after_it_took_the_day_is_settled_at_the_next_look(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker()
     assert submit(maker, database)
@@ -358,7 +358,7 @@ def test_a_run_that_fails_after_it_took_the_day_is_settled_at_the_next_look(
 
 @pytest.mark.parametrize("started", [False, True])
 def test_a_cancelled_day_waits_for_the_next_reader(
-    started: bool, make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    started: bool, make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker()
     assert submit(maker, database)
@@ -374,7 +374,7 @@ def test_a_cancelled_day_waits_for_the_next_reader(
 
 
 def test_a_run_that_was_deleted_is_submitted_anew(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker()
     assert submit(maker, database)
@@ -384,7 +384,7 @@ def test_a_run_that_was_deleted_is_submitted_anew(
 
 
 def test_a_run_that_ends_well_without_the_day_counts_as_a_failure(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker(on_demand_retries=0, background_retries=0)
     assert submit(maker, database)
@@ -394,7 +394,7 @@ def test_a_run_that_ends_well_without_the_day_counts_as_a_failure(
 
 
 def test_only_so_many_runs_are_submitted_that_the_most_urgent_day_comes_next(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     for day in ("2025-01-16", "2025-01-17"):
         bring(database, lines_at(day, day, ("Ann", "one two three")), client="default")
@@ -413,7 +413,7 @@ def test_only_so_many_runs_are_submitted_that_the_most_urgent_day_comes_next(
 
 
 def test_the_next_dispatcher_goes_on_with_the_runs_of_one_that_died(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     assert submit(make_maker(), database)
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
@@ -428,7 +428,7 @@ def test_the_next_dispatcher_goes_on_with_the_runs_of_one_that_died(
 
 
 def test_a_run_that_starts_after_its_claim_was_lost_finds_the_day_taken(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     assert submit(make_maker(), database)
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
@@ -441,7 +441,7 @@ def test_a_run_that_starts_after_its_claim_was_lost_finds_the_day_taken(
 
 
 def test_the_deployment_is_told_of_a_run_whose_process_died(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker()
     assert submit(maker, database)
@@ -453,7 +453,7 @@ def test_the_deployment_is_told_of_a_run_whose_process_died(
 
 
 def test_a_day_whose_runs_all_died_is_set_aside(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, query: Query
+    make_maker: MakeMaker, deployed: StandIn, database: Database, query: Query
 ) -> None:
     maker = make_maker(on_demand_retries=1, background_retries=0)
     for number in (1, 2):
@@ -465,7 +465,7 @@ def test_a_day_whose_runs_all_died_is_set_aside(
 
 
 def test_a_password_in_the_address_is_sent_but_neither_logged_nor_told(
-    make_maker: MakeMaker, deployed: StandIn, database: Engine, caplog: pytest.LogCaptureFixture
+    make_maker: MakeMaker, deployed: StandIn, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     deployed.launch = CERTAIN["no right"]

@@ -15,13 +15,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from crew_pipeline.dedup.embedding import model_folder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.days.assets import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.opening import Databases, open_databases
@@ -68,7 +69,7 @@ def nursery() -> Iterator[Nursery]:
 def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]:
     """Start a worker over an empty store."""
     (home / "embedded").unlink(missing_ok=True)
-    with databases.engine.begin() as connection:
+    with databases.db.write() as connection:
         connection.execute(
             text(
                 "TRUNCATE data_items, lines, line_embeddings, pair_readings, day_comparisons, line_pairs, day_claims, "
@@ -89,11 +90,11 @@ def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]
         kill(pid)
 
 
-def ask_for_a_long_day(engine: Engine, lines: int = TEXTS_AT_ONCE + 60) -> None:
+def ask_for_a_long_day(db: Database, lines: int = TEXTS_AT_ONCE + 60) -> None:
     talk = said(1, lines)
     for session in range(0, len(talk), 100):
-        bring(engine, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
-    with engine.begin() as connection:
+        bring(db, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
+    with db.write() as connection:
         queue.request(connection, CLIENT_DAY)
 
 
@@ -106,40 +107,40 @@ def undisturbed() -> dict[str, bytes]:
 def test_a_day_is_made_by_a_worker_of_the_nursery(
     databases: Databases, start: Start, home: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    ask_for_a_long_day(databases.engine)
+    ask_for_a_long_day(databases.db)
     start()
-    wait_until_all_is_done(databases.engine)
-    check_everything(databases.engine)
+    wait_until_all_is_done(databases.db)
+    check_everything(databases.db)
     assert len(embedded(home)) == len(set(embedded(home)))
-    undisturbed["body"] = body_of(databases.engine, CLIENT_DAY)
+    undisturbed["body"] = body_of(databases.db, CLIENT_DAY)
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_worker_that_dies_at_any_point_of_a_day_leaves_it_to_the_next(
     databases: Databases, start: Start, home: Path, undisturbed: dict[str, bytes], point: str
 ) -> None:
-    engine = databases.engine
-    ask_for_a_long_day(engine)
+    db = databases.db
+    ask_for_a_long_day(db)
     first = start(point)
     wait_for(lambda: not alive(first), f"the worker has crashed: {point}")
-    expire_claims(engine)
+    expire_claims(db)
     start()
-    wait_until_all_is_done(engine)
-    check_everything(engine)
+    wait_until_all_is_done(db)
+    check_everything(db)
     assert len(embedded(home)) - len(set(embedded(home))) <= (
         TEXTS_AT_ONCE if point == "vectors written, not committed" else 0
     )
     if undisturbed:
-        assert body_of(engine, CLIENT_DAY) == undisturbed["body"]
+        assert body_of(db, CLIENT_DAY) == undisturbed["body"]
 
 
 def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, start: Start, home: Path) -> None:
     """Two workers, readers that ask for days, conversations that arrive, and Postgres killed now and then."""
-    engine = databases.engine
+    db = databases.db
     chance = random.Random(5)
     client_days = [ClientDay("default", CLIENT_DAY.day + timedelta(days=number)) for number in range(24)]
     for number, client_day in enumerate(client_days):
-        bring(engine, lines_at(client_day.day.isoformat(), f"s {number}", *said(number, 50)), client="default")
+        bring(db, lines_at(client_day.day.isoformat(), f"s {number}", *said(number, 50)), client="default")
     stop = threading.Event()
 
     def load() -> None:
@@ -147,15 +148,15 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
         while not stop.wait(0.2):
             with suppress(DBAPIError):
                 for client_day in chance.sample(client_days, 3):
-                    with engine.begin() as connection:
+                    with db.write() as connection:
                         queue.request(connection, client_day, outdated=True)
                 if arrived < 200:
                     arrived += 1
                     client_day = chance.choice(client_days)
                     more = lines_at(client_day.day.isoformat(), f"late {arrived}", *said(arrived, 5), hour=12)
-                    bring(engine, more, client="default")
+                    bring(db, more, client="default")
                 # What the sensor does in the background: days that failed are taken again after their pause.
-                with engine.begin() as connection:
+                with db.write() as connection:
                     for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
                         queue.request(connection, change.work.client_day, force=True)
 
@@ -174,49 +175,49 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
             working[place] = start(**options)
     stop.set()
     loader.join()
-    with engine.begin() as connection:
+    with db.write() as connection:
         for client_day in client_days:
             queue.request(connection, client_day, force=True, outdated=True)
-    wait_until_all_is_done(engine, 240)
-    check_everything(engine)
+    wait_until_all_is_done(db, 240)
+    check_everything(db)
     texts = embedded(home)
     assert len(texts) - len(set(texts)) <= 100 * 60
     print(f"{len(set(texts)):,} texts, embedded {len(texts):,} times")  # noqa: T201
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_day_first(databases: Databases, start: Start) -> None:
-    engine = databases.engine
-    ask_for_a_long_day(engine)
+    db = databases.db
+    ask_for_a_long_day(db)
     worker = start(worker_grace_s=300)
-    wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    wait_for(holds(db, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
     os.kill(worker, signal.SIGTERM)
     wait_for(lambda: not alive(worker), "the worker has ended")
-    check_everything(engine)
-    with engine.connect() as connection:
+    check_everything(db)
+    with db.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM workers")) == 0
         assert connection.scalar(text("SELECT count(*) FROM day_claims")) == 1
 
 
 def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Databases, start: Start) -> None:
-    engine = databases.engine
-    ask_for_a_long_day(engine, 3_000)
+    db = databases.db
+    ask_for_a_long_day(db, 3_000)
     worker = start(worker_grace_s=0.1)
-    wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    wait_for(holds(db, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
     os.kill(worker, signal.SIGTERM)
     wait_for(lambda: not alive(worker), "the worker has ended")
-    with engine.connect() as connection:
+    with db.read() as connection:
         assert connection.execute(text("SELECT outcome FROM day_claims")).all() == [("released",)]
         assert days.status_of(connection, CLIENT_DAY).status == "queued"
     start()
-    wait_until_all_is_done(engine)
-    check_everything(engine)
+    wait_until_all_is_done(db)
+    check_everything(db)
 
 
 def test_a_worker_whose_supervisor_is_killed_stops(databases: Databases, home: Path, start: Start) -> None:
     other = Nursery()
     environment = {**databases.environment(), "CREW_HOME": str(home), "CREW_POLL_S": "0.2"}
     worker = other.worker(environment)
-    wait_for(holds(databases.engine, f"SELECT EXISTS (SELECT 1 FROM workers WHERE id LIKE '%-{worker}')"), "it beats")
+    wait_for(holds(databases.db, f"SELECT EXISTS (SELECT 1 FROM workers WHERE id LIKE '%-{worker}')"), "it beats")
     other.close()
     wait_for(lambda: not alive(worker), "the worker has ended")
 
@@ -224,32 +225,32 @@ def test_a_worker_whose_supervisor_is_killed_stops(databases: Databases, home: P
 def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
     databases: Databases, start: Start, home: Path, tmp_path: Path
 ) -> None:
-    engine = databases.engine
+    db = databases.db
     bundled = model_folder("bundled")
     assert bundled is not None
     model = tmp_path / "model"
     shutil.copytree(bundled, model)
-    ask_for_a_long_day(engine, 50)
+    ask_for_a_long_day(db, 50)
     first = start(model=model)
-    wait_until_all_is_done(engine)
+    wait_until_all_is_done(db)
     shutil.rmtree(model)
-    bring(engine, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
-    with engine.begin() as connection:
+    bring(db, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
+    with db.write() as connection:
         queue.request(connection, CLIENT_DAY)
-    wait_until_all_is_done(engine)
+    wait_until_all_is_done(db)
     kill(first)
-    bring(engine, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
-    with engine.begin() as connection:
+    bring(db, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
+    with db.write() as connection:
         queue.request(connection, CLIENT_DAY)
     without = start(model=model)
     wait_for(lambda: not alive(without), "a worker without a model gives up")
     assert "set CREW_MODEL to 'bundled'" in (home / "worker.log").read_text()
-    with engine.connect() as connection:
+    with db.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM data_items WHERE semantic_status = 'queued'")) == 1
     shutil.copytree(bundled, model)
     start(model=model)
-    wait_until_all_is_done(engine)
-    check_everything(engine)
+    wait_until_all_is_done(db)
+    check_everything(db)
 
 
 def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) -> None:
@@ -260,12 +261,12 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) ->
     workers: list[int] = []
     try:
         with open_databases(load_settings(home=home)) as small:
-            engine = small.engine
-            ask_for_a_long_day(engine, 1_200)
+            db = small.engine
+            ask_for_a_long_day(db, 1_200)
             settings = {"CLAIM_TTL_S": 5, "POLL_S": 0.2, "RETRY_BACKOFF_S": 1, "MEMORY_LIMIT_MB": 8192, "THREADS": 1}
             environment = {f"CREW_{name}": str(value) for name, value in settings.items()}
             workers.append(nursery.worker({**environment, **small.environment(), "CREW_HOME": str(home)}))
-            wait_for(holds(engine, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+            wait_for(holds(db, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
             ballast = home / "ballast"
             with suppress(OSError), ballast.open("wb") as filled:
                 while True:
@@ -276,14 +277,14 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) ->
 
             def all_is_done() -> bool:
                 revived(small)
-                with engine.begin() as connection:
+                with db.write() as connection:
                     for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
                         queue.request(connection, change.work.client_day, force=True)
-                return holds(engine, COMPLETED)()
+                return holds(db, COMPLETED)()
 
             wait_for(all_is_done, "the day is made once there is room", 180)
-            wait_until_all_is_done(engine)
-            check_everything(engine)
+            wait_until_all_is_done(db)
+            check_everything(db)
             for worker in workers:
                 kill(worker)
     finally:

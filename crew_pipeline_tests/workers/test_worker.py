@@ -13,7 +13,7 @@ import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.api.app import create_app
@@ -22,11 +22,11 @@ from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days import assets
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.processes.pool import RECYCLED
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage.database import libpq_url
+from crew_pipeline.storage.database import Database, libpq_url
 from crew_pipeline.storage.days import claims, documents, preliminary, queue
 from crew_pipeline.upkeep.overview import failed_days, release_failed
 from crew_pipeline.workers import worker as worker_module
@@ -41,15 +41,13 @@ CLIENT_DAY = ClientDay("default", DAY)
 
 @pytest.fixture
 def make_worker(
-    settings: Settings, database_url: str, engine: Engine, instance: DagsterInstance
+    settings: Settings, database_url: str, db: Database, instance: DagsterInstance
 ) -> Callable[..., Worker]:
     def make(**changes: object) -> Worker:
         # The process of the tests holds the models of all of them, and is not started anew.
         chosen = settings.model_copy(update={"memory_limit_mb": 8192, **changes})
-        runner = DayRunner(build_defs(chosen, {"database": Database(url=database_url)}), instance)
-        return Worker(
-            chosen, engine, WarmMaker(chosen, engine, runner), fingerprint_of(chosen), libpq_url(database_url)
-        )
+        runner = DayRunner(build_defs(chosen, {"database": DatabaseResource(url=database_url)}), instance)
+        return Worker(chosen, db, WarmMaker(chosen, db, runner), fingerprint_of(chosen), libpq_url(database_url))
 
     return make
 
@@ -65,29 +63,27 @@ def serving(make_worker: Callable[..., Worker]) -> Iterator[Worker]:
     assert not thread.is_alive()
 
 
-def ask(engine: Engine, client_day: ClientDay = CLIENT_DAY, *, force: bool = False) -> None:
-    with engine.begin() as connection:
+def ask(db: Database, client_day: ClientDay = CLIENT_DAY, *, force: bool = False) -> None:
+    with db.write() as connection:
         assert queue.request(connection, client_day, force=force)
 
 
-def test_only_days_that_were_asked_for_are_made(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query
-) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    bring(engine, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
+def test_only_days_that_were_asked_for_are_made(db: Database, make_worker: Callable[..., Worker], query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    bring(db, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
     worker = make_worker()
     assert not worker.work_once()
-    ask(engine)
+    ask(db)
     assert worker.work_once()
     assert query("SELECT day FROM day_documents") == [(DAY,)]
     assert not worker.work_once()
 
 
 def test_a_run_is_a_dagster_run_with_its_trigger_and_client(
-    engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
+    db: Database, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
     make_worker().work_once()
     ((token,),) = query("SELECT token FROM day_documents")
     run = instance.get_run_by_id(token)
@@ -98,10 +94,10 @@ def test_a_run_is_a_dagster_run_with_its_trigger_and_client(
 
 
 def test_readers_of_a_missing_day_get_first_looks_before_the_document(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
+    db: Database, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = [("Ann", "The update to version 4.2 broke my login."), ("Ann", "The update to version 4.2 broke my login.")]
-    bring(engine, lines_at("2025-01-15", "a", *said), client="default")
+    bring(db, lines_at("2025-01-15", "a", *said), client="default")
     seen: list[tuple[int, bool]] = []
     publish = documents.publish
 
@@ -113,7 +109,7 @@ def test_readers_of_a_missing_day_get_first_looks_before_the_document(
         return publish(connection, client_day, *values)
 
     monkeypatch.setattr(documents, "publish", watched)
-    ask(engine)
+    ask(db)
     assert make_worker().work_once()
     assert seen == [(1, True)]
     assert query("SELECT count(*) FROM preliminary_documents") == [(0,)]
@@ -122,25 +118,25 @@ def test_readers_of_a_missing_day_get_first_looks_before_the_document(
 
 
 def test_a_day_without_a_first_look_is_made_all_the_same(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query
+    db: Database, make_worker: Callable[..., Worker], query: Query
 ) -> None:
     query("DROP TABLE preliminary_documents")
     query("CREATE VIEW preliminary_documents AS SELECT client, day, token, ''::bytea AS body, now() AS created_at "
           "FROM day_claims WHERE false")  # fmt: skip
     query("CREATE RULE kept AS ON DELETE TO preliminary_documents DO INSTEAD NOTHING")
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
     assert make_worker().work_once()
     assert query("SELECT semantic_status FROM data_items") == [("completed",)]
 
 
 def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query
+    db: Database, make_worker: Callable[..., Worker], query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     query("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
     query("CREATE TRIGGER refuse BEFORE INSERT ON line_embeddings FOR EACH ROW EXECUTE FUNCTION refuse()")
-    ask(engine)
+    ask(db)
     worker = make_worker(on_demand_retries=2, background_retries=0)
     for _ in range(3):
         assert worker.work_once()
@@ -151,22 +147,20 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
     assert "no room" not in str(error)
     assert query("SELECT outcome FROM day_claims ORDER BY ended_at") == [("retried",), ("retried",), ("failed",)]
     query("DROP TRIGGER refuse ON line_embeddings")
-    (set_aside,) = failed_days(engine)["days"]
+    (set_aside,) = failed_days(db)["days"]
     assert (set_aside["day"], set_aside["client"]) == ("2025-01-15", "default")
     assert "RaiseException" in set_aside["error"]
-    assert release_failed(engine, None, "somebody else") == []
-    assert [one["day"] for one in release_failed(engine, DAY, None)] == ["2025-01-15"]
-    assert failed_days(engine)["days"] == []
+    assert release_failed(db, None, "somebody else") == []
+    assert [one["day"] for one in release_failed(db, DAY, None)] == ["2025-01-15"]
+    assert failed_days(db)["days"] == []
     worker.work_once()
     assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]
 
 
-def test_a_day_whose_worker_died_is_taken_over(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query
-) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
-    with engine.begin() as connection:
+def test_a_day_whose_worker_died_is_taken_over(db: Database, make_worker: Callable[..., Worker], query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
+    with db.write() as connection:
         claims.acquire(connection, CLIENT_DAY, "dead", 60)
         queue.begin(connection, CLIENT_DAY)
     worker = make_worker()
@@ -178,14 +172,14 @@ def test_a_day_whose_worker_died_is_taken_over(
 
 
 def test_a_day_that_kills_its_workers_is_set_aside(
-    engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
+    db: Database, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
     runs = [instance.create_run_for_job(build_defs(load_settings()).resolve_job_def("materialize_days"),
                                         status=DagsterRunStatus.STARTED).run_id for _ in range(3)]  # fmt: skip
     for run_id in runs:
-        with engine.begin() as connection:
+        with db.write() as connection:
             claims.acquire(connection, CLIENT_DAY, run_id, 60)
             queue.begin(connection, CLIENT_DAY)
         query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
@@ -197,7 +191,7 @@ def test_a_day_that_kills_its_workers_is_set_aside(
 
 
 def test_a_long_day_goes_on_in_turns_with_the_others_and_embeds_nothing_twice(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
+    db: Database, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(assets, "TEXTS_AT_ONCE", 4)
     embedded: list[str] = []
@@ -212,10 +206,10 @@ def test_a_long_day_goes_on_in_turns_with_the_others_and_embeds_nothing_twice(
         ("Ann", f"the {word} is out of paper again")
         for word in ["red", "blue", "green", "black", "white", "pink", "grey"]
     ]
-    bring(engine, lines_at("2025-01-15", "a", *said), client="default")
-    bring(engine, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
-    ask(engine)
-    ask(engine, ClientDay("default", date(2025, 1, 16)))
+    bring(db, lines_at("2025-01-15", "a", *said), client="default")
+    bring(db, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
+    ask(db)
+    ask(db, ClientDay("default", date(2025, 1, 16)))
     worker = make_worker(on_demand_limit_s=0.000001)
     for _ in range(3):
         assert worker.work_once()
@@ -228,10 +222,10 @@ def test_a_long_day_goes_on_in_turns_with_the_others_and_embeds_nothing_twice(
 
 
 def test_a_day_that_the_database_broke_off_is_given_back_and_counts_no_failure(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
+    db: Database, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
     run, broken = DayRunner.run, threading.Event()
 
     def break_once(self: DayRunner, *values: object, **named: object) -> object:
@@ -253,9 +247,9 @@ def test_a_day_that_the_database_broke_off_is_given_back_and_counts_no_failure(
 
 
 def test_a_disk_that_is_full_for_a_moment_loses_nothing(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query
+    db: Database, make_worker: Callable[..., Worker], query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     query("CREATE SEQUENCE tries")
     query("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -263,7 +257,7 @@ def test_a_disk_that_is_full_for_a_moment_loses_nothing(
             END IF; RETURN NEW; END $$
     """)
     query("CREATE TRIGGER refuse BEFORE INSERT ON day_documents FOR EACH ROW EXECUTE FUNCTION refuse()")
-    ask(engine)
+    ask(db)
     assert make_worker().work_once()
     assert query("SELECT outcome FROM day_claims") == [("completed",)]
     assert query("SELECT last_value FROM tries") == [(2,)]
@@ -278,7 +272,7 @@ def test_a_disk_that_is_full_for_a_moment_loses_nothing(
     ],
 )
 def test_a_run_that_hangs_or_outlasts_a_stop_is_ended_and_its_day_given_back(
-    engine: Engine,
+    db: Database,
     settings: Settings,
     database_url: str,
     instance: DagsterInstance,
@@ -299,12 +293,12 @@ def test_a_run_that_hangs_or_outlasts_a_stop_is_ended_and_its_day_given_back(
         return RunOutcome("", False, "it hung")
 
     monkeypatch.setattr(DayRunner, "run", hang)
-    runner = DayRunner(build_defs(chosen, {"database": Database(url=database_url)}), instance)
+    runner = DayRunner(build_defs(chosen, {"database": DatabaseResource(url=database_url)}), instance)
     left: list[int] = []
-    maker = WarmMaker(chosen, engine, runner, left.append)
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
-    with engine.connect() as connection:
+    maker = WarmMaker(chosen, db, runner, left.append)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
+    with db.read() as connection:
         (work,) = queue.work(connection, fingerprint_of(chosen), urgent=True)
     thread = threading.Thread(target=maker.make, args=(work,))
     thread.start()
@@ -318,10 +312,10 @@ def test_a_run_that_hangs_or_outlasts_a_stop_is_ended_and_its_day_given_back(
 
 
 def test_a_hundred_readers_of_a_missing_day_cause_one_run_and_one_that_leaves_stops_nobody(
-    engine: Engine, settings: Settings, database_url: str, serving: Worker, query: Query
+    db: Database, settings: Settings, database_url: str, serving: Worker, query: Query
 ) -> None:
     said = [("Ann", "the export times out"), ("Ann", "The export times out")]
-    bring(engine, lines_at("2025-01-15", "a", *said), client="default")
+    bring(db, lines_at("2025-01-15", "a", *said), client="default")
     app = create_app(settings, database_url, fingerprint_of(settings))
 
     async def read_all() -> list[httpx.Response | BaseException]:
@@ -348,12 +342,12 @@ def test_a_hundred_readers_of_a_missing_day_cause_one_run_and_one_that_leaves_st
 
 
 def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
-    engine: Engine, settings: Settings, database_url: str, make_worker: Callable[..., Worker], query: Query
+    db: Database, settings: Settings, database_url: str, make_worker: Callable[..., Worker], query: Query
 ) -> None:
     all_days = [date(2025, 1, number) for number in range(1, 21)]
     for day in all_days:
-        bring(engine, lines_at(day.isoformat(), f"s {day}", ("Ann", f"line of day {day.day}")), client="default")
-    with engine.begin() as connection:
+        bring(db, lines_at(day.isoformat(), f"s {day}", ("Ann", f"line of day {day.day}")), client="default")
+    with db.write() as connection:
         for day in all_days[:5]:
             assert queue.take(connection, ClientDay("default", day), "a sweep at work", 60, background=True)
         for day in all_days:
@@ -368,50 +362,50 @@ def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
 
 
 def test_a_run_that_was_only_suspended_is_not_reported_dead(
-    engine: Engine, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
+    db: Database, make_worker: Callable[..., Worker], instance: DagsterInstance, query: Query
 ) -> None:
     other = ClientDay("default", date(2025, 1, 16))
     for client_day in (CLIENT_DAY, other):
         bring(
-            engine,
+            db,
             lines_at(client_day.day.isoformat(), f"s {client_day.day}", ("Ann", "one two three")),
             client="default",
         )
     job = build_defs(load_settings()).resolve_job_def("materialize_days")
     sweep = instance.create_run_for_job(job, status=DagsterRunStatus.STARTED).run_id
-    with engine.begin() as connection:
+    with db.write() as connection:
         for client_day in (CLIENT_DAY, other):
             queue.take(connection, client_day, sweep, 60, background=True)
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
     worker = make_worker(claim_ttl_s=0)
     assert worker.work_once()
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert claims.prolong(connection, sweep, 60) == 1
     worker._maker.tend()
     assert instance.get_run_by_id(sweep).status == DagsterRunStatus.STARTED
 
 
 def test_a_failed_day_that_is_asked_for_again_is_really_tried_and_keeps_its_reason(
-    engine: Engine, make_worker: Callable[..., Worker], query: Query
+    db: Database, make_worker: Callable[..., Worker], query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     patience = claims.Patience(0, 8)
     for number in range(4):
-        with engine.begin() as connection:
+        with db.write() as connection:
             queue.take(connection, CLIENT_DAY, f"run {number}", 60)
             claims.fail(connection, CLIENT_DAY, f"run {number}", "the real reason", patience)
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert claims.failures_in_a_row(connection, CLIENT_DAY) == 4
-    ask(engine, force=True)
+    ask(db, force=True)
     assert make_worker().work_once()
     assert query("SELECT semantic_status, semantic_error FROM data_items") == [("completed", None)]
 
 
 def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
-    engine: Engine, settings: Settings, database_url: str, serving: Worker
+    db: Database, settings: Settings, database_url: str, serving: Worker
 ) -> None:
     bring(
-        engine,
+        db,
         lines_at("2025-01-15", "a", ("Ann", "the export times out"), ("Bo", "ok"), ("Cy", "The export times out")),
         client="default",
     )
@@ -432,10 +426,10 @@ def test_a_reader_of_a_missing_day_gets_it_from_the_warm_worker(
 
 
 def test_a_worker_that_has_grown_too_large_asks_to_be_started_anew_after_its_day(
-    engine: Engine, make_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, query: Query
+    db: Database, make_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    ask(engine)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
+    ask(db)
     worker = make_worker(memory_limit_mb=1024)
     monkeypatch.setattr(worker, "_limit_mb", lambda: 1024)
     monkeypatch.setattr(worker_module, "resident_mb", lambda: 9_000)

@@ -24,7 +24,7 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.assets import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.days.sweep import background_config, range_tags
 from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import claims, queue
 
@@ -98,22 +98,20 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
         default_status=status,
         description="Notices new sessions in history tables and makes the days they touch ready once they are quiet.",
     )
-    def new_sessions(context: SensorEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
+    def new_sessions(context: SensorEvaluationContext, database: DatabaseResource) -> list[RunRequest] | SkipReason:
         now = datetime.now(UTC)
-        if problem := apply_crews_file(database.engine, settings):
+        if problem := apply_crews_file(database.db, settings):
             context.log.warning(problem)
-        for report in discover(
-            database.engine, settings, now, trigger="sensor", due=True, patrol=False, budget_s=TICK_S
-        ):
+        for report in discover(database.db, settings, now, trigger="sensor", due=True, patrol=False, budget_s=TICK_S):
             if report.error or report.scanned:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
-        with database.engine.connect() as connection:
+        with database.db.read() as connection:
             changes = queue.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
         return day_requests(changes, settings, now) or SkipReason("no day has changed and gone quiet")
 
-    def settle(context: RunStatusSensorContext, database: Database) -> None:
+    def settle(context: RunStatusSensorContext, database: DatabaseResource) -> None:
         run = context.dagster_run
-        with database.engine.begin() as connection:
+        with database.db.write() as connection:
             waiting = run.tags.get(tags.TRIGGER) == tags.ON_DEMAND
             if run.status == DagsterRunStatus.FAILURE and (waiting or not _cut_off(context.instance, run)):
                 error = f"the Dagster run {run.run_id} failed; its log says why"

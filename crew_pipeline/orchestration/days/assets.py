@@ -30,7 +30,7 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, isolated
 from crew_pipeline.orchestration.partitions import days_of
-from crew_pipeline.orchestration.resources import Database, EmbeddingModel
+from crew_pipeline.orchestration.resources import DatabaseResource, EmbeddingModel
 from crew_pipeline.storage.days import claims, progress, queue, visits
 from crew_pipeline.storage.evidence import embeddings
 
@@ -78,7 +78,7 @@ def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
     def discovered_conversations(
         context: AssetExecutionContext,
         config: Scope,
-        database: Database,
+        database: DatabaseResource,
         embedding_model: EmbeddingModel,
         engine_config: ResourceParam[EngineConfig],
     ) -> DayFrames:
@@ -86,7 +86,7 @@ def _discovered_conversations(common: dict[str, Any]) -> AssetsDefinition:
         fingerprint = engine_config.fingerprint(embedding_model.model_id)
 
         def work_of(day: date) -> pd.DataFrame:
-            with database.engine.connect() as connection:
+            with database.db.read() as connection:
                 found = queue.work(
                     connection,
                     fingerprint,
@@ -119,7 +119,7 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"torch"}, description="Vectors of the day's distinct texts, cached for ever.")
     def line_embeddings(
         context: AssetExecutionContext,
-        database: Database,
+        database: DatabaseResource,
         embedding_model: EmbeddingModel,
         engine_config: ResourceParam[EngineConfig],
         discovered_conversations: DayFrames,
@@ -140,14 +140,14 @@ def _line_embeddings(common: dict[str, Any]) -> AssetsDefinition:
             for client_day in _client_days_in(lines, day):
                 own = frames.of_client(lines, client_day.client)
                 texts = distinct_texts(own, engine_config)
-                with database.engine.connect() as connection:
+                with database.db.read() as connection:
                     known = embeddings.known(connection, encoder.model_id, list(texts))
                 missing = [key for key in texts if key not in known]
                 if missing and awaited:
                     warn = context.log.warning
-                    steps.first_looks(database.engine, encoder, engine_config, client_day, token, own, warn)
-                reporter = progress.Reporter(database.engine, [client_day], token)
-                with isolated(database.engine, database.patience, client_day, token, context.log):
+                    steps.first_looks(database.db, encoder, engine_config, client_day, token, own, warn)
+                reporter = progress.Reporter(database.db, [client_day], token)
+                with isolated(database.db, database.patience, client_day, token, context.log):
                     for done, keys in _in_parts(missing, at_once):
                         if done and time.monotonic() - started > turn_s:
                             _pause(database, client_day, token, f"{done:,} of {len(missing):,} lines embedded")
@@ -181,7 +181,7 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"faiss"}, description="Lines of the day that say the same, with the evidence for each.")
     def semantic_clusters(
         context: AssetExecutionContext,
-        database: Database,
+        database: DatabaseResource,
         embedding_model: EmbeddingModel,
         engine_config: ResourceParam[EngineConfig],
         discovered_conversations: DayFrames,
@@ -199,15 +199,15 @@ def _semantic_clusters(common: dict[str, Any]) -> AssetsDefinition:
             token, encoder = context.run.run_id, embedding_model.encoder
             parts, compared, candidates = [frames.frame([], frames.MEMBERS)], 0, 0
             for client_day in client_days:
-                reporter = progress.Reporter(database.engine, [client_day], token)
-                with isolated(database.engine, database.patience, client_day, token, context.log), pace.kept():
+                reporter = progress.Reporter(database.db, [client_day], token)
+                with isolated(database.db, database.patience, client_day, token, context.log), pace.kept():
                     own = frames.of_client(lines, client_day.client)
                     reporter.stage("comparing", message=f"comparing {len(own):,} lines")
                     comparison, known = steps.compared(
-                        database.engine, encoder, engine_config, client_day, token, own, vectors
+                        database.db, encoder, engine_config, client_day, token, own, vectors
                     )
                     reporter.stage("clustering", message=f"folding what {comparison.candidates:,} pairs tell")
-                    result = steps.folded(database.engine, engine_config, client_day, token, own, comparison)
+                    result = steps.folded(database.db, engine_config, client_day, token, own, comparison)
                     parts.append(result.members)
                     compared += result.compared - known
                     candidates += result.candidates
@@ -236,7 +236,7 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     @asset(**common, kinds={"postgres"}, description="The deduplicated day: the bytes that the API serves.")
     def day_document(
         context: AssetExecutionContext,
-        database: Database,
+        database: DatabaseResource,
         embedding_model: EmbeddingModel,
         engine_config: ResourceParam[EngineConfig],
         discovered_conversations: DayFrames,
@@ -251,12 +251,10 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
             members = semantic_clusters[day]
             rows = []
             client_days = _claimed(database, context.run.run_id, day)
-            progress.Reporter(database.engine, client_days, context.run.run_id).stage(
-                "writing", message="writing the day"
-            )
+            progress.Reporter(database.db, client_days, context.run.run_id).stage("writing", message="writing the day")
             for client_day in client_days:
-                with isolated(database.engine, database.patience, client_day, context.run.run_id, context.log):
-                    own = steps.config_of(database.engine, engine_config, client_day.client)
+                with isolated(database.db, database.patience, client_day, context.run.run_id, context.log):
+                    own = steps.config_of(database.db, engine_config, client_day.client)
                     built = steps.build_document(client_day, lines, members, own.fingerprint(model))
                     rows.append((client_day.client, built))
             hidden = sum(row[1].hidden_count for row in rows)
@@ -282,22 +280,22 @@ def _day_document(common: dict[str, Any]) -> AssetsDefinition:
     return day_document
 
 
-def _visits(database: Database) -> dict[str, float]:
+def _visits(database: DatabaseResource) -> dict[str, float]:
     """How often readers were answered at once, over a day and two weeks, as far as there were any."""
-    with database.engine.connect() as connection:
+    with database.db.read() as connection:
         spans = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
         shares = {name: visits.instant_share(visits.since(connection, back)) for name, back in spans.items()}
     return {f"instant_visits_{name}": round(share, 4) for name, share in shares.items() if share is not None}
 
 
-def _claimed(database: Database, token: str, day: date) -> list[ClientDay]:
-    with database.engine.connect() as connection:
+def _claimed(database: DatabaseResource, token: str, day: date) -> list[ClientDay]:
+    with database.db.read() as connection:
         return claims.held(connection, token, [day])
 
 
-def _pause(database: Database, client_day: ClientDay, token: str, done: str) -> None:
+def _pause(database: DatabaseResource, client_day: ClientDay, token: str, done: str) -> None:
     """Let the others that wait go first; what has been embedded stays, and the day goes on from there."""
-    with database.engine.begin() as connection:
+    with database.db.write() as connection:
         claims.pause(connection, client_day, token, done)
 
 

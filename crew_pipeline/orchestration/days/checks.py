@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.partitions import days_of
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.storage.days import claims
 from crew_pipeline.storage.evidence import invariants
 
@@ -28,8 +28,8 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
         partitions_def=partitions,
         description="Every hidden line has a measured link to its canonical line.",
     )
-    def hidden_lines_are_explained(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
-        with database.engine.connect() as connection:
+    def hidden_lines_are_explained(context: AssetCheckExecutionContext, database: DatabaseResource) -> AssetCheckResult:
+        with database.db.read() as connection:
             return _result(invariants.unexplained_clusters(connection, _held(connection, context)))
 
     @asset_check(
@@ -38,8 +38,10 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
         partitions_def=partitions,
         description="No cluster holds lines of two clients.",
     )
-    def clusters_keep_to_one_client(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
-        with database.engine.connect() as connection:
+    def clusters_keep_to_one_client(
+        context: AssetCheckExecutionContext, database: DatabaseResource
+    ) -> AssetCheckResult:
+        with database.db.read() as connection:
             return _result(invariants.strayed_lines(connection, _held(connection, context)))
 
     @asset_check(
@@ -47,8 +49,8 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
         partitions_def=partitions,
         description="Every line stands once in its document, with its own speaker, time and words.",
     )
-    def documents_lose_nothing(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
-        with database.engine.connect() as connection:
+    def documents_lose_nothing(context: AssetCheckExecutionContext, database: DatabaseResource) -> AssetCheckResult:
+        with database.db.read() as connection:
             return _result(invariants.broken_documents(connection, _days(context), context.run.run_id))
 
     @asset_check(
@@ -56,8 +58,8 @@ def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefin
         partitions_def=partitions,
         description="No client's day failed in this run.",
     )
-    def no_client_failed(context: AssetCheckExecutionContext, database: Database) -> AssetCheckResult:
-        with database.engine.connect() as connection:
+    def no_client_failed(context: AssetCheckExecutionContext, database: DatabaseResource) -> AssetCheckResult:
+        with database.db.read() as connection:
             return _result(invariants.failed_client_days(connection, _days(context), context.run.run_id))
 
     return [hidden_lines_are_explained, clusters_keep_to_one_client, documents_lose_nothing, no_client_failed]

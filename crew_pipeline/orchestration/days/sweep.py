@@ -26,7 +26,7 @@ from crew_pipeline.orchestration.days.assets import MAX_DAYS_PER_RUN, Scope
 from crew_pipeline.orchestration.days.tables import FIRST_ASSET
 from crew_pipeline.orchestration.discovery.assets import DISCOVERY_JOB
 from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, Settings
 from crew_pipeline.storage.days import queue
 
@@ -104,14 +104,14 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
         default_status=status,
         description="Takes days from the queue, most urgent first; skips while an earlier sweep is still at work.",
     )
-    def sweep(context: ScheduleEvaluationContext, database: Database) -> list[RunRequest] | SkipReason:
+    def sweep(context: ScheduleEvaluationContext, database: DatabaseResource) -> list[RunRequest] | SkipReason:
         if skip := while_at_work(
             context.instance, "sweep", RunsFilter(statuses=UNFINISHED, tags={tags.TRIGGER: tags.SWEEP})
         ):
             return skip
         tick = context.scheduled_execution_time
         fingerprint = fingerprint_of(settings)
-        with database.engine.begin() as connection:
+        with database.db.write() as connection:
             queue.refresh_priorities(connection, tick.astimezone(settings.zone).date())
             waiting = queue.work(connection, fingerprint, with_failed=False, most=10_000)
         requests = sweep_requests(waiting, settings, tick)

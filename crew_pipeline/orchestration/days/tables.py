@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 from dagster import AssetKey, ConfigurableIOManager, DagsterRun, InputContext, OutputContext, ResourceDependency
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
@@ -19,8 +19,9 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
 from crew_pipeline.orchestration.partitions import days_of
-from crew_pipeline.orchestration.resources import Database, EmbeddingModel
+from crew_pipeline.orchestration.resources import DatabaseResource, EmbeddingModel
 from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, documents, queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline.storage.days.states import Discovered
@@ -56,7 +57,7 @@ class TableIOManager(ConfigurableIOManager):
     written; what an overtaken run brings is dropped with a warning.
     """
 
-    database: ResourceDependency[Database]
+    database: ResourceDependency[DatabaseResource]
     embedding_model: ResourceDependency[EmbeddingModel]
     engine_config: ResourceDependency[EngineConfig]
 
@@ -64,9 +65,9 @@ class TableIOManager(ConfigurableIOManager):
         """Store the frames of every day as they are made."""
         scope = self._scope(context.step_context.dagster_run)
         write = _WRITERS[context.asset_key.to_user_string()]
-        engine = self.database.engine
+        db = self.database.db
         rows = 0
-        with claims.heartbeat(engine, scope.token, scope.ttl_s), permanent_errors_end_at_once(scope.token):
+        with claims.heartbeat(db, scope.token, scope.ttl_s), permanent_errors_end_at_once(scope.token):
             for day in obj.days:
                 for frame in obj.chunks(day):
                     rows += len(frame)
@@ -82,7 +83,7 @@ class TableIOManager(ConfigurableIOManager):
         publishes = _contains(run, LAST_ASSET)
 
         def load(day: date) -> pd.DataFrame:
-            with self.database.engine.begin() as connection:
+            with self.database.db.write() as connection:
                 if midway:
                     _claim_day(connection, scope, day, publishes=publishes)
                 return read(connection, claims.held(connection, scope.token, [day]), scope)
@@ -107,7 +108,7 @@ class TableIOManager(ConfigurableIOManager):
         """
         for row in frames.rows(frame):
             client_day = ClientDay(str(row.client), day)
-            with self.database.engine.begin() as connection:
+            with self.database.db.write() as connection:
                 taken = queue.take(
                     connection,
                     client_day,
@@ -122,19 +123,19 @@ class TableIOManager(ConfigurableIOManager):
 
     def _write_vectors(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Add vectors to the cache. They follow from the text alone, so no claim guards them."""
-        with self.database.engine.begin() as connection:
+        with self.database.db.write() as connection:
             embeddings.store(connection, scope.vectors, zip(frame["text_hash"], frame["vector"], strict=True))
 
     def _write_members(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Put the day's clusters in the place of the old ones, each client's in a transaction of its own, held against
         the invariants before it ends."""
-        engine = self.database.engine
-        with engine.connect() as connection:
+        db = self.database.db
+        with db.read() as connection:
             client_days = claims.held(connection, scope.token, [day])
         for client_day in client_days:
             with (
-                isolated(engine, self.database.patience, client_day, scope.token, context.log),
-                engine.begin() as connection,
+                isolated(db, self.database.patience, client_day, scope.token, context.log),
+                db.write() as connection,
             ):
                 if client_day in claims.held(connection, scope.token, [day], lock=True):
                     clusters.replace(connection, client_day, frames.of_client(frame, client_day.client))
@@ -142,12 +143,12 @@ class TableIOManager(ConfigurableIOManager):
 
     def _write_documents(self, context: OutputContext, scope: _Scope, day: date, frame: pd.DataFrame) -> None:
         """Publish the day's documents, each client's in a transaction of its own."""
-        engine = self.database.engine
+        db = self.database.db
         for row in frames.rows(frame):
             client_day = ClientDay(str(row.client), day)
             with (
-                isolated(engine, self.database.patience, client_day, scope.token, context.log),
-                engine.begin() as connection,
+                isolated(db, self.database.patience, client_day, scope.token, context.log),
+                db.write() as connection,
             ):
                 own = scope.config.at(clients.folding_of(connection, client_day.client))
                 documents.publish(connection, client_day, row.document, own.fingerprint(scope.model), scope.token)
@@ -218,9 +219,9 @@ def _stamp(found: Sequence[Discovered]) -> bytes:
 _snapshots = _Snapshots()
 
 
-def lines_to_come(engine: Engine, client_day: ClientDay, token: str) -> pd.DataFrame | None:
+def lines_to_come(db: Database, client_day: ClientDay, token: str) -> pd.DataFrame | None:
     """The lines (``frames.DISCOVERED``) that a run of this process with ``token``, which holds the day, will read."""
-    with engine.begin() as connection:
+    with db.write() as connection:
         return _snapshots.read(connection, client_day, token)
 
 

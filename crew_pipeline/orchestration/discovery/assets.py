@@ -19,7 +19,7 @@ from dagster import (
 from crew_pipeline.discovery.discover import apply_crews_file, discover
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import process_settings
 from crew_pipeline.storage.sources.rounds import Totals, totals
 from crew_pipeline.upkeep.discovery_alerts import watch
@@ -38,17 +38,17 @@ def build_history_tables() -> AssetsDefinition:
         retry_policy=TRANSIENT_RETRIES,
         description="What the history tables of all crews hold, as far as it has been discovered.",
     )
-    def history_tables(context: AssetExecutionContext, database: Database) -> MaterializeResult[Any]:
+    def history_tables(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """One round over all crews that are due; those that fail are named after the others have been read."""
         settings = process_settings()
-        if problem := apply_crews_file(database.engine, settings):
+        if problem := apply_crews_file(database.db, settings):
             context.log.warning(problem)
-        reports = discover(database.engine, settings, datetime.now(UTC), trigger="schedule", due=True)
+        reports = discover(database.db, settings, datetime.now(UTC), trigger="schedule", due=True)
         for report in reports:
             context.log.info(f"{report.client}/{report.crew}: {report.summary}")
-        for news in watch(database.engine, settings, datetime.now(UTC)):
+        for news in watch(database.db, settings, datetime.now(UTC)):
             context.log.warning(f"alert {news.state}: {news.alert.message}")
-        with database.engine.connect() as connection:
+        with database.db.read() as connection:
             metadata = _metadata(reports, totals(connection))
         failed = [report.error for report in reports if report.error]
         if failed:

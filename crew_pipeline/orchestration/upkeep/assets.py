@@ -23,14 +23,15 @@ from dagster import (
     in_process_executor,
     schedule,
 )
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days.sweep import UNFINISHED, while_at_work
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, is_transient
-from crew_pipeline.orchestration.resources import Database
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.upkeep.old_runs import OldRuns
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.upkeep.alerts import News
 from crew_pipeline.storage.upkeep.health import Sample
 from crew_pipeline.upkeep.health import Look, look
@@ -59,9 +60,9 @@ def build_operation(settings: Settings) -> list[AssetsDefinition]:
         retry_policy=TRANSIENT_RETRIES,
         description="What waits, who is alive, and what the machine has left.",
     )
-    def system_health(context: AssetExecutionContext, database: Database) -> MaterializeResult[Any]:
+    def system_health(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """One sample of the system; alerts that it raises or resolves are in the log."""
-        found = look(database.engine, settings, lambda: daemon_age_s(context.instance))
+        found = look(database.db, settings, lambda: daemon_age_s(context.instance))
         assert found is not None
         for news in found.news:
             context.log.warning(f"alert {news.state}: {news.alert.message}")
@@ -74,13 +75,13 @@ def build_operation(settings: Settings) -> list[AssetsDefinition]:
         retry_policy=TRANSIENT_RETRIES,
         description="Old records that were removed from the store and from Dagster.",
     )
-    def housekeeping(context: AssetExecutionContext, database: Database) -> MaterializeResult[Any]:
+    def housekeeping(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """Remove what is old; steps that break are named after the others have been taken."""
         started = time.monotonic()
-        with database.engine.connect() as connection:
+        with database.db.read() as connection:
             runs_before = _database_time(connection) - timedelta(days=settings.keep_runs_d)
         steps: dict[str, Step] = {
-            **table_steps(database.engine, settings),
+            **table_steps(database.db, settings),
             "dagster_runs": OldRuns(context.instance, runs_before),
         }
         report = keep_house(steps, HOUSEKEEPING_WITHIN_S)
@@ -161,7 +162,7 @@ def daemon_age_s(instance: DagsterInstance) -> float | None:
     return max(0.0, time.time() - max(beats)) if beats else None
 
 
-def look_after(engine: Engine, settings: Settings, instance: DagsterInstance) -> Sequence[News]:
+def look_after(db: Database, settings: Settings, instance: DagsterInstance) -> Sequence[News]:
     """Stand in for a daemon that does not take samples of the system; to be called every minute or so, by anybody.
 
     Takes one when the newest is over 5.5 minutes old, and raises and resolves alerts; else does nothing. However many
@@ -174,7 +175,7 @@ def look_after(engine: Engine, settings: Settings, instance: DagsterInstance) ->
         SQLAlchemyError: the database does not answer.
         DagsterPostgresException: Dagster's does not.
     """
-    found = look(engine, settings, lambda: daemon_age_s(instance), unless_within=SILENCE)
+    found = look(db, settings, lambda: daemon_age_s(instance), unless_within=SILENCE)
     return found.news if found else []
 
 

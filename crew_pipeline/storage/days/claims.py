@@ -15,11 +15,12 @@ from datetime import date
 from itertools import takewhile
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import emit
 
 
@@ -379,7 +380,7 @@ def overtaken_tokens(connection: Connection, client_day: ClientDay) -> list[str]
 
 
 @contextmanager
-def heartbeat(engine: Engine, token: str, ttl_s: int) -> Iterator[None]:
+def heartbeat(db: Database, token: str, ttl_s: int) -> Iterator[None]:
     """Keep the claims of ``token`` alive from a thread while the block computes.
 
     A beat that fails is tried again at the next; the claim outlives two of them.
@@ -389,7 +390,7 @@ def heartbeat(engine: Engine, token: str, ttl_s: int) -> Iterator[None]:
     def beat() -> None:
         while not stop.wait(ttl_s / 3):
             try:
-                with engine.begin() as connection:
+                with db.write() as connection:
                     prolong(connection, token, ttl_s)
             except SQLAlchemyError:
                 continue

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import emit
 
 # Before anything was measured on this machine: embedding on two cores, and the rest of a run (seconds).
@@ -60,8 +61,8 @@ def seconds_per_line(connection: Connection) -> float | None:
 class Reporter:
     """Tells the progress of some clients' days that a claim still holds, at most twice a second within one stage."""
 
-    def __init__(self, engine: Engine, client_days: Sequence[ClientDay], token: str) -> None:
-        self._engine = engine
+    def __init__(self, db: Database, client_days: Sequence[ClientDay], token: str) -> None:
+        self._db = db
         self._units = sorted(client_days, key=lambda client_day: (client_day.day, client_day.client))
         self._token = token
         self._per_line: float | None = None
@@ -79,7 +80,7 @@ class Reporter:
         counted = f"{done:,} of {of:,} {message}" if of > 1 else message
         for client_day in self._units:
             # Each in a transaction of its own: whoever waits for the order of one day's events holds no other's.
-            with self._engine.begin() as connection:
+            with self._db.write() as connection:
                 self._tell(connection, client_day, stage, fraction, counted)
 
     def _tell(self, connection: Connection, client_day: ClientDay, stage: Stage, fraction: float, message: str) -> None:

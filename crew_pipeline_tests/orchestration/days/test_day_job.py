@@ -10,14 +10,14 @@ import numpy as np
 import orjson
 import pytest
 from dagster import AssetKey, DagsterEventType, DagsterInstance
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.resources import Database, EmbeddingModel
+from crew_pipeline.orchestration.resources import DatabaseResource, EmbeddingModel
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, documents
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
@@ -33,8 +33,8 @@ TALK = (
 )
 
 
-def document_of(engine: Engine, day: str, client: str = "acme") -> list[dict[str, Any]]:
-    with engine.connect() as connection:
+def document_of(db: Database, day: str, client: str = "acme") -> list[dict[str, Any]]:
+    with db.read() as connection:
         body = connection.exec_driver_sql(
             "SELECT body FROM day_documents WHERE client = %s AND day = %s AND is_current", (client, day)
         ).scalar()
@@ -85,11 +85,11 @@ class FailingEncoder(SentenceTransformerEncoder):
         return super().encode(texts, on_batch)
 
 
-def test_a_day_is_folded_with_its_evidence_and_nothing_lost(engine: Engine, run_days: Run) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_a_day_is_folded_with_its_evidence_and_nothing_lost(db: Database, run_days: Run) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     outcome = run_days("2025-01-15")
     assert outcome.success, outcome.error
-    (conversation,) = document_of(engine, "2025-01-15")
+    (conversation,) = document_of(db, "2025-01-15")
     assert (conversation["line_count"], conversation["hidden_count"]) == (6, 2)
     shown = conversation["display_conversation"]
     assert [line["speaker"] for line in shown] == ["Mara", "Priya", "Mara", "Jonas"]
@@ -101,9 +101,9 @@ def test_a_day_is_folded_with_its_evidence_and_nothing_lost(engine: Engine, run_
 
 
 def test_a_second_run_of_an_unchanged_day_embeds_and_clusters_nothing(
-    engine: Engine, instance: DagsterInstance, run_days: Run, query: Query
+    db: Database, instance: DagsterInstance, run_days: Run, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     first, second = run_days("2025-01-15"), run_days("2025-01-15")
     assert materialized(instance, first.run_id, "line_embeddings")["2025-01-15"]["embedded"] == 3
     unchanged = {asset: materialized(instance, second.run_id, asset)["2025-01-15"] for asset in
@@ -116,34 +116,34 @@ def test_a_second_run_of_an_unchanged_day_embeds_and_clusters_nothing(
     assert query("SELECT token FROM day_documents") == [(first.run_id,)]
 
 
-def test_a_day_that_grew_embeds_only_what_is_new(engine: Engine, instance: DagsterInstance, run_days: Run) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_a_day_that_grew_embeds_only_what_is_new(db: Database, instance: DagsterInstance, run_days: Run) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     run_days("2025-01-15")
-    bring(engine, lines_at("2025-01-15", "b", ("Lena", "Can I install it on Windows 10?"), TALK[0], hour=14))
+    bring(db, lines_at("2025-01-15", "b", ("Lena", "Can I install it on Windows 10?"), TALK[0], hour=14))
     again = run_days("2025-01-15")
     metadata = materialized(instance, again.run_id, "line_embeddings")["2025-01-15"]
     assert (metadata["embedded"], metadata["from_cache"]) == (1, 3)
-    assert sum(one["hidden_count"] for one in document_of(engine, "2025-01-15")) == 3
+    assert sum(one["hidden_count"] for one in document_of(db, "2025-01-15")) == 3
 
 
-def test_a_grown_day_ends_in_the_document_of_a_day_that_came_whole(engine: Engine, run_days: Run, query: Query) -> None:
+def test_a_grown_day_ends_in_the_document_of_a_day_that_came_whole(db: Database, run_days: Run, query: Query) -> None:
     more = lines_at("2025-01-15", "b", ("Lena", "Can I install it on Windows 10?"), TALK[0], hour=14)
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     run_days("2025-01-15")
-    bring(engine, more)
+    bring(db, more)
     run_days("2025-01-15")
     grown = query("SELECT version, body FROM day_documents WHERE is_current")
     query("TRUNCATE data_items, lines, crews, line_embeddings, semantic_clusters, day_documents, day_claims CASCADE")
-    bring(engine, more[::-1] + lines_at("2025-01-15", "a", *TALK)[::-1])
+    bring(db, more[::-1] + lines_at("2025-01-15", "a", *TALK)[::-1])
     run_days("2025-01-15")
     assert query("SELECT version, body FROM day_documents WHERE is_current") == grown
 
 
 def test_one_run_covers_several_days_each_with_its_own_metadata(
-    engine: Engine, instance: DagsterInstance, run_days: Run, query: Query
+    db: Database, instance: DagsterInstance, run_days: Run, query: Query
 ) -> None:
     for day in ("2025-01-13", "2025-01-15"):
-        bring(engine, lines_at(day, f"s-{day}", *TALK))
+        bring(db, lines_at(day, f"s-{day}", *TALK))
     outcome = run_days("2025-01-13", "2025-01-15")
     assert outcome.success, outcome.error
     by_day = materialized(instance, outcome.run_id, "day_document")
@@ -153,20 +153,20 @@ def test_one_run_covers_several_days_each_with_its_own_metadata(
     assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
 
 
-def test_clients_are_never_compared_with_each_other(engine: Engine, run_days: Run) -> None:
+def test_clients_are_never_compared_with_each_other(db: Database, run_days: Run) -> None:
     for client in ("acme", "rival"):
-        bring(engine, lines_at("2025-01-15", "a", TALK[0]), client=client)
+        bring(db, lines_at("2025-01-15", "a", TALK[0]), client=client)
     assert run_days("2025-01-15").success
     for client in ("acme", "rival"):
-        (conversation,) = document_of(engine, "2025-01-15", client)
+        (conversation,) = document_of(db, "2025-01-15", client)
         assert conversation["hidden_count"] == 0
 
 
 def test_a_failure_of_one_client_does_not_lose_the_others(
-    engine: Engine, instance: DagsterInstance, run_days: Run, query: Query
+    db: Database, instance: DagsterInstance, run_days: Run, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "this line is poison to it")), client="broken")
-    bring(engine, lines_at("2025-01-15", "a", *TALK), client="healthy")
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "this line is poison to it")), client="broken")
+    bring(db, lines_at("2025-01-15", "a", *TALK), client="healthy")
     encoder = FailingEncoder(ValueError("cannot embed that"), on="poison")
     outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
     assert outcome.success
@@ -174,7 +174,7 @@ def test_a_failure_of_one_client_does_not_lose_the_others(
         ("broken", "failed", f"ValueError; the log of Dagster run {outcome.run_id} says more"),
         ("healthy", "completed", None),
     ]
-    assert document_of(engine, "2025-01-15", "healthy")[0]["hidden_count"] == 2
+    assert document_of(db, "2025-01-15", "healthy")[0]["hidden_count"] == 2
     checks = {
         record.event_log_entry.asset_check_evaluation.check_name: record.event_log_entry.asset_check_evaluation.passed
         for record in instance.get_records_for_run(
@@ -189,8 +189,8 @@ def test_a_failure_of_one_client_does_not_lose_the_others(
     }
 
 
-def test_a_passing_trouble_is_tried_again(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_a_passing_trouble_is_tried_again(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     encoder = FailingEncoder(OperationalError("SELECT 1", {}, Exception("server closed the connection")), times=1)
     outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
     assert outcome.success
@@ -198,26 +198,26 @@ def test_a_passing_trouble_is_tried_again(engine: Engine, run_days: Run, query: 
     assert query("SELECT semantic_status FROM data_items") == [("completed",)]
 
 
-def test_a_missing_model_fails_the_run_at_once_with_a_remedy(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_a_missing_model_fails_the_run_at_once_with_a_remedy(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     encoder = FailingEncoder(ModelNotFoundError("The model is gone; set CREW_MODEL to 'bundled'."))
     outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
     assert not outcome.success
     assert outcome.error == "The model is gone; set CREW_MODEL to 'bundled'."
     assert encoder.calls == 1
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert claims.give_back(connection, outcome.run_id) == [ClientDay("acme", date(2025, 1, 15))]
     assert query("SELECT semantic_status FROM data_items") == [("pending",)]
 
 
-def test_a_broken_cluster_is_not_stored_and_fails_its_client_only(engine: Engine, run_days: Run, query: Query) -> None:
+def test_a_broken_cluster_is_not_stored_and_fails_its_client_only(db: Database, run_days: Run, query: Query) -> None:
     query("""
         CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN IF NEW.client = 'broken' THEN NEW.reason = ''; END IF; RETURN NEW; END $$
     """)
     query("CREATE TRIGGER spoil BEFORE INSERT ON line_cluster_mapping FOR EACH ROW EXECUTE FUNCTION spoil()")
     for client in ("broken", "healthy"):
-        bring(engine, lines_at("2025-01-15", "a", *TALK), client=client)
+        bring(db, lines_at("2025-01-15", "a", *TALK), client=client)
     assert run_days("2025-01-15").success
     assert query("SELECT client FROM day_documents") == [("healthy",)]
     assert query("SELECT DISTINCT client FROM semantic_clusters") == [("healthy",)]
@@ -237,58 +237,58 @@ class ArrivingEncoder(FailingEncoder):
         return super().encode(texts, on_batch)
 
 
-def test_what_arrives_or_changes_during_a_run_waits_for_the_next(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_what_arrives_or_changes_during_a_run_waits_for_the_next(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     changed = [("Mara", "The release is NOT blocked by anything."), *TALK[1:]]
 
     def meanwhile() -> None:
-        bring(engine, lines_at("2025-01-15", "a", *changed))
-        bring(engine, lines_at("2025-01-15", "b", ("Lena", "something entirely new that has no vector"), hour=14))
+        bring(db, lines_at("2025-01-15", "a", *changed))
+        bring(db, lines_at("2025-01-15", "b", ("Lena", "something entirely new that has no vector"), hour=14))
 
     model = model_around(ArrivingEncoder(meanwhile))
     outcome = run_days("2025-01-15", resources={"embedding_model": model})
     assert outcome.success, outcome.error
-    (conversation,) = document_of(engine, "2025-01-15")
+    (conversation,) = document_of(db, "2025-01-15")
     assert conversation["display_conversation"][0]["text"] == TALK[0][1]
     assert query("SELECT session_id, semantic_status FROM data_items ORDER BY 1") == [
         ("a", "pending"),
         ("b", "pending"),
     ]
     assert run_days("2025-01-15").success
-    shown = document_of(engine, "2025-01-15")
+    shown = document_of(db, "2025-01-15")
     assert [one["session_id"] for one in shown] == ["a", "b"]
     assert "NOT blocked" in shown[0]["display_conversation"][0]["text"]
     assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
 
 
-def test_a_conversation_that_leaves_during_a_run_does_no_harm(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK) + lines_at("2025-01-15", "b", TALK[1], first=3))
+def test_a_conversation_that_leaves_during_a_run_does_no_harm(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK) + lines_at("2025-01-15", "b", TALK[1], first=3))
 
     def meanwhile() -> None:
-        bring(engine, lines_at("2025-01-14", "b", ("Zoe", "it began the evening before")))
+        bring(db, lines_at("2025-01-14", "b", ("Zoe", "it began the evening before")))
 
     model = model_around(ArrivingEncoder(meanwhile))
     assert run_days("2025-01-15", resources={"embedding_model": model}).success
     assert query("SELECT engine FROM day_documents WHERE day = '2025-01-15' AND is_current") == [("",)]
     assert run_days("2025-01-14", "2025-01-15").success
-    assert [one["session_id"] for one in document_of(engine, "2025-01-15")] == ["a"]
+    assert [one["session_id"] for one in document_of(db, "2025-01-15")] == ["a"]
     assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
 
 
-def test_a_day_that_lost_its_last_conversation_becomes_empty(engine: Engine, run_days: Run) -> None:
-    bring(engine, lines_at("2025-01-15", "a", TALK[0], first=3))
+def test_a_day_that_lost_its_last_conversation_becomes_empty(db: Database, run_days: Run) -> None:
+    bring(db, lines_at("2025-01-15", "a", TALK[0], first=3))
     run_days("2025-01-15")
-    bring(engine, lines_at("2025-01-14", "a", TALK[1]))
+    bring(db, lines_at("2025-01-14", "a", TALK[1]))
     assert run_days("2025-01-14", "2025-01-15").success
-    assert document_of(engine, "2025-01-15") == []
-    assert len(document_of(engine, "2025-01-14")) == 1
+    assert document_of(db, "2025-01-15") == []
+    assert len(document_of(db, "2025-01-14")) == 1
 
 
 def test_embeddings_alone_change_no_status(
-    engine: Engine, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
+    db: Database, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
-    definitions = build_defs(settings, {"database": Database(url=database_url)})
+    bring(db, lines_at("2025-01-15", "a", *TALK))
+    definitions = build_defs(settings, {"database": DatabaseResource(url=database_url)})
     result = definitions.resolve_job_def("materialize_days").execute_in_process(
         instance=instance, partition_key="2025-01-15", asset_selection=[AssetKey("line_embeddings")]
     )
@@ -297,25 +297,25 @@ def test_embeddings_alone_change_no_status(
     assert query("SELECT semantic_status FROM data_items") == [("pending",)]
 
 
-def test_a_day_that_somebody_else_works_at_is_left_to_them(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_a_day_that_somebody_else_works_at_is_left_to_them(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     client_day = ClientDay("acme", date(2025, 1, 15))
-    with engine.begin() as connection:
+    with db.write() as connection:
         assert claims.acquire(connection, client_day, "another run", 60)
     assert run_days("2025-01-15").success
     assert query("SELECT count(*) FROM day_documents") == [(0,)]
 
 
-def test_only_the_client_that_is_asked_for_is_processed(engine: Engine, run_days: Run, query: Query) -> None:
+def test_only_the_client_that_is_asked_for_is_processed(db: Database, run_days: Run, query: Query) -> None:
     for client in ("acme", "rival"):
-        bring(engine, lines_at("2025-01-15", "a", *TALK), client=client)
+        bring(db, lines_at("2025-01-15", "a", *TALK), client=client)
     run_days("2025-01-15", client="acme")
     assert query("SELECT client FROM day_documents") == [("acme",)]
     assert query("SELECT semantic_status FROM data_items WHERE client = 'rival'") == [("pending",)]
 
 
-def test_force_processes_a_day_that_is_ready_to_the_same_document(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_force_processes_a_day_that_is_ready_to_the_same_document(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     run_days("2025-01-15")
     before = query("SELECT version FROM day_documents")
     forced = run_days("2025-01-15", force=True)
@@ -324,12 +324,12 @@ def test_force_processes_a_day_that_is_ready_to_the_same_document(engine: Engine
 
 
 def test_assets_chosen_in_the_ui_without_the_first_claim_the_day_themselves(
-    engine: Engine, run_days: Run, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
+    db: Database, run_days: Run, settings: Settings, database_url: str, instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     run_days("2025-01-15")
     query("UPDATE day_documents SET engine = 'old'")
-    definitions = build_defs(settings, {"database": Database(url=database_url)})
+    definitions = build_defs(settings, {"database": DatabaseResource(url=database_url)})
     result = definitions.resolve_job_def("materialize_days").execute_in_process(
         instance=instance,
         partition_key="2025-01-15",
@@ -337,24 +337,24 @@ def test_assets_chosen_in_the_ui_without_the_first_claim_the_day_themselves(
         raise_on_error=False,
     )
     assert result.success
-    with engine.connect() as connection:
+    with db.read() as connection:
         token = connection.exec_driver_sql("SELECT token FROM day_documents WHERE is_current").scalar()
         assert token == result.run_id
         assert documents.current(connection, ClientDay("acme", date(2025, 1, 15)), "old").outdated
 
 
-def test_a_conversation_that_leaves_its_day_leaves_its_document(engine: Engine, run_days: Run) -> None:
-    bring(engine, lines_at("2025-01-15", "a", TALK[0]) + lines_at("2025-01-15", "b", TALK[1], first=3))
+def test_a_conversation_that_leaves_its_day_leaves_its_document(db: Database, run_days: Run) -> None:
+    bring(db, lines_at("2025-01-15", "a", TALK[0]) + lines_at("2025-01-15", "b", TALK[1], first=3))
     run_days("2025-01-15")
-    bring(engine, lines_at("2025-01-14", "b", ("Zoe", "it all began the evening before")))
+    bring(db, lines_at("2025-01-14", "b", ("Zoe", "it all began the evening before")))
     assert run_days("2025-01-14", "2025-01-15").success
-    assert [one["session_id"] for one in document_of(engine, "2025-01-15")] == ["a"]
-    assert [one["session_id"] for one in document_of(engine, "2025-01-14")] == ["b"]
+    assert [one["session_id"] for one in document_of(db, "2025-01-15")] == ["a"]
+    assert [one["session_id"] for one in document_of(db, "2025-01-14")] == ["b"]
 
 
 @pytest.mark.parametrize("day", ["2025-01-15"])
-def test_the_metadata_is_worth_reading(engine: Engine, instance: DagsterInstance, run_days: Run, day: str) -> None:
-    bring(engine, lines_at(day, "a", *TALK))
+def test_the_metadata_is_worth_reading(db: Database, instance: DagsterInstance, run_days: Run, day: str) -> None:
+    bring(db, lines_at(day, "a", *TALK))
     run_id = run_days(day).run_id
     clusters = materialized(instance, run_id, "semantic_clusters")[day]
     assert (clusters["lines"], clusters["clusters"], clusters["hidden_lines"]) == (6, 1, 2)
@@ -365,8 +365,8 @@ def test_the_metadata_is_worth_reading(engine: Engine, instance: DagsterInstance
     assert done["versions"].keys() == {"acme"}
 
 
-def test_events_tell_the_course_of_a_day(engine: Engine, run_days: Run, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", *TALK))
+def test_events_tell_the_course_of_a_day(db: Database, run_days: Run, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
     run_days("2025-01-15")
     kinds = [kind for (kind,) in query("SELECT type FROM day_events ORDER BY seq")]
     assert kinds[0] == "processing_started"

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
-from sqlalchemy import Engine
-
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import emit
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
@@ -17,14 +16,14 @@ DAY = "2025-01-15"
 
 
 def test_a_run_does_not_hold_up_a_writer_that_takes_the_clients_in_another_order(
-    engine: Engine, run_days: Run, query: Query
+    db: Database, run_days: Run, query: Query
 ) -> None:
     for client in ("first", "second"):
-        bring(engine, lines_at(DAY, "a", ("Mara", "The export still times out.")), client=client)
+        bring(db, lines_at(DAY, "a", ("Mara", "The export still times out.")), client=client)
     run_days(DAY)
     # What is not ready comes before what is only made again, so a run takes the second client first.
-    bring(engine, lines_at(DAY, "b", ("Tom", "It is fast enough by now.")), client="second")
-    with ThreadPoolExecutor() as pool, engine.connect() as other:
+    bring(db, lines_at(DAY, "b", ("Tom", "It is fast enough by now.")), client="second")
+    with ThreadPoolExecutor() as pool, db.read() as other:
         emit(other, "first", date.fromisoformat(DAY), "processing_progress", {}, None)
         run = pool.submit(run_days, DAY, force=True)
         while query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == [(0,)]:

@@ -14,19 +14,18 @@ import time_machine
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._daemon.types import DaemonHeartbeat
-from sqlalchemy import Engine
 
 from crew_pipeline.days.planning import Batch as DayBatch
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.sweep import next_run
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
 from crew_pipeline.orchestration.partitions import day_partitions
-from crew_pipeline.orchestration.resources import Database, EmbeddingModel
+from crew_pipeline.orchestration.resources import DatabaseResource, EmbeddingModel
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.orchestration.upkeep.assets import build_operation_schedules, daemon_age_s, look_after
 from crew_pipeline.orchestration.upkeep.old_runs import OldRuns
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import dagster_url, ensure_database
+from crew_pipeline.storage.database import Database, dagster_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.upkeep.retention import Batch
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -38,7 +37,7 @@ FIRST, SECOND, THIRD, LAST = (f"2025-01-{day}" for day in (15, 16, 17, 18))
 
 @pytest.fixture
 def definitions(settings: Settings, database_url: str) -> dg.Definitions:
-    return build_defs(settings, {"database": Database(url=database_url)})
+    return build_defs(settings, {"database": DatabaseResource(url=database_url)})
 
 
 @pytest.fixture
@@ -131,9 +130,9 @@ def test_upkeep_is_a_background_job(settings: Settings, enabled: bool, status: s
 
 
 def test_a_sample_is_shown_as_numbers_of_the_asset(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
-    bring(engine, lines_at(FIRST, "a", ("Ann", "one")) + lines_at(SECOND, "b", ("Bo", "two")))
+    bring(db, lines_at(FIRST, "a", ("Ann", "one")) + lines_at(SECOND, "b", ("Bo", "two")))
     query("UPDATE data_items SET semantic_status = 'queued' WHERE session_id = 'a'")
     beat = datetime.now(UTC).timestamp() - 3_600
     fresh_instance.add_daemon_heartbeat(DaemonHeartbeat(beat, "SCHEDULER", "one", None))
@@ -164,14 +163,12 @@ def test_the_daemon_is_as_old_as_its_freshest_part(fresh_instance: DagsterInstan
 
 
 def test_a_worker_stands_in_for_a_daemon_that_takes_no_samples(
-    engine: Engine, settings: Settings, own_instance: DagsterInstance, query: Query
+    db: Database, settings: Settings, own_instance: DagsterInstance, query: Query
 ) -> None:
     beat = datetime.now(UTC).timestamp() - 600
     own_instance.add_daemon_heartbeat(DaemonHeartbeat(beat, "SCHEDULER", "one", None))
     raised = []
-    threads = [
-        threading.Thread(target=lambda: raised.extend(look_after(engine, settings, own_instance))) for _ in range(3)
-    ]
+    threads = [threading.Thread(target=lambda: raised.extend(look_after(db, settings, own_instance))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -179,17 +176,17 @@ def test_a_worker_stands_in_for_a_daemon_that_takes_no_samples(
     assert query("SELECT count(*) FROM health_samples") == [(1,)]
     assert [news.state for news in raised if news.alert.kind == "daemon_silent"] == ["raised"]
     query("UPDATE health_samples SET taken_at = now() - interval '5 minutes'")
-    assert list(look_after(engine, settings, own_instance)) == []
+    assert list(look_after(db, settings, own_instance)) == []
     assert query("SELECT count(*) FROM health_samples") == [(1,)]
     query("UPDATE health_samples SET taken_at = now() - interval '331 seconds'")
     own_instance.add_daemon_heartbeat(DaemonHeartbeat(datetime.now(UTC).timestamp(), "SCHEDULER", "one", None))
-    turned = look_after(engine, settings, own_instance)
+    turned = look_after(db, settings, own_instance)
     assert ("daemon_silent", "resolved") in [(news.alert.kind, news.state) for news in turned]
     assert query("SELECT count(*) FROM health_samples") == [(2,)]
 
 
 def test_housekeeping_tells_what_it_removed(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
     query("INSERT INTO day_events (client, day, type, payload, created_at) SELECT 'acme', '2025-01-15', 'x', '{}', "
           "now() - interval '8 days' FROM generate_series(1, 3)")  # fmt: skip
@@ -201,7 +198,7 @@ def test_housekeeping_tells_what_it_removed(
 
 
 def test_housekeeping_that_cannot_clean_a_table_says_which_and_cleans_the_others(
-    engine: Engine, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:
     query("ALTER TABLE preliminary_documents RENAME TO elsewhere")
     query("INSERT INTO day_events (client, day, type, payload, created_at) VALUES ('acme', '2025-01-15', 'x', '{}', "
@@ -221,7 +218,7 @@ class Past:
     def __init__(self, instance: DagsterInstance, settings: Settings, database_url: str) -> None:
         self.instance = instance
         self.settings = settings
-        self._database = Database(url=database_url)
+        self._database = DatabaseResource(url=database_url)
 
     def day(self, day: str, model: str = "bundled") -> str:
         resources = {"database": self._database, "embedding_model": EmbeddingModel(model=model)}
@@ -268,10 +265,10 @@ def past(own_instance: DagsterInstance, settings: Settings, database_url: str) -
     return Past(own_instance, settings, database_url)
 
 
-def test_old_runs_go_but_for_those_that_the_state_of_partitions_rests_on(past: Past, engine: Engine) -> None:
+def test_old_runs_go_but_for_those_that_the_state_of_partitions_rests_on(past: Past, db: Database) -> None:
     """A day that was made twice, one whose run never began, one that failed half way and is made good later."""
     for number, day in enumerate((FIRST, SECOND, THIRD, LAST)):
-        bring(engine, lines_at(day, f"s{number}", ("Ann", f"line {number} of several")))
+        bring(db, lines_at(day, f"s{number}", ("Ann", f"line {number} of several")))
     superseded, newest = past.day(FIRST), past.day(FIRST)
     repeated, never_began = past.never_begun(SECOND), past.never_begun(SECOND)
     half_way, last = past.day(THIRD, model="/nowhere"), past.day(LAST)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from sqlalchemy import Engine
-
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days import states as days
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -16,11 +15,11 @@ Query = Callable[..., list[tuple[object, ...]]]
 CLIENT_DAY = ClientDay("acme", date(2025, 1, 15))
 
 
-def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(engine: Engine, query: Query) -> None:
-    bring(engine, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-15", "b", ("Bo", "two")))
+def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")) + lines_at("2025-01-15", "b", ("Bo", "two")))
 
     def status() -> str:
-        with engine.connect() as connection:
+        with db.read() as connection:
             return days.status_of(connection, CLIENT_DAY).status
 
     query("UPDATE data_items SET semantic_status = 'completed'")
@@ -28,14 +27,14 @@ def test_a_day_is_as_far_as_the_least_finished_of_its_conversations(engine: Engi
     for lower in ("failed", "pending", "queued", "processing"):
         query("UPDATE data_items SET semantic_status = :status WHERE session_id = 'b'", status=lower)
         assert status() == lower
-    with engine.connect() as connection:
+    with db.read() as connection:
         assert days.status_of(connection, ClientDay("nobody", CLIENT_DAY.day)) is None
 
 
-def test_one_client_never_sees_another(engine: Engine) -> None:
+def test_one_client_never_sees_another(db: Database) -> None:
     for client in ("acme", "rival"):
-        bring(engine, lines_at("2025-01-15", "a", ("Ann", f"of {client}")), client=client)
-    with engine.connect() as connection:
+        bring(db, lines_at("2025-01-15", "a", ("Ann", f"of {client}")), client=client)
+    with db.read() as connection:
         assert [line.text for line in days.lines_of(connection, CLIENT_DAY)] == ["of acme"]
         assert len(days.conversations_of(connection, CLIENT_DAY)) == 1
         assert [work.client for work in queue.work(connection, "e", client="acme")] == ["acme"]
