@@ -15,14 +15,14 @@ from sqlalchemy import text
 from benchmarks.common import CLIENT, days_by_size, loaded_store, options, progress, report
 from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
-from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.dedup.folding import cluster_lines
+from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.model import ClientDay, Fold
 from crew_pipeline.orchestration.bulk import process_days
-from crew_pipeline.orchestration.resources import EmbeddingModel
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content
 
 
 def main() -> None:
@@ -33,20 +33,20 @@ def main() -> None:
         db = databases.db
         picked = sorted(day for day, _ in days_by_size(databases)[:count])
         lines = sum(size for day, size in days_by_size(databases) if day in picked)
-        model = EmbeddingModel().encoder
+        model = SentenceTransformerEncoder()
         model.encode(["load the model before anything is timed"])
 
         progress(f"processing {len(picked)} days, {lines:,} lines, through Dagster")
         keep_only(db, picked)
         with peak_memory() as peak:
             started = time.perf_counter()
-            runs = process_days(settings, databases, None, quiet=True).runs
+            runs = process_days(settings, databases, None).runs
             processed_s = time.perf_counter() - started
 
         started = time.perf_counter()
         rounds = 0
         while time.perf_counter() - started < 2:
-            again = process_days(settings, databases, (picked[0], picked[-1]), quiet=True)
+            again = process_days(settings, databases, (picked[0], picked[-1]))
             rounds += again.unchanged
             if again.runs:
                 raise RuntimeError("an unchanged day was processed again")
@@ -103,7 +103,7 @@ def peak_memory() -> Iterator[list[int]]:
 def texts_of(db: Database, day: date) -> dict[bytes, str]:
     """The distinct texts of a day that are embedded, by hash."""
     with db.read() as connection:
-        lines = days.lines_of(connection, ClientDay(CLIENT, day))
+        lines = content.lines_of(connection, ClientDay(CLIENT, day))
     return distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig())
 
 
@@ -111,14 +111,14 @@ def engine_alone(db: Database, day: date, model: SentenceTransformerEncoder) -> 
     """Seconds of embedding, clustering and building a day's document, reading and storing left out."""
     client_day = ClientDay(CLIENT, day)
     with db.read() as connection:
-        read, conversations = days.lines_of(connection, client_day), days.conversations_of(connection, client_day)
+        read, conversations = content.lines_of(connection, client_day), content.conversations_of(connection, client_day)
         connection.execute(text("SELECT 1"))
     lines = frames.frame([(CLIENT, *line) for line in read], frames.LINES)
     started = time.perf_counter()
     texts = distinct_texts(lines, EngineConfig())
     vectors = dict(zip(texts, model.encode(list(texts.values())), strict=True))
-    reader = reader_of("bundled", model)
-    members = cluster_lines(CLIENT, day.isoformat(), lines, vectors, EngineConfig(), reader).members
+    scorer = scorer_of("bundled", model)
+    members = cluster_lines(CLIENT, day.isoformat(), lines, vectors, EngineConfig(), scorer).members
     folds = {
         (row.conversation_id, row.position): Fold(
             row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason

@@ -18,8 +18,9 @@ from sqlalchemy import text
 from benchmarks.common import CLIENT, loaded_store, options, progress, report
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
+from crew_pipeline.dedup.folding import cluster_lines
 
 Vectors = NDArray[np.float32]
 Groups = set[frozenset[str]]

@@ -21,7 +21,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from crew_pipeline.discovery.importing import import_file
+from crew_pipeline.discovery.exports.export import open_export
+from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.opening import Databases, open_databases
 
@@ -91,7 +92,9 @@ def loaded_store(corpus: Path | None) -> Iterator[tuple[Settings, Databases]]:
     with empty_store() as (settings, databases):
         path = corpus_file(corpus, settings.home_path)
         progress(f"importing {path.name}")
-        import_file(databases.db, path, client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC))
+        import_export(
+            databases.db, open_export(path), client=CLIENT, crew="corpus", settings=settings, now=datetime.now(UTC)
+        )
         with databases.db.read() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
         yield settings, databases

@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Engine, event, text
 
 from benchmarks.common import TOP, empty_store, fetch, free_port, options, progress, quantile, report, running
-from crew_pipeline.discovery.discover import discover
+from crew_pipeline.discovery.discover import RoundPlan, discover
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.database import Database, database_at
 from crew_pipeline.storage.opening import Databases
@@ -89,7 +89,10 @@ def grow(db: Database, settings: Settings, before: int, size: int) -> None:
         connection.execute(text(_ADD), values)
     progress(f"{size:,} sessions: discovering them")
     (first,) = discover(
-        db, settings.model_copy(update={"discovery_batch": 500}), datetime.now(UTC), round_s=float("inf")
+        db,
+        settings.model_copy(update={"discovery_batch": 500}),
+        datetime.now(UTC),
+        plan=RoundPlan(round_s=float("inf")),
     )
     if first.error or first.ingested.conversations_new != size - before:
         raise RuntimeError(f"discovered {first.ingested.conversations_new} of {size - before}: {first.error}")

@@ -27,7 +27,6 @@ from unittest import mock
 
 import dagster as dg
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import text
 
 from benchmarks.common import CLIENT, empty_home, opened_store, options, progress
@@ -38,10 +37,10 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.arrivals import QUIET
-from crew_pipeline.orchestration.days.sweep import next_run
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner
+from crew_pipeline.orchestration.ticks import next_run
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
@@ -169,22 +168,20 @@ class Fortnight:
                 self._costs,
                 self._look_again,
             )
-            pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-                url, min_size=1, kwargs={"autocommit": True}, open=False
-            )
+            self._encoder = (definitions.resources or {})["encoder"]
             self._service = DayService(
-                pool, self._db, Listener(url), fingerprint_of(self._settings), self._settings.document_cache_mb
+                self._db, Listener(self._db), fingerprint_of(self._settings), self._settings.document_cache_mb
             )
-            self._loop.run(pool.open())
+            self._loop.run(self._db.open_in_loop())
             try:
                 yield self
             finally:
-                self._loop.run(pool.close())
+                self._loop.run(self._db.close_in_loop())
 
     def live(self) -> list[dict[str, Any]]:
         """Let it all happen; the figures of each day."""
         progress(f"{len(self._backlog):,} lines wait, {len(self._to_come):,} and {len(self._visits)} visits come")
-        warm_up(self._settings)
+        warm_up(self._settings, self._encoder)
         self._switch_on()
         days = []
         for number in range(DAYS):

@@ -18,15 +18,17 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from benchmarks.simulated_clock import SimulatedClock
-from crew_pipeline.days.planning import Batch
+from crew_pipeline.days import claims
+from crew_pipeline.days.planning import Batch, day_batch
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.model import ClientDay
+from crew_pipeline.model import ClaimOutcome, ClientDay, Trigger
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
+from crew_pipeline.orchestration.dagster_internals import new_run_id
+from crew_pipeline.orchestration.runs import DayRunner
+from crew_pipeline.orchestration.tags import DAY_JOB
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days.queue import Work
 
 # Stands for a heartbeat: longer than any run takes.
@@ -171,11 +173,11 @@ class Machine:
         if self._worker_is_busy:
             return
         with self._db.read() as connection:
-            waiting = queue.work(connection, self._fingerprint, urgent=True, most=_LOOKED_AT)
+            waiting = queue.work(connection, self._fingerprint, which="urgent", most=_LOOKED_AT)
         for work in waiting:
             run_id = new_run_id()
             with self._db.write() as connection:
-                taken = queue.take(connection, work.client_day, run_id, _TTL_S, work.lines)
+                taken = claims.take(connection, work.client_day, run_id, _TTL_S, work.lines)
             if taken:
                 self._worker_is_busy = True
                 busy = sum(run.cores for run in self._running)
@@ -202,10 +204,10 @@ class Machine:
         lines = 0
         with self._db.write() as connection:
             found = queue.work(
-                connection, self._fingerprint, days=_days(run.batch), with_failed=False, token=run.run_id
+                connection, self._fingerprint, days=_days(run.batch), which="waiting", claimed_as=[run.run_id]
             )
             for work in found:
-                if queue.take(connection, work.client_day, run.run_id, _TTL_S, work.lines, background=True):
+                if claims.take(connection, work.client_day, run.run_id, _TTL_S, work.lines, background=True):
                     run.taken.append(work.day)
                     lines += work.lines
         seconds = self._costs.background_s(lines, run.cores)
@@ -227,7 +229,7 @@ class Machine:
 
     def _execute(self, batch: Batch, run: _Background) -> None:
         # The share of the cores is in the simulated time already; the run itself need not rest.
-        outcome = self._runner.run(batch, trigger=run.record.tags[tags.TRIGGER], run_id=run.run_id)
+        outcome = self._runner.run(batch, trigger=Trigger(run.record.tags[tags.TRIGGER]), run_id=run.run_id)
         self._settle(run.run_id, outcome.error)
 
     def _kept_from(self, client_days: list[ClientDay], act: Callable[[], None]) -> None:
@@ -242,7 +244,7 @@ class Machine:
         act()
         with self._db.write() as connection:
             for client_day in kept:
-                claims.finish(connection, client_day, token, "released")
+                claims.finish(connection, client_day, token, ClaimOutcome.RELEASED)
 
     def _units(self, batch: Batch) -> list[tuple[str, date]]:
         with self._db.read() as connection:
@@ -253,11 +255,11 @@ class Machine:
         self.counts.on_demand += 1
         outcome = self._runner.run(
             day_batch(work),
-            trigger=tags.ON_DEMAND,
+            trigger=Trigger.ON_DEMAND,
             client=work.client,
             force=True,
             run_id=run_id,
-            more_tags=tags.on_demand(self._settings, work.client),
+            more_tags=tags.on_demand_tags(self._settings, work.client),
         )
         self._settle(run_id, outcome.error)
         self._worker_is_busy = False

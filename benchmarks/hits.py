@@ -22,7 +22,7 @@ def main() -> None:
         ready = [day for day, _ in days_by_size(databases)[:days]]
         progress(f"processing {len(ready)} days")
         for day in ready:
-            process_days(settings, databases, (day, day), quiet=True)
+            process_days(settings, databases, (day, day))
         ours, bare = free_port(), free_port()
         with (
             running(["-m", "crew_pipeline.cli", "api", "--port", str(ours)], f"http://127.0.0.1:{ours}/healthz") as api,

@@ -15,11 +15,11 @@ from sqlalchemy import text
 from benchmarks.common import CLIENT, days_by_size, free_port, loaded_store, options, progress, report, running
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.engine import distinct_texts
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def main() -> None:
 def texts_of(db: Database, day: date) -> Sequence[str]:
     """The distinct texts of a day that are embedded."""
     with db.read() as connection:
-        lines = days.lines_of(connection, ClientDay(CLIENT, day))
+        lines = content.lines_of(connection, ClientDay(CLIENT, day))
     return list(
         distinct_texts(frames.frame([(CLIENT, *line) for line in lines], frames.LINES), EngineConfig()).values()
     )

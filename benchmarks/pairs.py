@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from benchmarks.common import options, progress, report
 from crew_pipeline.dedup import evaluation, frames
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import cores, distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.engine import cluster_lines as engine_clusters
-from crew_pipeline.dedup.engine import cores, distinct_texts
+from crew_pipeline.dedup.folding import cluster_lines as engine_clusters
 from crew_pipeline.dedup.labelled_pairs import read_pairs
-from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.dedup.text import text_hash
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure all of them on both corpora."""
     chosen = options(__doc__ or "", days=10)
     encoder = SentenceTransformerEncoder()
-    reader = reader_of(CONFIG.reader, encoder)
+    scorer = scorer_of(CONFIG.pair_scorer, encoder)
     content: dict[str, Any] = {}
     for corpus in CORPORA:
         days = days_of(corpus, 2 if chosen.quick else chosen.days)
@@ -72,7 +72,7 @@ def main() -> None:
         }
 
         def engine(lines: pd.DataFrame, known: Vectors) -> list[int]:
-            members = engine_clusters("bench", "2025-01-01", lines, known, CONFIG, reader).members
+            members = engine_clusters("bench", "2025-01-01", lines, known, CONFIG, scorer).members
             places = {(row.conversation_id, row.position): row.cluster_id for row in frames.rows(members)}
             number = {name: index for index, name in enumerate(sorted(set(places.values())))}
             return [
@@ -81,7 +81,7 @@ def main() -> None:
             ]
 
         labelled = [pair for day in days for pair in day.labelled]
-        judged = evaluation.evaluate(labelled, encoder, CONFIG, reader)
+        judged = evaluation.evaluate(labelled, encoder, CONFIG, scorer)
         folded = measured("engine", engine, days, vectors)
         found = {
             "pairs": len(labelled),

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from crew_pipeline.model import OperatingPoint
+
 DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
 BUNDLED_MODEL = "bundled"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -37,11 +39,13 @@ class Settings(BaseSettings):
     model: str = Field(
         BUNDLED_MODEL, description="sentence-transformers model: 'bundled' (all-MiniLM-L6-v2), a name or a folder"
     )
-    folding: Literal["strict", "balanced", "loose"] = Field(
+    folding: OperatingPoint = Field(
         "balanced", description="how sure the judge must be that two lines say the same; a client may have its own"
     )
-    reader: str = Field(
-        "bundled", description="who reads pairs in doubt: 'bundled', 'off', or the name or folder of a cross-encoder"
+    pair_scorer: Annotated[str, NoDecode] = Field(
+        "bundled",
+        validation_alias=AliasChoices("CREW_PAIR_SCORER", "CREW_READER"),
+        description="what scores pairs in doubt: 'bundled', 'off', or the name or folder of a cross-encoder",
     )
     short_repeats: Literal["own", "any"] = Field(
         "own",

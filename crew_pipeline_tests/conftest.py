@@ -18,18 +18,18 @@ from dagster import DagsterInstance
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import create_engine, text
 
+from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.planning import Batch
 from crew_pipeline.dedup.document import build
-from crew_pipeline.model import ClientDay, Folds
+from crew_pipeline.model import ClientDay, Folds, Trigger
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage.conversations.ingest import IngestReport, SourceLine, ingest
+from crew_pipeline.storage.conversations.ingest import CrewKey, IngestReport, SourceLine, ingest
 from crew_pipeline.storage.database import Database, application_url, dagster_url, database_at, ensure_database
-from crew_pipeline.storage.days import claims, documents, queue
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
 from crew_pipeline.storage.migrate import migrate
 from crew_pipeline.storage.sources.crews import ensure_crew
@@ -124,7 +124,7 @@ def run_days(settings: Settings, database_url: str, instance: DagsterInstance) -
         overrides = {"database": DatabaseResource(url=database_url), **(resources or {})}
         runner = DayRunner(build_defs(settings, overrides), instance)
         batch = Batch(date.fromisoformat(first), date.fromisoformat(last or first), 1, 1, 1)
-        return runner.run(batch, trigger="test", **more)
+        return runner.run(batch, trigger=Trigger.COMMAND, **more)
 
     return run
 
@@ -185,9 +185,7 @@ def bring(
     with db.write() as connection:
         return ingest(
             connection,
-            client=client,
-            crew=crew,
-            crew_id=ensure_crew(connection, client, crew),
+            crew=CrewKey(client, crew, ensure_crew(connection, client, crew)),
             lines=lines,
             zone=zone,
             today=today,
@@ -203,15 +201,15 @@ def make_ready(db: Database) -> Ready:
         with db.write() as connection:
             token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
             assert claims.acquire(connection, client_day, token, 60)
-            queue.begin(connection, client_day)
+            claims.begin(connection, client_day)
             made = build(
                 client,
-                days.conversations_of(connection, client_day),
-                days.lines_of(connection, client_day),
+                content.conversations_of(connection, client_day),
+                content.lines_of(connection, client_day),
                 folds or {},
                 fingerprint,
             )
-            documents.publish(connection, client_day, made, fingerprint, token)
+            publishing.publish(connection, client_day, made, fingerprint, token)
         return made.version
 
     return ready

@@ -23,13 +23,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from crew_pipeline.api.app import create_app
+from crew_pipeline.days import requests
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.deployment.graphql import Deployment
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.instance import dagster_instance
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database, libpq_url
-from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.workers.dispatcher import DagsterMaker
 from crew_pipeline.workers.worker import Worker
@@ -231,7 +231,7 @@ def dispatching(settings: Settings, databases: Databases) -> Iterator[None]:
     """What ``crew worker`` runs, in a thread."""
     with Deployment(settings.dagster_graphql_url) as there:
         maker = DagsterMaker(settings, databases.db, there)
-        worker = Worker(settings, databases.db, maker, fingerprint_of(settings), libpq_url(databases.application))
+        worker = Worker(settings, databases.db, maker, fingerprint_of(settings))
         thread = threading.Thread(target=worker.serve)
         thread.start()
         try:
@@ -271,7 +271,7 @@ def bring_day(db: Database, day: str, client: str = "default", said: str = "the 
 def ask_for(db: Database, client_day: ClientDay, *, force: bool = False) -> None:
     """Ask for a day as the API does."""
     with db.write() as connection:
-        assert queue.request(connection, client_day, force=force)
+        assert requests.request(connection, client_day, force=force)
 
 
 def rows(db: Database, statement: str, **values: object) -> list[tuple[Any, ...]]:

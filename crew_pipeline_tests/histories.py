@@ -72,13 +72,13 @@ class History:
     def discover(self, **changes: Any) -> CrewReport:
         """One round; settings may be changed for it."""
         chosen = self.settings.model_copy(update=changes)
-        (report,) = discover(self.engine, chosen, NOW, "acme")
+        (report,) = discover(self.db, chosen, NOW, "acme")
         assert report.error is None
         return report
 
     def texts(self, session: str | None = None) -> list[str]:
         """The stored texts, of one session or of all, in order."""
-        with psycopg.connect(libpq_url(str(self.engine.url.render_as_string(hide_password=False)))) as connection:
+        with psycopg.connect(libpq_url(self.db.url)) as connection:
             rows = connection.execute(
                 "SELECT text FROM lines JOIN data_items ON id = conversation_id "
                 "WHERE %s::text IS NULL OR session_id = %s ORDER BY position, session_id",

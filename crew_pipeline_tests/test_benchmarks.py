@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from benchmarks.simulated_clock import simulated_clock
+from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import application_url, database_at, ensure_database
-from crew_pipeline.storage.days import claims
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
 from crew_pipeline_tests.conftest import bring, lines_at

@@ -1,10 +1,10 @@
-"""Fits the judge: ``crew_pipeline/dedup/judge/reader.npz`` and ``pairs.json``.
+"""Fits the judge: ``crew_pipeline/dedup/judge/pair_scorer.npz`` and ``pairs.json``.
 
-    python -m training.fit             # reader, judge and report
-    python -m training.fit --judge     # the judge alone, with the reader that is there
+    python -m training.fit             # pair scorer, judge and report
+    python -m training.fit --judge     # the judge alone, with the pair scorer that is there
 
-The reader learns from our pairs of four fifths of their days and from three fifths of the invented ones. It has never
-seen a pair of the shared folder, nor the rest of ours: on those its verdicts are as good as on new text, and on those
+The pair scorer learns from our pairs of four fifths of their days and from three fifths of the invented ones. It never
+saw a pair of the shared folder, nor the rest of ours: on those its verdicts are as good as on new text, and on those
 the last stage of the judge is fitted. The same machine writes the same bytes; nothing of this runs when days are
 processed.
 """
@@ -24,14 +24,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from crew_pipeline.dedup import features, pair_model
-from crew_pipeline.dedup import pair_scorer as reader
+from crew_pipeline.dedup import features, pair_model, pair_scorer
 from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
 from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.neighbours import cosine
 from crew_pipeline.dedup.speech import Utterance
 from training import data
-from training import reader as adapter
+from training import pair_scorer as adapter
 from training.archive import write_npz
 
 PRECISION = {"strict": 0.9, "balanced": 0.8, "loose": 0.65}
@@ -47,23 +46,23 @@ Flags = NDArray[np.bool_]
 def main() -> None:
     """Fit and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", action="store_true", help="keep the reader")
+    parser.add_argument("--judge", action="store_true", help="keep the pair scorer")
     chosen = parser.parse_args()
     pairs = data.load()
     if not chosen.judge:
-        write_npz(reader.ADAPTER, **fit_reader(pairs))
+        write_npz(pair_scorer.ADAPTER, **fit_scorer(pairs))
     stored = fit_judge(pairs, *table(pairs))
     pair_model.FILE.write_bytes(orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
     print(f"{pair_model.FILE.name}: {pair_model.FILE.stat().st_size / 1e3:.0f} kB")
 
 
 def is_read(pair: data.Pair) -> bool:
-    """Whether the reader learns from a pair."""
+    """Whether the pair scorer learns from a pair."""
     return pair.part < {"ours": 4, "written": 3, "shared": 0}[pair.source]
 
 
-def fit_reader(pairs: list[data.Pair], use: Callable[[data.Pair], bool] = is_read) -> dict[str, NDArray[np.float16]]:
-    """The reader's adapter, fitted to the pairs that ``use`` picks."""
+def fit_scorer(pairs: list[data.Pair], use: Callable[[data.Pair], bool] = is_read) -> dict[str, NDArray[np.float16]]:
+    """The pair scorer's adapter, fitted to the pairs that ``use`` picks."""
     weights = data.loss_weights(pairs)
     samples = [
         adapter.Sample(one.left, one.right, one.duplicate, float(weight))
@@ -83,20 +82,20 @@ def table(pairs: list[data.Pair]) -> tuple[Floats, Floats]:
     taken = Texts([Utterance.of(text) for text in texts])
     same = np.array([one.same_speaker for one in pairs])
     similarity = cosine(encoder.encode(texts), left, right)
-    # What the reader has learned from tells nothing of how well it reads.
+    # What the pair scorer has learned from tells nothing of how well it reads.
     unread = [row for row, one in enumerate(pairs) if not is_read(one)]
     logits = np.zeros(len(pairs))
-    logits[unread] = reader.Reader(encoder).logits([(pairs[row].left, pairs[row].right) for row in unread])
+    logits[unread] = pair_scorer.BundledScorer(encoder).logits([(pairs[row].left, pairs[row].right) for row in unread])
     return np.column_stack([features.compare(taken, left, right, same), similarity, logits]), similarity
 
 
 def fit_judge(pairs: list[data.Pair], rows: Floats, similarity: Floats) -> dict[str, Any]:
     """The content of ``pairs.json``."""
     stages = {}
-    for stage, columns in pair_model.COLUMNS.items():
-        usable = np.array([stage != "reading" or not is_read(one) for one in pairs])
+    for basis, columns in pair_model.COLUMNS.items():
+        usable = np.array([basis != "reading" or not is_read(one) for one in pairs])
         chosen = [one for one, use in zip(pairs, usable, strict=True) if use]
-        stages[stage] = fit_stage(chosen, rows[usable][:, : len(columns)], stage)
+        stages[basis] = fit_stage(chosen, rows[usable][:, : len(columns)], basis)
     return {"doubt": DOUBT, "stages": stages, "version": 1}
 
 

@@ -14,9 +14,10 @@ import orjson
 
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
-from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.dedup.folding import cluster_lines
+from crew_pipeline.dedup.pair_scorer import scorer_of
 from training.data import CORPORA, SHARED
 
 DAYS = 10
@@ -27,7 +28,7 @@ SHOWN = 12
 def main() -> None:
     """Print them, corpus by corpus."""
     config, encoder = EngineConfig(), SentenceTransformerEncoder()
-    reader = reader_of(config.reader, encoder)
+    scorer = scorer_of(config.pair_scorer, encoder)
     for corpus in CORPORA:
         found: list[tuple[int, str, list[str]]] = []
         days = days_of(corpus)
@@ -36,7 +37,7 @@ def main() -> None:
             lines = frames.frame(rows, frames.LINES)
             texts = distinct_texts(lines, config)
             vectors = dict(zip(texts, encoder.encode(list(texts.values())), strict=True))
-            members = cluster_lines("eye", day, lines, vectors, config, reader).members
+            members = cluster_lines("eye", day, lines, vectors, config, scorer).members
             said = {(row.conversation_id, row.position): row for row in frames.rows(lines)}
             total += len(lines)
             for _, cluster in members.groupby("cluster_id", sort=True):

@@ -8,13 +8,14 @@ import time
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, HTTPException, Query
+from fastapi import HTTPException, Query
+from sqlalchemy import Connection
 from starlette.requests import HTTPConnection
 
+from crew_pipeline.model import DEFAULT_CLIENT
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import Database
 
-DEFAULT_CLIENT = "default"
 _FRESH_S = 2.0
 
 
@@ -97,14 +98,13 @@ class Doorkeeper:
             return
         async with self._reading:
             if time.monotonic() - self._read_at >= _FRESH_S:
-                await asyncio.to_thread(self._read)
+                await self._db.reading(self._read)
                 self._read_at = time.monotonic()
 
-    def _read(self) -> None:
-        with self._db.read() as connection:
-            self._clients = tokens.clients_by_hash(connection)
-            # Not "none in force": revoking the last token must not open the door to everybody.
-            self._open = self._loopback and not tokens.any_created(connection)
+    def _read(self, connection: Connection) -> None:
+        self._clients = tokens.clients_by_hash(connection)
+        # Not "none in force": revoking the last token must not open the door to everybody.
+        self._open = self._loopback and not tokens.any_created(connection)
 
 
 def _refuse_foreign_sites(request: HTTPConnection) -> None:
@@ -116,21 +116,13 @@ def _refuse_foreign_sites(request: HTTPConnection) -> None:
         raise HTTPException(403, "Without tokens only this machine's own pages and programs are answered.")
 
 
-async def _client(
-    connection: HTTPConnection,
-    client: Annotated[
-        str | None,
-        Query(
-            description="whose days; only where no token is configured",
-            min_length=1,
-            max_length=200,
-            pattern=r"^[^\x00-\x1f\x7f]+$",
-        ),
-    ] = None,
-) -> str:
-    doorkeeper: Doorkeeper = connection.app.state.doorkeeper
-    return await doorkeeper.client_of(connection, client)
-
-
-Client = Annotated[str, Depends(_client)]
-"""The client of a request, as a dependency of a route."""
+NamedClient = Annotated[
+    str | None,
+    Query(
+        description="whose days; only where no token is configured",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+    ),
+]
+"""The client that a request names."""

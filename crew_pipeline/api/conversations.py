@@ -9,13 +9,13 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BeforeValidator, Field
 
-from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import strict_day
-from crew_pipeline.api.models import ConversationComplete, ConversationIndex, IndexedConversation
+from crew_pipeline.api.models import JSON, ConversationComplete, ConversationIndex, IndexedConversation
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
+from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.discovery.discover import discover_session
 from crew_pipeline.settings import Settings
@@ -25,9 +25,6 @@ from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import crews
 
 router = APIRouter()
-
-JSON = "application/json"
-
 
 Blank = Literal[""]
 """A parameter that is named without a value is one that is left out."""
@@ -47,7 +44,7 @@ CrewName = Annotated[
     responses=PROBLEMS,
 )
 async def index(
-    request: Request,
+    services: ServicesOf,
     client: Client,
     cursor: Cursor = None,
     limit: Limit = None,
@@ -56,25 +53,18 @@ async def index(
     crew: CrewName = None,
 ) -> Response:
     """What has been discovered, from the store; never looks at a source. A page costs the same wherever it lies."""
-    db: Database = request.app.state.db
-    after = _place(cursor) if cursor else None
     most = limit or 50
-
-    def read() -> list[Listed]:
-        with db.read() as connection:
-            return conversations.page(
-                connection,
-                client,
-                after=after,
-                first=first if isinstance(first, date) else None,
-                last=last if isinstance(last, date) else None,
-                crew=crew or None,
-                most=most + 1,
-            )
-
-    found = await asyncio.to_thread(read)
-    following = _cursor(found[most - 1].place) if len(found) > most else None
-    content = {"success": True, "data": [_entry(client, one) for one in found[:most]], "next_cursor": following}
+    listed = await services.db.as_client(client).reading(
+        conversations.page,
+        client,
+        after=_place(cursor) if cursor else None,
+        first=first if isinstance(first, date) else None,
+        last=last if isinstance(last, date) else None,
+        crew=crew or None,
+        most=most + 1,
+    )
+    following = _cursor(listed[most - 1].place) if len(listed) > most else None
+    content = {"success": True, "data": [_entry(client, one) for one in listed[:most]], "next_cursor": following}
     return Response(orjson.dumps(content), media_type=JSON)
 
 
@@ -121,11 +111,9 @@ def _place(cursor: str) -> Place:
         502: {**A_PROBLEM, "description": "the source of the crew cannot be read"},
     },
 )
-async def conversation_complete(request: Request, client: Client, told: ConversationComplete) -> Response:
+async def conversation_complete(services: ServicesOf, client: Client, told: ConversationComplete) -> Response:
     """Index that one conversation now, by the same way as discovery; telling it again changes nothing."""
-    db: Database = request.app.state.db
-    settings: Settings = request.app.state.settings
-    content = await asyncio.to_thread(_take_in, db, settings, client, told)
+    content = await asyncio.to_thread(_take_in, services.db, services.settings, client, told)
     return Response(orjson.dumps(content), media_type=JSON)
 
 

@@ -48,16 +48,12 @@ class VisitCounter:
         if not counts:
             return
         try:
-            await asyncio.to_thread(self._add, counts)
+            await self._db.writing(visits.add, counts)
         except SQLAlchemyError as error:
             logger.warning("visits were not written down (%s); trying again", type(error).__name__)
             for (client, kind), one in counts.items():
                 later = self._counts.get((client, kind), Visits(0, 0.0))
                 self._counts[client, kind] = Visits(later.visits + one.visits, later.milliseconds + one.milliseconds)
-
-    def _add(self, counts: dict[tuple[str, Kind], Visits]) -> None:
-        with self._db.write() as connection:
-            visits.add(connection, counts)
 
     async def _write_on(self) -> None:
         while True:

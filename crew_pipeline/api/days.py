@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from datetime import date
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BeforeValidator
 
-from crew_pipeline.api.access import Client
-from crew_pipeline.api.models import DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
+from crew_pipeline import model
+from crew_pipeline.api.models import JSON, DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
+from crew_pipeline.api.services import Client, ServicesOf
+from crew_pipeline.days import requests
+from crew_pipeline.days.reading import View
 from crew_pipeline.days.status import state_of
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import told
-from crew_pipeline.serving.service import DayAnswer, DayService, View
-from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import events, queue
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.serving.service import DayAnswer
+from crew_pipeline.storage.days import events, queue, states
 from crew_pipeline.storage.days.visits import Kind
 
 router = APIRouter()
 
-JSON = "application/json"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -43,16 +41,10 @@ Day = Annotated[date, BeforeValidator(strict_day), Path(description="YYYY-MM-DD,
 
 
 @router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=PROBLEMS)
-async def latest(request: Request, client: Client) -> Response:
+async def latest(services: ServicesOf, client: Client) -> Response:
     """The newest day that holds a conversation of this client."""
-    db: Database = request.app.state.db
-
-    def read() -> date | None:
-        with db.read() as connection:
-            return days.latest_day(connection, client)
-
-    found = await asyncio.to_thread(read)
-    return Response(orjson.dumps({"day": found}), media_type=JSON)
+    day = await services.db.as_client(client).reading(states.latest_day, client)
+    return Response(orjson.dumps({"day": day}), media_type=JSON)
 
 
 @router.get(
@@ -70,7 +62,7 @@ async def latest(request: Request, client: Client) -> Response:
     },
 )
 async def conversations(
-    request: Request,
+    services: ServicesOf,
     day: Day,
     client: Client,
     force_process: Annotated[bool, Query(description="process the day again even if it is ready")] = False,
@@ -80,12 +72,10 @@ async def conversations(
 ) -> Response:
     """Ready: the stored document. Missing: made on demand; after `wait_s` seconds the raw conversations, with 202."""
     started = time.perf_counter()
-    service: DayService = request.app.state.days
-    settings: Settings = request.app.state.settings
-    wait = settings.fallback_after_s if wait_s is None else wait_s
-    answer = await service.read(ClientDay(client, day), view, force=force_process, wait_s=wait)
+    wait = services.settings.fallback_after_s if wait_s is None else wait_s
+    answer = await services.days.read(ClientDay(client, day), view, force=force_process, wait_s=wait)
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
-    request.app.state.visits.count(client, kind, 1000 * (time.perf_counter() - started))
+    services.visits.count(client, kind, 1000 * (time.perf_counter() - started))
     return _respond(answer, day, client, view, if_none_match, started)
 
 
@@ -141,58 +131,45 @@ def _matches(if_none_match: str, etag: str) -> bool:
 
 
 @router.get("/api/semantic/status/{day}", summary="The state of a day", response_model=DayState, responses=PROBLEMS)
-async def status(request: Request, day: Day, client: Client) -> Response:
+async def status(services: ServicesOf, day: Day, client: Client) -> Response:
     """Where a day stands, from its conversations; `empty` for a day without any."""
-    db: Database = request.app.state.db
-    content = await asyncio.to_thread(_state, db, ClientDay(client, day))
+    content = await services.db.as_client(client).reading(state_of, ClientDay(client, day))
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-def _state(db: Database, client_day: ClientDay) -> dict[str, Any]:
-    with db.read() as connection:
-        return state_of(connection, client_day)
-
-
 @router.get("/api/semantic/queue", summary="Days waiting, in order", response_model=Queue, responses=PROBLEMS)
-async def waiting_days(request: Request, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50) -> Response:
+async def waiting_days(
+    services: ServicesOf, client: Client, limit: Annotated[int, Query(ge=1, le=100)] = 50
+) -> Response:
     """The days of this client that are not ready, most urgent first."""
-    db: Database = request.app.state.db
-    fingerprint: str = request.app.state.fingerprint
-
-    def read() -> list[dict[str, Any]]:
-        with db.read() as connection:
-            return [
-                {
-                    "days_date": work.day.isoformat(),
-                    "priority": work.priority,
-                    "conversation_count": work.conversations,
-                    "line_count": work.lines,
-                }
-                for work in queue.work(connection, fingerprint, client=client, most=limit)
-            ]
-
-    return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)
+    db = services.db.as_client(client)
+    waiting = await db.reading(queue.work, services.fingerprint, client=client, most=limit)
+    content = [
+        {
+            "days_date": work.day.isoformat(),
+            "priority": work.priority,
+            "conversation_count": work.conversations,
+            "line_count": work.lines,
+        }
+        for work in waiting
+    ]
+    return Response(orjson.dumps({"days": content}), media_type=JSON)
 
 
 @router.get("/api/semantic/failed", summary="Days that failed", response_model=FailedDays, responses=PROBLEMS)
-async def failed_days(request: Request, client: Client) -> Response:
+async def failed_days(services: ServicesOf, client: Client) -> Response:
     """The days of this client whose last try failed, newest first; those without `retry_at` were set aside."""
-    db: Database = request.app.state.db
-
-    def read() -> list[dict[str, Any]]:
-        with db.read() as connection:
-            return [
-                {
-                    "days_date": one.day.isoformat(),
-                    "conversation_count": one.conversations,
-                    "line_count": one.lines,
-                    "error": one.error,
-                    "retry_at": stamp(one.retry_at) if one.retry_at else None,
-                }
-                for one in queue.failed(connection, client)
-            ]
-
-    return Response(orjson.dumps({"days": await asyncio.to_thread(read)}), media_type=JSON)
+    content = [
+        {
+            "days_date": failed.day.isoformat(),
+            "conversation_count": failed.conversations,
+            "line_count": failed.lines,
+            "error": failed.error,
+            "retry_at": stamp(failed.retry_at) if failed.retry_at else None,
+        }
+        for failed in await services.db.as_client(client).reading(queue.failed, client)
+    ]
+    return Response(orjson.dumps({"days": content}), media_type=JSON)
 
 
 @router.post(
@@ -202,33 +179,24 @@ async def failed_days(request: Request, client: Client) -> Response:
     status_code=202,
     responses={404: A_PROBLEM, **PROBLEMS},
 )
-async def retry(request: Request, day: Day, client: Client) -> Response:
+async def retry(services: ServicesOf, day: Day, client: Client) -> Response:
     """Have a day made at once whose last try failed."""
-    db: Database = request.app.state.db
-    client_day = ClientDay(client, day)
-
-    def ask() -> bool:
-        with db.write() as connection:
-            found = days.status_of(connection, client_day)
-            return found is not None and found.status == "failed" and queue.request(connection, client_day, force=True)
-
-    if not await asyncio.to_thread(ask):
+    if not await services.db.as_client(client).writing(requests.retry, ClientDay(client, day)):
         return problem(404, f"{day} has not failed; there is nothing to try again.")
-    return Response(orjson.dumps({"days_date": day, "semantic_status": "queued"}), 202, media_type=JSON)
+    content = {"days_date": day, "semantic_status": model.DayState.QUEUED}
+    return Response(orjson.dumps(content), 202, media_type=JSON)
 
 
 @router.get("/api/semantic/events/{day}", summary="The events of a day", response_model=DayEvents, responses=PROBLEMS)
 async def day_events(
-    request: Request, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
+    services: ServicesOf, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
 ) -> Response:
     """What the WebSocket tells, for readers that poll: every event after the one they know."""
-    db: Database = request.app.state.db
-    found = await asyncio.to_thread(_events_after, db, ClientDay(client, day), after)
-    last = found[-1]["seq"] if found else after
-    return Response(orjson.dumps({"days_date": day.isoformat(), "events": found, "next": last}), media_type=JSON)
-
-
-def _events_after(db: Database, client_day: ClientDay, after: int) -> list[dict[str, Any]]:
-    with db.read() as connection:
-        found = events.events_after(connection, client_day.client, client_day.day, after)
-    return [told(client_day, event) for event in found]
+    client_day = ClientDay(client, day)
+    happened = await services.db.as_client(client).reading(events.events_after, client_day, after)
+    content = {
+        "days_date": day.isoformat(),
+        "events": [told(client_day, event) for event in happened],
+        "next": happened[-1].seq if happened else after,
+    }
+    return Response(orjson.dumps(content), media_type=JSON)

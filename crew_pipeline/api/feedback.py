@@ -6,21 +6,20 @@ import asyncio
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Response
 
-from crew_pipeline.api.access import Client
-from crew_pipeline.api.days import JSON, Day
-from crew_pipeline.api.models import FeedbackList, GivenFeedback, NewFeedback, UndoneFeedback
-from crew_pipeline.api.problems import PROBLEMS, Problem
+from crew_pipeline.api.days import Day
+from crew_pipeline.api.models import JSON, FeedbackList, GivenFeedback, NewFeedback, UndoneFeedback
+from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
+from crew_pipeline.api.services import Client, ServicesOf
+from crew_pipeline.days import verdicts
+from crew_pipeline.dedup import labelled_pairs
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.evidence import verdicts as feedback
+from crew_pipeline.storage.evidence import verdicts as stored
 
 router = APIRouter()
 
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "content": {"application/problem+json": {}}},
-    **PROBLEMS,
-}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: A_PROBLEM, **PROBLEMS}
 
 
 @router.post(
@@ -30,41 +29,31 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
     response_model=GivenFeedback,
     responses=_NOT_FOUND,
 )
-async def say(request: Request, day: Day, client: Client, said: NewFeedback) -> Response:
+async def say(services: ServicesOf, day: Day, client: Client, said: NewFeedback) -> Response:
     """`same`: the two lines are folded together from now on; `different`: never again. It holds wherever both texts
     stand in a day of this client, at once and for ever, until it is undone."""
-    from crew_pipeline.days import refolding  # brings pandas, which readers of days need not wait for
-
-    state = request.app.state
-
-    def work() -> refolding.Verdict:
-        return refolding.say(
-            state.db, state.settings, ClientDay(client, day), said.verdict, (said.line_id, said.other_line_id)
-        )
-
+    lines = (said.line_id, said.other_line_id)
     try:
-        made = await asyncio.to_thread(work)
-    except refolding.UnknownLineError as error:
+        given = await asyncio.to_thread(
+            verdicts.say, services.db, services.settings, ClientDay(client, day), said.verdict, lines
+        )
+    except verdicts.UnknownLineError as error:
         raise HTTPException(404, str(error)) from None
-    except (refolding.SameLineError, refolding.TooShortError) as error:
+    except (verdicts.SameLineError, verdicts.TooShortError) as error:
         raise HTTPException(422, str(error)) from None
-    content = {"id": made.id, "verdict": made.verdict, "refolded": made.days.at_once, "later": made.days.later}
+    content = {"id": given.id, "verdict": given.verdict, "refolded": given.days.at_once, "later": given.days.later}
     return Response(orjson.dumps(content), 201, media_type=JSON)
 
 
 @router.get("/api/feedback", summary="What readers have said", response_model=FeedbackList, responses=PROBLEMS)
 async def list_(
-    request: Request,
+    services: ServicesOf,
     client: Client,
     undone: Annotated[bool, Query(description="also verdicts that were taken back")] = False,
 ) -> Response:
     """The verdicts on this client's lines, oldest first."""
-
-    def read() -> list[dict[str, Any]]:
-        with request.app.state.db.read() as connection:
-            return [one._asdict() for one in feedback.list_all(connection, client, with_undone=undone)]
-
-    return Response(orjson.dumps({"feedback": await asyncio.to_thread(read)}), media_type=JSON)
+    given = await services.db.as_client(client).reading(stored.list_all, client, with_undone=undone)
+    return Response(orjson.dumps({"feedback": [verdict._asdict() for verdict in given]}), media_type=JSON)
 
 
 @router.get(
@@ -73,15 +62,10 @@ async def list_(
     response_class=Response,
     responses={200: {"content": {"application/x-ndjson": {}}}, **PROBLEMS},
 )
-async def export(request: Request, client: Client) -> Response:
+async def export(services: ServicesOf, client: Client) -> Response:
     """The verdicts in force, one labelled pair a line, as `crew evaluate` reads them."""
-
-    def read() -> bytes:
-        with request.app.state.db.read() as connection:
-            found = feedback.labelled_pairs(connection, client)
-        return b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found)
-
-    return Response(await asyncio.to_thread(read), media_type="application/x-ndjson")
+    pairs = await services.db.as_client(client).reading(stored.labelled_pairs, client)
+    return Response(labelled_pairs.written(pairs), media_type="application/x-ndjson")
 
 
 @router.delete(
@@ -90,12 +74,9 @@ async def export(request: Request, client: Client) -> Response:
     response_model=UndoneFeedback,
     responses=_NOT_FOUND,
 )
-async def undo(request: Request, client: Client, feedback_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
+async def undo(services: ServicesOf, client: Client, feedback_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
     """The lines fold as the engine judges them again."""
-    from crew_pipeline.days import refolding
-
-    state = request.app.state
-    done = await asyncio.to_thread(refolding.undo, state.db, state.settings, client, feedback_id)
+    done = await asyncio.to_thread(verdicts.undo, services.db, services.settings, client, feedback_id)
     if done is None:
         raise HTTPException(404, f"There is no verdict {feedback_id} in force; GET /api/feedback lists them.")
     content = {"id": feedback_id, "refolded": done.at_once, "later": done.later}

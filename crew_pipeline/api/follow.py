@@ -9,11 +9,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
-from crew_pipeline.api.access import Client
 from crew_pipeline.api.days import Day
+from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.api.sockets import CUT_OFF
 from crew_pipeline.model import ClientDay
-from crew_pipeline.serving.feed import Feeds
 
 router = APIRouter()
 
@@ -23,14 +22,17 @@ SEND_WITHIN_S = 10.0
 
 @router.websocket("/ws/semantic/{day}")
 async def follow(
-    socket: WebSocket, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
+    socket: WebSocket,
+    services: ServicesOf,
+    day: Day,
+    client: Client,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
 ) -> None:
     """The present state, then every event after ``after``, until the day is completed or failed.
 
     A client that does not read is cut off; it may come back with the number of the last event that it has seen.
     """
-    feeds: Feeds = socket.app.state.feeds
-    send_within_s: float = socket.app.state.send_within_s
+    feeds, send_within_s = services.feeds, services.send_within_s
     await socket.accept()
     # Closing waits for what is not sent yet, for ever where the client does not read.
     linger_s = send_within_s

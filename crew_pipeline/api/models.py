@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+JSON = "application/json"
+
 
 class HiddenVariation(BaseModel):
     """A line that is folded under another, with the evidence."""

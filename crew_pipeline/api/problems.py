@@ -7,14 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import psycopg
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolOverrun
 from starlette.exceptions import HTTPException
+
+from crew_pipeline.storage.database import UNANSWERED
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +64,6 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    for kind in (OperationalError, InterfaceError, PoolOverrun, psycopg.OperationalError, PoolTimeout):
+    for kind in UNANSWERED:
         app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_anything)

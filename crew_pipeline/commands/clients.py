@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from crew_pipeline.commands import console
-from crew_pipeline.commands.common import HomeOption, JsonOption, open_store
+from crew_pipeline.commands.common import JsonOption, in_home, open_store
 
 app = typer.Typer(help="Clients: whose conversations, and how they fold.", no_args_is_help=True)
 
@@ -15,11 +15,12 @@ Folding = Literal["strict", "balanced", "loose", "default"]
 
 
 @app.command("list")
-def clients_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+@in_home
+def clients_list(as_json: JsonOption = False) -> None:
     """List clients with their conversations and operating point."""
     from crew_pipeline.storage.conversations import clients
 
-    with open_store(data_dir) as (settings, databases), databases.db.read() as connection:
+    with open_store() as (settings, databases), databases.db.read() as connection:
         found = clients.list_all(connection)
     if as_json:
         console.print_json({"clients": [one._asdict() for one in found], "default_folding": settings.folding})
@@ -41,6 +42,7 @@ def clients_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> No
 
 
 @app.command("set")
+@in_home
 def clients_set(
     client: Annotated[str, typer.Argument(help="The client.")],
     folding: Annotated[
@@ -50,7 +52,6 @@ def clients_set(
         bool | None, typer.Option("--active/--inactive", help="Whether discovery reads the client's crews.")
     ] = None,
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Give a client an operating point of its own, its days being folded again; have it discovered or not."""
     from crew_pipeline.days.refolding import set_folding
@@ -58,7 +59,7 @@ def clients_set(
 
     if folding is None and active is None:
         raise typer.BadParameter("give --folding, --active or --inactive")
-    with open_store(data_dir) as (settings, databases):
+    with open_store() as (settings, databases):
         if active is not None:
             with databases.db.write() as connection:
                 clients.set_active(connection, client, active=active)

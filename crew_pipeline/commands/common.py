@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
@@ -16,7 +19,9 @@ from crew_pipeline.settings import Settings, load_settings
 if TYPE_CHECKING:
     from crew_pipeline.storage.opening import Databases
 
-DEFAULT_CLIENT = "default"
+P = ParamSpec("P")
+T = TypeVar("T")
+
 ClientOption = Annotated[str, typer.Option(help="Whose conversations.", metavar="NAME")]
 AnyClientOption = Annotated[str | None, typer.Option("--client", help="Only this client's.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -24,7 +29,6 @@ ColumnOption = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="FIELD=NAME", help="Which column holds what, where it is not to be guessed."),
 ]
-HomeOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory (CREW_HOME).")]
 
 
 class CommandError(Exception):
@@ -42,13 +46,36 @@ def columns_of(given: list[str] | None) -> dict[str, str]:
     return columns
 
 
+_HOME = inspect.Parameter(
+    "data_dir",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[Path | None, typer.Option("--data-dir", help="The data directory (CREW_HOME).")],
+)
+
+
+def in_home(command: Callable[P, T]) -> Callable[P, T]:
+    """Give a command the option ``--data-dir``, which all that opens the store have."""
+
+    @wraps(command)
+    def in_given_home(*values: P.args, **named: P.kwargs) -> T:
+        data_dir = named.pop("data_dir", None)
+        if data_dir is not None:
+            os.environ["CREW_HOME"] = str(data_dir)
+        return command(*values, **named)
+
+    signature = inspect.signature(command, eval_str=True)
+    given: Any = in_given_home
+    given.__signature__ = signature.replace(parameters=[*signature.parameters.values(), _HOME])
+    given.__annotations__ = {**command.__annotations__, "data_dir": _HOME.annotation}
+    return in_given_home
+
+
 @contextmanager
-def open_store(data_dir: Path | None = None, *, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
+def open_store(*, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
     """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
     from crew_pipeline.storage.opening import open_databases
 
-    if data_dir is not None:
-        os.environ["CREW_HOME"] = str(data_dir)
     settings = load_settings()
     with open_databases(settings, prepare=prepare) as databases:
         os.environ.update(databases.environment())
@@ -64,11 +91,17 @@ def day_named(name: str, settings: Settings, databases: Databases, client: str |
         from crew_pipeline.storage.days.states import latest_day
 
         with databases.db.read() as connection:
-            found = latest_day(connection, client)
-        if found is None:
+            latest = latest_day(connection, client)
+        if latest is None:
             raise CommandError("There are no conversations yet; 'crew import FILE' brings some.")
-        return found
+        return latest
     try:
         return datetime.strptime(name, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
     except ValueError:
         raise typer.BadParameter(f"{name!r} is no day; write YYYY-MM-DD, today, yesterday or latest") from None
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Let this process tell what happens on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("crew_pipeline").setLevel(settings.log_level.upper())

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.common import (
-    DEFAULT_CLIENT,
     AnyClientOption,
     ClientOption,
     ColumnOption,
     CommandError,
-    HomeOption,
     JsonOption,
     columns_of,
+    in_home,
     open_store,
 )
+from crew_pipeline.model import DEFAULT_CLIENT
 from crew_pipeline.storage.sources import crews
-
-if TYPE_CHECKING:
-    from crew_pipeline.settings import Settings
-    from crew_pipeline.storage.database import Database
-    from crew_pipeline.storage.sources.crews import HistorySource
 
 app = typer.Typer(help="Crews: the history tables that discovery reads.", no_args_is_help=True)
 
 
 @app.command("add")
+@in_home
 def crews_add(
     code: Annotated[str, typer.Argument(help="The crew's name.")],
     table: Annotated[str, typer.Option(help="The history table.")],
@@ -41,23 +36,22 @@ def crews_add(
         typer.Option(help="Environment variable with the address of its database; unset: the application's own."),
     ] = None,
     column: ColumnOption = None,
-    data_dir: HomeOption = None,
 ) -> None:
     """Let discovery read a history table: id, session_id, message and what else it has; others are mapped."""
-    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
+    with open_store() as (_, databases), databases.db.write() as connection:
         crews.set_history(connection, client, code, source_env, table, columns_of(column))
     place = f"{table} in ${source_env}" if source_env else table
     console.say(f"{client}/{code} is read from {place}; 'crew discover' reads it now, 'crew crews check' looks at it.")
 
 
 @app.command("remove")
+@in_home
 def crews_remove(
     code: Annotated[str, typer.Argument(help="The crew's name.")],
     client: ClientOption = DEFAULT_CLIENT,
-    data_dir: HomeOption = None,
 ) -> None:
     """Stop reading a crew's history table; its conversations stay."""
-    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
+    with open_store() as (_, databases), databases.db.write() as connection:
         if not crews.deactivate(connection, client, code):
             raise CommandError(
                 f"There is no crew {code} of {client} with a history table; 'crew crews list' shows them."
@@ -66,9 +60,10 @@ def crews_remove(
 
 
 @app.command("list")
-def crews_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+@in_home
+def crews_list(as_json: JsonOption = False) -> None:
     """List the crews that have a history table."""
-    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
+    with open_store() as (_, databases), databases.db.read() as connection:
         found = sorted(crews.history_sources(connection), key=lambda one: (one.client, one.code))
     if as_json:
         console.print_json({"crews": [asdict(one) for one in found]})
@@ -90,17 +85,19 @@ def crews_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None
 
 
 @app.command("check")
+@in_home
 def crews_check(
     code: Annotated[str | None, typer.Argument(help="Only this crew.")] = None,
     client: AnyClientOption = None,
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Open each source, look at its table, and say how it is read and what could be better. Changes nothing."""
-    with open_store(data_dir) as (settings, databases):
+    from crew_pipeline.discovery.check import check_source
+
+    with open_store() as (settings, databases):
         with databases.db.read() as connection:
             sources = crews.history_sources(connection, client, code)
-        checks = [_checked(databases.db, settings, source) for source in sources]
+        checks = [check_source(databases.db, settings, source) for source in sources]
     if as_json:
         console.print_json({"crews": checks})
     elif not checks:
@@ -112,52 +109,20 @@ def crews_check(
 
 
 @app.command("apply")
+@in_home
 def crews_apply(
     file: Annotated[Path, typer.Argument(help="YAML: clients: NAME: crews: NAME: {table, source_env, columns}.")],
     prune: Annotated[bool, typer.Option(help="Crews that the file does not list are read no more.")] = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Set up the clients and crews that a YAML file lists. Applying it twice changes nothing."""
     from crew_pipeline.discovery.registry import apply_registry, read_registry
 
     registry = read_registry(file)
-    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
+    with open_store() as (_, databases), databases.db.write() as connection:
         applied = apply_registry(connection, registry, prune=prune)
     console.say(f"{len(applied.read)} crews are read: {', '.join(applied.read) or 'none'}.")
     if applied.stopped:
         console.say(f"{len(applied.stopped)} are not read: {', '.join(applied.stopped)}.")
-
-
-def _checked(db: Database, settings: Settings, source: HistorySource) -> dict[str, Any]:
-    """How a crew's table is read, with a first row that could be taken in, or why it cannot be."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from crew_pipeline.discovery.records import limits_of
-    from crew_pipeline.discovery.scan import read_batch
-    from crew_pipeline.discovery.sources import SourceError, opened
-    from crew_pipeline.discovery.table import examine
-    from crew_pipeline.storage.sources.watermarks import refused_of
-
-    check: dict[str, Any] = {"client": source.client, "crew": source.code, "table": source.history_table}
-    check |= {"columns": {}, "key": None, "warnings": [], "refused": [], "error": None}
-    try:
-        with opened(source, db, settings.discovery_timeout_s) as reader:
-            with reader.begin():
-                table = examine(reader, source.history_table, source.columns)
-            check |= {"columns": table.columns, "key": table.kind, "warnings": table.warnings}
-            limits = limits_of(settings, datetime.now(UTC))
-            batch = read_batch(reader, table, None, limits, most_sessions=10, most_rows=20)
-            refused = [f"row {key}: {reason}" for key, _, reason in batch.refused]
-            check["first_rows"] = {"read": len(batch.rows), "refused": refused}
-    except SourceError as error:
-        check["error"] = str(error)
-    except SQLAlchemyError as error:
-        check["error"] = f"the source of {source.code} cannot be read ({type(error).__name__}); check that it runs."
-    with db.read() as connection:
-        check["refused"] = [
-            {"row": row, "reason": reason} for row, reason in refused_of(connection, source.crew_id, 10)
-        ]
-    return check
 
 
 def _print_check(check: dict[str, Any]) -> None:

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crew_pipeline.commands import console, rendering
-from crew_pipeline.commands.common import AnyClientOption, CommandError, HomeOption, JsonOption, open_store
+from crew_pipeline.commands.common import AnyClientOption, CommandError, JsonOption, in_home, open_store
 
 if TYPE_CHECKING:
     from crew_pipeline.discovery.report import CrewReport
-    from crew_pipeline.settings import Settings
-    from crew_pipeline.storage.database import Database
 
 _SAID_EVERY_S = 5.0
 
 
+@in_home
 def discover(
     client: AnyClientOption = None,
     full: Annotated[bool, typer.Option(help="Read every table from its beginning.")] = False,
@@ -31,14 +30,14 @@ def discover(
         bool, typer.Option(help="Stop after CREW_DISCOVERY_TIMEOUT_S a crew; the next discovery goes on.")
     ] = False,
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Read what is new in the configured history tables (see ``crew crews add``)."""
-    from crew_pipeline.discovery.discover import apply_crews_file
+    from crew_pipeline.discovery.compare import compare_all
+    from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file
     from crew_pipeline.discovery.discover import discover as run
-    from crew_pipeline.upkeep.discovery_alerts import watch
+    from crew_pipeline.upkeep.alerts import watch_discovery
 
-    with open_store(data_dir) as (settings, databases):
+    with open_store() as (settings, databases):
         db = databases.db
         if problem := apply_crews_file(db, settings):
             raise CommandError(problem)
@@ -48,12 +47,11 @@ def discover(
             settings,
             now,
             client,
-            full=full or None,
-            round_s=None if once else math.inf,
+            plan=RoundPlan(full=full or None, round_s=None if once else math.inf),
             on_batch=None if as_json else _saying(),
         )
-        watch(db, settings, datetime.now(UTC))
-        comparisons = _compared(db, settings, client) if compare else None
+        watch_discovery(db, settings, datetime.now(UTC))
+        comparisons = compare_all(db, settings, client, datetime.now(UTC)) if compare else None
     _print(reports, comparisons, as_json=as_json)
     if any(report.error for report in reports):
         raise CommandError("A history table could not be read; the reasons are above.")
@@ -75,25 +73,6 @@ def _saying() -> Callable[[CrewReport], None]:
             )
 
     return say
-
-
-def _compared(db: Database, settings: Settings, client: str | None) -> list[dict[str, Any]]:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from crew_pipeline.discovery.compare import compare
-    from crew_pipeline.discovery.sources import SourceError
-    from crew_pipeline.storage.sources.crews import history_sources
-
-    with db.read() as connection:
-        sources = history_sources(connection, client)
-    found = []
-    for source in sources:
-        try:
-            found.append(compare(db, source, settings, datetime.now(UTC)).as_dict())
-        except (SourceError, SQLAlchemyError) as error:
-            sentence = str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
-            found.append({"client": source.client, "crew": source.code, "error": sentence, "agrees": False})
-    return found
 
 
 def _print(reports: list[CrewReport], comparisons: list[dict[str, Any]] | None, *, as_json: bool) -> None:

@@ -9,15 +9,15 @@ import typer
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.common import (
-    DEFAULT_CLIENT,
     ClientOption,
     CommandError,
-    HomeOption,
     JsonOption,
     day_named,
+    in_home,
     open_store,
 )
-from crew_pipeline.storage.evidence import verdicts as feedback
+from crew_pipeline.model import DEFAULT_CLIENT
+from crew_pipeline.storage.evidence import verdicts as stored
 
 app = typer.Typer(help="What readers say about pairs of lines.", no_args_is_help=True)
 
@@ -26,42 +26,40 @@ LineArgument = Annotated[str, typer.Argument(help="A line_id, as 'crew day --jso
 
 
 @app.command("same")
+@in_home
 def same(
     day: DayArgument,
     line: LineArgument,
     other: LineArgument,
     client: ClientOption = DEFAULT_CLIENT,
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Say that two lines say the same: they are folded together from now on."""
-    _say("same", day, (line, other), client, as_json, data_dir)
+    _say("same", day, (line, other), client, as_json)
 
 
 @app.command("different")
+@in_home
 def different(
     day: DayArgument,
     line: LineArgument,
     other: LineArgument,
     client: ClientOption = DEFAULT_CLIENT,
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Say that two lines are no duplicates: they are never folded together again."""
-    _say("different", day, (line, other), client, as_json, data_dir)
+    _say("different", day, (line, other), client, as_json)
 
 
-def _say(
-    verdict: feedback.Verdict, day: str, lines: tuple[str, str], client: str, as_json: bool, data_dir: Path | None
-) -> None:
-    from crew_pipeline.days import refolding
+def _say(verdict: stored.Verdict, day: str, lines: tuple[str, str], client: str, as_json: bool) -> None:
+    from crew_pipeline.days import verdicts
     from crew_pipeline.model import ClientDay
 
-    with open_store(data_dir) as (settings, databases):
+    with open_store() as (settings, databases):
         wanted = day_named(day, settings, databases, client)
         try:
-            said = refolding.say(databases.db, settings, ClientDay(client, wanted), verdict, lines)
-        except (refolding.UnknownLineError, refolding.SameLineError, refolding.TooShortError) as error:
+            said = verdicts.say(databases.db, settings, ClientDay(client, wanted), verdict, lines)
+        except (verdicts.UnknownLineError, verdicts.SameLineError, verdicts.TooShortError) as error:
             raise CommandError(str(error)) from None
     if as_json:
         console.print_json({"id": said.id, "verdict": verdict, "refolded": said.days.at_once, "later": said.days.later})
@@ -73,15 +71,15 @@ def _say(
 
 
 @app.command("list")
+@in_home
 def list_(
     client: ClientOption = DEFAULT_CLIENT,
     undone: Annotated[bool, typer.Option("--undone", help="Also those taken back.")] = False,
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """List what readers have said."""
-    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
-        found = feedback.list_all(connection, client, with_undone=undone)
+    with open_store() as (_, databases), databases.db.read() as connection:
+        found = stored.list_all(connection, client, with_undone=undone)
     if as_json:
         console.print_json({"feedback": [one._asdict() for one in found]})
         return
@@ -96,16 +94,16 @@ def list_(
 
 
 @app.command("undo")
+@in_home
 def undo(
     feedback_id: Annotated[int, typer.Argument(help="The verdict's id.")],
     client: ClientOption = DEFAULT_CLIENT,
-    data_dir: HomeOption = None,
 ) -> None:
     """Take a verdict back; its lines fold as the engine judges them."""
-    from crew_pipeline.days import refolding
+    from crew_pipeline.days import verdicts
 
-    with open_store(data_dir) as (settings, databases):
-        done = refolding.undo(databases.db, settings, client, feedback_id)
+    with open_store() as (settings, databases):
+        done = verdicts.undo(databases.db, settings, client, feedback_id)
     if done is None:
         raise CommandError(f"{client} has no verdict {feedback_id} in force; 'crew feedback list' shows them.")
     console.say(
@@ -114,17 +112,17 @@ def undo(
 
 
 @app.command("export")
+@in_home
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write them; '-' for standard output.")],
     client: ClientOption = DEFAULT_CLIENT,
-    data_dir: HomeOption = None,
 ) -> None:
     """Write the verdicts in force as labelled pairs (JSONL), as 'crew evaluate' and the training read them."""
-    import orjson
+    from crew_pipeline.dedup import labelled_pairs
 
-    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
-        found = feedback.labelled_pairs(connection, client)
-    content = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found)
+    with open_store() as (_, databases), databases.db.read() as connection:
+        found = stored.labelled_pairs(connection, client)
+    content = labelled_pairs.written(found)
     if str(file) == "-":
         typer.echo(content.decode(), nl=False)
         return

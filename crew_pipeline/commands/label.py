@@ -9,13 +9,13 @@ import typer
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.common import (
-    DEFAULT_CLIENT,
     ClientOption,
     CommandError,
-    HomeOption,
     day_named,
+    in_home,
     open_store,
 )
+from crew_pipeline.model import DEFAULT_CLIENT
 from crew_pipeline.storage.evidence.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 _KEYS: dict[str, Verdict] = {"s": "same", "y": "same", "d": "different", "n": "different"}
 
 
+@in_home
 def label(
     day: Annotated[str, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")],
     client: ClientOption = DEFAULT_CLIENT,
     most: Annotated[int, typer.Option("--most", help="How many pairs to ask about.", min=1, max=500)] = 20,
-    data_dir: HomeOption = None,
 ) -> None:
     """Ask about the pairs the judge is least sure of: s same, d different, space skips, u undoes, q ends."""
-    from crew_pipeline.days import labelling, refolding
+    from crew_pipeline.days import labelling, verdicts
     from crew_pipeline.model import ClientDay
 
     if not sys.stdin.isatty():
         raise CommandError("'crew label' asks at a terminal; elsewhere use 'crew feedback same' and 'different'.")
-    with open_store(data_dir) as (settings, databases):
+    with open_store() as (settings, databases):
         client_day = ClientDay(client, day_named(day, settings, databases, client))
         questions = labelling.questions(databases.db, settings, client_day, most)
         if not questions:
@@ -52,15 +52,15 @@ def label(
                 break
             if key == "u" and said:
                 number, last = said.pop()
-                refolding.undo(databases.db, settings, client, last)
+                verdicts.undo(databases.db, settings, client, last)
                 continue
             if key in _KEYS:
                 one = questions[number]
                 lines = (one.left.line_id, one.right.line_id)
                 try:
-                    verdict = refolding.say(databases.db, settings, client_day, _KEYS[key], lines)
+                    verdict = verdicts.say(databases.db, settings, client_day, _KEYS[key], lines)
                     said.append((number, verdict.id))
-                except refolding.UnknownLineError:
+                except verdicts.UnknownLineError:
                     console.note("The day has changed meanwhile; this pair is passed over.")
             elif key != " ":
                 continue

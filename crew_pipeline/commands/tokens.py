@@ -7,20 +7,20 @@ from typing import Annotated
 import typer
 
 from crew_pipeline.commands import console
-from crew_pipeline.commands.common import CommandError, HomeOption, JsonOption, open_store
+from crew_pipeline.commands.common import CommandError, JsonOption, in_home, open_store
 from crew_pipeline.storage import tokens
 
 app = typer.Typer(help="API tokens: stored hashed, shown once.", no_args_is_help=True)
 
 
 @app.command("create")
+@in_home
 def token_create(
     client: Annotated[str, typer.Option(help="The client whose days the token opens.")],
     as_json: JsonOption = False,
-    data_dir: HomeOption = None,
 ) -> None:
     """Make a token; it is shown this once."""
-    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
+    with open_store() as (_, databases), databases.db.write() as connection:
         token = tokens.create(connection, client)
     if as_json:
         console.print_json({"client": client, "token": token})
@@ -30,9 +30,10 @@ def token_create(
 
 
 @app.command("list")
-def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None:
+@in_home
+def token_list(as_json: JsonOption = False) -> None:
     """List tokens by their first characters."""
-    with open_store(data_dir) as (_, databases), databases.db.read() as connection:
+    with open_store() as (_, databases), databases.db.read() as connection:
         found = tokens.list_all(connection)
     if as_json:
         console.print_json({"tokens": [one._asdict() for one in found]})
@@ -45,9 +46,10 @@ def token_list(as_json: JsonOption = False, data_dir: HomeOption = None) -> None
 
 
 @app.command("revoke")
-def token_revoke(token_id: int, data_dir: HomeOption = None) -> None:
+@in_home
+def token_revoke(token_id: int) -> None:
     """Revoke a token by its id; servers refuse it within two seconds."""
-    with open_store(data_dir) as (_, databases), databases.db.write() as connection:
+    with open_store() as (_, databases), databases.db.write() as connection:
         if not tokens.revoke(connection, token_id):
             raise CommandError(f"There is no token {token_id} in force; 'crew token list' shows them.")
     console.say(f"Token {token_id} is revoked.")

@@ -1,14 +1,14 @@
 """How much of the machine background work may use: a share of the cores, smaller in business hours."""
 
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
 from crew_pipeline.days.planning import Batch
-from crew_pipeline.orchestration import tags
 from crew_pipeline.settings import WEEKDAYS, Settings
 
 _LONGEST_REST_S = 10.0
@@ -27,10 +27,6 @@ class Allowance(NamedTuple):
 
     slots: int
     cores: float
-
-    def tags(self, number: int) -> dict[str, str]:
-        """The tags of the background run with this number; Dagster executes the runs of one lane one at a time."""
-        return {tags.LANE: f"background-{number % self.slots}", tags.CORES: f"{self.cores:.2f}"}
 
     def fitting(self, planned: Sequence[Batch], within_s: float) -> Sequence[Batch]:
         """As many of the batches as can be made within a time (s), at least one for each slot.
@@ -59,20 +55,18 @@ def allowance(settings: Settings, now: datetime, cores: int | None = None) -> Al
 class Pace:
     """Keeps a run within its cores by resting between two pieces of work."""
 
-    def __init__(self, cores: float) -> None:
+    def __init__(self, cores: float = math.inf) -> None:
+        """Args:
+        cores: how many may be kept busy; without, there is no limit.
+        """
         self._cores = cores
         self._started = time.monotonic()
         self._used_before = time.process_time()
 
-    @classmethod
-    def of(cls, run_tags: Mapping[str, str]) -> "Pace":
-        """As the tags of a run say; no limit where they say nothing."""
-        return cls(float(run_tags.get(tags.CORES, "inf")))
-
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Let the libraries use no more threads than the run may keep busy."""
-        if self._cores == float("inf"):
+        if math.isinf(self._cores):
             yield
             return
         import faiss

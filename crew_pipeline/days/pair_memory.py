@@ -1,45 +1,47 @@
-"""A reader that remembers: pairs that it has read once are looked up, on whatever day they come again."""
+"""A pair scorer that remembers: pairs that it has read once are looked up, on whatever day they come again."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup.pair_scorer import NamedReader, Reader
+from crew_pipeline.dedup.pair_scorer import BundledScorer, NamedScorer
 from crew_pipeline.dedup.text import text_hash
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.evidence import pair_scores as readings
+from crew_pipeline.storage.evidence import pair_scores
 
 
-class RememberingReader:
+class RememberingScorer:
     """Reads what it has not read before; its verdicts follow from the two texts alone, so it says the same."""
 
     fitted = True
 
-    def __init__(self, reader: Reader, db: Database) -> None:
-        self._reader = reader
+    def __init__(self, scorer: BundledScorer, db: Database) -> None:
+        self._scorer = scorer
         self._db = db
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
-        """Log-odds that the texts of each pair say the same: float64 (n,), see ``Reader.logits``."""
+        """Log-odds that the texts of each pair say the same: float64 (n,), see ``BundledScorer.logits``."""
         keys = [_key(pair) for pair in pairs]
         with self._db.read() as connection:
-            known = readings.fetch(connection, self._reader.identity, sorted(set(keys)))
+            known = pair_scores.fetch(connection, self._scorer.identity, sorted(set(keys)))
         unread = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
-        said = self._reader.logits(list(unread.values())).tolist()
+        said = self._scorer.logits(list(unread.values())).tolist()
         fresh = dict(zip(unread, said, strict=True))
         if fresh:
             with self._db.write() as connection:
-                readings.store(connection, self._reader.identity, fresh)
+                pair_scores.store(connection, self._scorer.identity, fresh)
         known |= fresh
         return np.array([known[key] for key in keys], np.float64)
 
 
-def remembering(reader: Reader | NamedReader | None, db: Database) -> RememberingReader | NamedReader | None:
-    """The bundled reader with its memory. One that has only a name may be another tomorrow: it is always asked."""
-    return RememberingReader(reader, db) if isinstance(reader, Reader) else reader
+def remembering(scorer: BundledScorer | NamedScorer | None, db: Database) -> RememberingScorer | NamedScorer | None:
+    """The bundled pair scorer with its memory. One that has only a name may be another tomorrow: it is always asked."""
+    return RememberingScorer(scorer, db) if isinstance(scorer, BundledScorer) else scorer
 
 
-def _key(pair: tuple[str, str]) -> readings.TextPair:
+def _key(pair: tuple[str, str]) -> pair_scores.TextPair:
     one, other = text_hash(pair[0]), text_hash(pair[1])
     return (one, other) if one <= other else (other, one)

@@ -20,6 +20,9 @@ class Batch(NamedTuple):
     priority: int
 
 
+MAX_DAYS_PER_RUN = 31
+"""Days that one run takes at most."""
+
 # Days without conversations between two that have some cost a run almost nothing; a run of its own costs more.
 MAX_GAP_DAYS = 3
 # A run keeps the lines of its days in memory until their documents are written.
@@ -51,6 +54,11 @@ def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> l
                 joined.append(day)
         result.extend(joined)
     return result
+
+
+def day_batch(work: Work) -> Batch:
+    """A batch of one client's day."""
+    return Batch(work.day, work.day, work.conversations, work.lines, work.priority)
 
 
 def _joined(one: Batch, other: Batch) -> Batch:

@@ -1,167 +1,159 @@
-"""What the assets do for one client's day, between the tables and the engine."""
+"""The making of a client's day, from its lines to the published document, step by step and under a claim.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+Knows nothing of Dagster: a run of the day job calls the steps of ``DayRun`` in the order in which they stand here.
+"""
 
-import pandas as pd
+from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from crew_pipeline.days import claims, folding, publishing, requests
+from crew_pipeline.days.pace import Pace
 from crew_pipeline.days.pair_memory import remembering
-from crew_pipeline.dedup import document, frames
+from crew_pipeline.days.progress import Reporter
+from crew_pipeline.days.snapshots import Snapshots
+from crew_pipeline.dedup.comparing import Comparison, compare_lines
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.engine import (
-    Clusters,
-    Comparison,
-    compare_lines,
-    distinct_texts,
-    exact_repeats,
-    first_comparison,
-    fold_lines,
-)
-from crew_pipeline.dedup.pair_scorer import reader_of
-from crew_pipeline.model import ClientDay, Conversation, Fold, Line
-from crew_pipeline.storage.conversations import clients
+from crew_pipeline.dedup.cores import distinct_texts
+from crew_pipeline.dedup.document import Document
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, Vectors
+from crew_pipeline.dedup.folding import Clusters
+from crew_pipeline.dedup.frames import Columns
+from crew_pipeline.dedup.pair_scorer import scorer_of
+from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, documents, preliminary
-from crew_pipeline.storage.evidence import embeddings, pairs
-from crew_pipeline.storage.evidence import verdicts as feedback
-
-MOST_LINES_AT_FIRST_SIGHT = 8_000
-"""Of which the engine's first stage takes some 3 s on two cores; it grows faster than their number."""
+from crew_pipeline.storage.evidence import embeddings, pairs, verdicts
 
 
-def first_looks(
-    db: Database,
-    encoder: SentenceTransformerEncoder,
-    config: EngineConfig,
-    client_day: ClientDay,
-    token: str,
-    lines: pd.DataFrame,
-    warn: Callable[[str], object],
-) -> None:
-    """Show a reader who waits what repeats word for word, then what the engine's first stage finds by words alone (of
-    days that are not too long for that to be quick).
+@dataclass(frozen=True)
+class DayTools:
+    """What days are made with; ``snapshots`` holds the lines of the run that is at work in this process."""
 
-    Only where nothing is shown yet and embedding will take its time. Each look folds what the one before folded, and
-    more. The day goes on without them where they fail.
+    db: Database
+    encoder: SentenceTransformerEncoder
+    config: EngineConfig
+    snapshots: Snapshots
 
-    Args:
-        lines: frame ``frames.DISCOVERED`` of the client's day.
+
+class Compared(NamedTuple):
+    """The judged pairs of a day, and how many of its texts had been compared before."""
+
+    comparison: Comparison
+    known_texts: int
+
+
+class DayRun:
+    """One client's day under the claim of ``token``.
+
+    Lines are columns ``frames.DISCOVERED`` of that client's day.
     """
-    looks: tuple[tuple[Callable[[], Comparison], str], ...] = (
-        (exact_repeats, "what repeats word for word is folded"),
-        (lambda: first_comparison(lines, config), "what can be told by words alone is folded"),
-    )
-    try:
-        if not _to_be_shown(db, encoder, config, client_day, token, lines):
-            return
-        for compare, message in looks if len(lines) <= MOST_LINES_AT_FIRST_SIGHT else looks[:1]:
-            found = folded(db, config, client_day, token, lines, compare(), surer=True)
-            built = build_document(client_day, lines, found.members, "preliminary")
+
+    def __init__(self, tools: DayTools, client_day: ClientDay, token: str) -> None:
+        self.tools = tools
+        self.client_day = client_day
+        self.token = token
+        self._reporter = Reporter(tools.db, client_day, token)
+
+    def texts_without_vector(self, lines: Columns) -> dict[bytes, str]:
+        """The distinct texts of the day that have never been embedded, by hash."""
+        texts = distinct_texts(lines, self.tools.config)
+        with self.tools.db.read() as connection:
+            known = embeddings.known(connection, self.tools.encoder.model_id, list(texts))
+        return {key: text for key, text in texts.items() if key not in known}
+
+    def embed(
+        self, texts: Mapping[bytes, str], at_once: int, pace: Pace, turn_ends_at: float = math.inf
+    ) -> Iterator[tuple[Sequence[bytes], Vectors]]:
+        """Vectors of texts, ``at_once`` of them at a time, each part to be stored before the next is made.
+
+        Ends early where the day has been taken over by somebody, who goes on from there.
+
+        Args:
+            turn_ends_at: from then on (s, monotonic) others that wait go first: what has been embedded stays, and the
+                day goes on from there later.
+        """
+        keys = list(texts)
+        for done in range(0, len(keys), at_once):
+            if done and time.monotonic() > turn_ends_at:
+                self._pause(f"{done:,} of {len(keys):,} lines embedded")
+            if done and not self._is_held():
+                return
+            part = keys[done : done + at_once]
+            self._reporter.stage("embedding", done, len(keys), "lines embedded")
+            with pace.kept():
+                vectors = self.tools.encoder.encode([texts[key] for key in part])
+            yield part, vectors
+            pace.rest()
+
+    def compare(self, lines: Columns, vectors: Mapping[bytes, Any]) -> Compared:
+        """Compare the day's texts; what was judged is kept for the next time.
+
+        Raises:
+            MissingVectorsError: texts that are compared have no vector.
+        """
+        self._reporter.stage("comparing", message=f"comparing {len(lines['text']):,} lines")
+        db, encoder, config = self.tools.db, self.tools.encoder, self.tools.config
+        judgement = config.judgement(encoder.model_id)
+        with db.read() as connection:
+            known = pairs.load(connection, self.client_day, judgement)
+        scorer = remembering(scorer_of(config.pair_scorer, encoder), db)
+        comparison = compare_lines(lines, vectors, config, scorer, known)
+        if comparison is not known:
             with db.write() as connection:
-                if not preliminary.store(connection, client_day, token, built.body, message):
-                    return
-    except Exception as error:
-        warn(f"{client_day}: no preliminary result ({type(error).__name__})")
+                if self.client_day in claims.held(connection, self.token, [self.client_day.day], lock=True):
+                    pairs.store(connection, self.client_day, judgement, comparison)
+        return Compared(comparison, 0 if known is None else len(known.texts))
 
+    def fold(self, lines: Columns, comparison: Comparison, *, surer: bool = False) -> Clusters:
+        """Fold the day's lines; see ``folding.fold``. What its visitors have said by now is noted with the claim."""
+        if not surer:
+            self._reporter.stage("clustering", message=f"folding what {comparison.candidates:,} pairs tell")
+        with self.tools.db.write() as connection:
+            verdicts.remember(connection, self.client_day, self.token)
+            return folding.fold(connection, self.client_day, lines, comparison, self.tools.config, surer=surer)
 
-def _to_be_shown(
-    db: Database,
-    encoder: SentenceTransformerEncoder,
-    config: EngineConfig,
-    client_day: ClientDay,
-    token: str,
-    lines: pd.DataFrame,
-) -> bool:
-    with db.read() as connection:
-        if preliminary.shown(connection, client_day, token) or documents.exists(connection, client_day):
-            return False
-        texts = distinct_texts(lines, config)
-        return len(embeddings.known(connection, encoder.model_id, list(texts))) < len(texts)
+    def store_clusters(self, members: Iterable[Sequence[Any]]) -> None:
+        """Put the day's clusters (rows of ``frames.MEMBERS``) in the place of the old ones, while the claim lasts.
 
+        Raises:
+            InvariantError: they break an invariant of the design; the old ones stay.
+        """
+        with self.tools.db.write() as connection:
+            publishing.store_clusters(connection, self.client_day, self.token, members)
 
-def compared(
-    db: Database,
-    encoder: SentenceTransformerEncoder,
-    config: EngineConfig,
-    client_day: ClientDay,
-    token: str,
-    lines: pd.DataFrame,
-    vectors: Mapping[bytes, Any],
-) -> tuple[Comparison, int]:
-    """The judged pairs of a client's day, kept for the next time; and how many texts had been compared before."""
-    judgement = config.judgement(encoder.model_id)
-    with db.read() as connection:
-        known = pairs.load(connection, client_day, judgement)
-    reader = remembering(reader_of(config.reader, encoder), db)
-    comparison = compare_lines(lines, vectors, config, reader, known)
-    if comparison is not known:
-        with db.write() as connection:
-            if client_day in claims.held(connection, token, [client_day.day], lock=True):
-                pairs.store(connection, client_day, judgement, comparison)
-    return comparison, 0 if known is None else len(known.texts)
+    def document(self, lines: Columns, folds: Folds) -> Document:
+        """The finished day.
 
+        Raises:
+            DocumentError: a line would be lost or shown twice.
+        """
+        self._reporter.stage("writing", message="writing the day")
+        with self.tools.db.read() as connection:
+            own = folding.config_of(connection, self.client_day.client, self.tools.config)
+        return folding.document_of(self.client_day, lines, folds, own.fingerprint(self.tools.encoder.weights_id))
 
-def folded(
-    db: Database,
-    config: EngineConfig,
-    client_day: ClientDay,
-    token: str,
-    lines: pd.DataFrame,
-    comparison: Comparison,
-    *,
-    surer: bool = False,
-) -> Clusters:
-    """The client's clusters, at its own operating point and by what its readers have said.
+    def publish(self, document: Document) -> None:
+        """Make the document the one that is served. Where visitors have said something meanwhile, it is made again.
 
-    Args:
-        surer: at the next stricter point: what a first look folds should not come apart again when more is known.
-    """
-    with db.write() as connection:
-        feedback.remember(connection, client_day, token)
-        said = feedback.in_force(connection, client_day.client)
-        own = config.at(clients.folding_of(connection, client_day.client))
-    if surer:
-        own = own.at("balanced" if own.folding == "loose" else "strict")
-    return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, own, said)
+        Raises:
+            OvertakenError: the claim is gone; nothing is written.
+        """
+        with self.tools.db.write() as connection:
+            own = folding.config_of(connection, self.client_day.client, self.tools.config)
+            fingerprint = own.fingerprint(self.tools.encoder.weights_id)
+            publishing.publish(connection, self.client_day, document, fingerprint, self.token)
+            if verdicts.changed_since(connection, self.client_day, self.token):
+                requests.remake(connection, self.client_day)
+        self.tools.snapshots.drop(self.client_day)
 
+    def _is_held(self) -> bool:
+        with self.tools.db.read() as connection:
+            return self.client_day in claims.held(connection, self.token, [self.client_day.day])
 
-def config_of(db: Database, config: EngineConfig, client: str) -> EngineConfig:
-    """The engine's configuration at the client's own operating point."""
-    with db.read() as connection:
-        return config.at(clients.folding_of(connection, client))
-
-
-def build_document(
-    client_day: ClientDay, lines: pd.DataFrame, members: pd.DataFrame, fingerprint: str
-) -> document.Document:
-    """The document of a client's day.
-
-    Args:
-        lines: frame ``frames.DISCOVERED``, of any clients.
-        members: frame ``frames.MEMBERS``, of any clients.
-    """
-    own = list(frames.rows(frames.of_client(lines, client_day.client)))
-    return document.build(
-        client_day.client,
-        {
-            Conversation(
-                row.conversation_id,
-                row.session_id,
-                row.crew,
-                row.title,
-                row.started_at,
-                row.ended_at,
-                row.times_inferred,
-            )
-            for row in own
-        },
-        [Line(row.conversation_id, row.position, row.speaker, row.spoken_at, row.text) for row in own],
-        {
-            (row.conversation_id, row.position): Fold(
-                row.cluster_id, row.is_canonical, row.similarity, row.probability, row.reason
-            )
-            for row in frames.rows(frames.of_client(members, client_day.client))
-        },
-        fingerprint,
-    )
+    def _pause(self, done: str) -> None:
+        with self.tools.db.write() as connection:
+            claims.pause(connection, self.client_day, self.token, done)

@@ -7,16 +7,13 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol
 
-from crew_pipeline.dedup.embedding import Precision, model_id
+from crew_pipeline.dedup.embedding import BUNDLED_MODEL, Precision, model_id
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.pair_scorer import adapter_fingerprint
 from crew_pipeline.model import OperatingPoint
 
 ALGORITHM = 2
 """Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
-
-READER_OFF = "off"
-READER_BUNDLED = "bundled"
 
 
 class EngineOptions(Protocol):
@@ -35,8 +32,8 @@ class EngineOptions(Protocol):
         """The operating point."""
 
     @property
-    def reader(self) -> str:
-        """Who reads pairs in doubt."""
+    def pair_scorer(self) -> str:
+        """What scores pairs in doubt."""
 
     @property
     def short_repeats(self) -> Literal["own", "any"]:
@@ -61,7 +58,7 @@ class EngineConfig:
 
     Attributes:
         folding: the operating point: how sure the judge must be that two lines say the same.
-        reader: who reads pairs in doubt: ``bundled``, ``off``, or the name of a cross-encoder.
+        pair_scorer: what scores pairs in doubt: ``bundled``, ``off``, or the name of a cross-encoder.
         short_repeats: whether a line of fewer than three content words folds only under a line of its own speaker
             (``own``) or, where it repeats exactly, under anybody's (``any``).
         min_words: shorter lines stay visible.
@@ -71,7 +68,7 @@ class EngineConfig:
     """
 
     folding: OperatingPoint = "balanced"
-    reader: str = READER_BUNDLED
+    pair_scorer: str = BUNDLED_MODEL
     short_repeats: Literal["own", "any"] = "own"
     min_words: int = 3
     max_words: int = 100
@@ -83,7 +80,7 @@ class EngineConfig:
         """The configuration that the settings ask for."""
         return cls(
             options.folding,
-            options.reader,
+            options.pair_scorer,
             options.short_repeats,
             options.min_words,
             options.max_words,
@@ -101,8 +98,8 @@ class EngineConfig:
             algorithm=ALGORITHM,
             model=model,
             judge=pair_model().fingerprint,
-            adapter=adapter_fingerprint() if self.reader == READER_BUNDLED else "",
-            reader=self.reader,
+            adapter=adapter_fingerprint() if self.pair_scorer == BUNDLED_MODEL else "",
+            reader=self.pair_scorer,
             min_words=self.min_words,
             max_words=self.max_words,
         )
@@ -110,7 +107,10 @@ class EngineConfig:
     def fingerprint(self, model: str) -> str:
         """16 hex digits over everything but the operating point, a colon, and the operating point, which each client
         may set otherwise."""
-        options = {name: value for name, value in asdict(self).items() if name != "folding"}
+        options = asdict(self)
+        del options["folding"]
+        # Under its first name: another would put every document out of date.
+        options["reader"] = options.pop("pair_scorer")
         return f"{_digest(judgement=self.judgement(model), **options)}:{self.folding}"
 
 

@@ -43,6 +43,26 @@ class ModelNotFoundError(RuntimeError):
     """The embedding model cannot be loaded; the message names it and says what to do."""
 
 
+class ModelOptions(Protocol):
+    """Settings that say which model embeds texts, and how."""
+
+    @property
+    def model(self) -> str:
+        """``bundled``, a name or a folder."""
+
+    @property
+    def embed_batch(self) -> int:
+        """Texts of one forward pass."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads; 0: one per core."""
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic."""
+
+
 class Encoder(Protocol):
     """Turns texts into unit vectors."""
 
@@ -100,10 +120,15 @@ class SentenceTransformerEncoder:
         self, model: str = BUNDLED_MODEL, *, batch: int = 64, threads: int = 0, precision: Precision = "auto"
     ) -> None:
         self._model = model
-        self._precision = arithmetic(precision)
+        self._precision: Precision = precision
         self._batch = batch
         self._threads = threads
         self._loaded: Any = None
+
+    @classmethod
+    def of(cls, options: ModelOptions) -> SentenceTransformerEncoder:
+        """The encoder that the settings ask for."""
+        return cls(options.model, batch=options.embed_batch, threads=options.threads, precision=options.precision)
 
     @property
     def model_id(self) -> str:
@@ -111,9 +136,14 @@ class SentenceTransformerEncoder:
         return vectors_id(self._model, self._precision)
 
     @property
+    def weights_id(self) -> str:
+        """Name and fingerprint of the weights alone."""
+        return model_id(self._model)
+
+    @property
     def in_bfloat16(self) -> bool:
         """Whether most of the arithmetic is done in 16 bits."""
-        return self.is_bundled and self._precision == "bfloat16"
+        return self.is_bundled and arithmetic(self._precision) == "bfloat16"
 
     @property
     def is_bundled(self) -> bool:

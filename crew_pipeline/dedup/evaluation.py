@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from crew_pipeline.dedup import judging, neighbours, text
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Encoder
-from crew_pipeline.dedup.engine import SHORT
 from crew_pipeline.dedup.features import Texts
-from crew_pipeline.dedup.judging import PairReader
+from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.pair_model import pair_model
-from crew_pipeline.dedup.speech import Utterance, speaker_names, without_addressees
+from crew_pipeline.dedup.speech import SHORT, Utterance, speaker_names, without_addressees
 from crew_pipeline.dedup.static import vocabulary
 
 Floats = NDArray[np.float64]
@@ -107,7 +106,7 @@ def quality(predicted: Flags, actual: Flags, weight: Floats) -> Quality:
     return Quality(round(precision, 4), round(recall, 4), round(f1, 4))
 
 
-def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig, reader: PairReader | None) -> Judged:
+def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig, scorer: PairScorer | None) -> Judged:
     """Judge labelled pairs exactly as a day's pairs are judged."""
     sides = _cores(pairs)
     texts = sorted({core for side in sides for core in side})
@@ -116,7 +115,7 @@ def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig,
     similarity = neighbours.cosine(encoder.encode(texts), left, right)
     taken = Texts([Utterance.of(core) for core in texts])
     near = neighbours.Near(left, right, similarity, whole=True)
-    found = judging.verdicts(taken, near, pair_model(), reader)
+    found = judging.verdicts(taken, near, pair_model(), scorer)
     one_speaker = _flags([text.normalise(pair.left_speaker) == text.normalise(pair.right_speaker) for pair in pairs])
     probability = np.where(one_speaker, found.same, found.other)
     counts = np.array([text.count_words(core) for core in texts], np.int64)
@@ -129,13 +128,13 @@ def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig,
 
 
 def evaluate(
-    pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig, reader: PairReader | None
+    pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig, scorer: PairScorer | None
 ) -> Evaluation:
     """Hold the engine's judgement at its operating point against people's."""
-    judged = judge(pairs, encoder, config, reader)
+    judged = judge(pairs, encoder, config, scorer)
     actual = _flags([pair.duplicate for pair in pairs])
     weight = np.array([pair.weight for pair in pairs], np.float64)
-    threshold = pair_model().threshold(config.folding, "meaning" if reader is None else "reading")
+    threshold = pair_model().threshold(config.folding, "meaning" if scorer is None else "reading")
     accepted = judged.probability >= threshold
     cosine, cosine_threshold = best_threshold(judged.similarity, actual, weight)
     return Evaluation(

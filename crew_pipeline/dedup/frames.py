@@ -12,10 +12,11 @@ DOCUMENTS  client str, document dedup.document.Document; one row a client
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 LINES = ("client", "conversation_id", "position", "speaker", "spoken_at", "text")
 DISCOVERED = (*LINES, "session_id", "crew", "title", "started_at", "ended_at", "times_inferred")
@@ -25,8 +26,23 @@ WORK = ("client", "priority", "conversations", "lines")
 DOCUMENTS = ("client", "document")
 
 
+class Columns(Protocol):
+    """Columns by name, as a data frame has them; a mapping of names to lists will do."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """The values of a column, row by row."""
+
+
+def columns(rows: Iterable[Sequence[Any]], names: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+    """Columns of plain Python values, for what needs no data frame."""
+    kept = list(rows)
+    return {name: [row[place] for row in kept] for place, name in enumerate(names)}
+
+
 def frame(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
     """A data frame of plain Python values in object columns, empty ones included."""
+    import pandas as pd
+
     return pd.DataFrame([tuple(row) for row in rows], columns=list(columns), dtype=object)
 
 

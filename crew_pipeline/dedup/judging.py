@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crew_pipeline.dedup import lexicon, neighbours
 from crew_pipeline.dedup.features import LEXICAL, Texts, compare
 from crew_pipeline.dedup.neighbours import Near
-from crew_pipeline.dedup.pair_model import DECIMALS, PairModel, Stage
+from crew_pipeline.dedup.pair_model import DECIMALS, Basis, PairModel
 
 FLOOR = 0.55
 """Lowest cosine similarity of the embedding model at which a pair is looked at."""
@@ -21,7 +21,7 @@ FIRST_FLOOR = 0.5
 FIRST_NEIGHBOURS = 3
 """How many neighbours of a text the first stage looks at."""
 KEPT = 0.05
-"""Lowest probability at which a pair is kept: below it no operating point folds, and no reader is asked."""
+"""Lowest probability at which a pair is kept: below it no operating point folds, and no pair scorer is asked."""
 
 EXACT = "same words"
 OBSTACLES = (
@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-class PairReader(Protocol):
+class PairScorer(Protocol):
     """Reads pairs of texts together."""
 
     fitted: bool
@@ -124,18 +124,19 @@ def first_stage(texts: Texts, model: PairModel) -> Pairs:
 
 
 def full_stages(
-    texts: Texts, near: Near, model: PairModel, reader: PairReader | None, foldable: Flags | None = None
+    texts: Texts, near: Near, model: PairModel, scorer: PairScorer | None, foldable: Flags | None = None
 ) -> Pairs:
-    """Judge candidate pairs with everything there is: words, the model's similarity, and the reader where in doubt.
+    """Judge candidate pairs with everything there is: words, the model's similarity, and the pair scorer
+    where in doubt.
 
     The verdict on a pair depends on its two texts alone, not on the other pairs.
 
     Args:
         near: pairs of indices into ``texts``, with their cosine similarity by the embedding model.
-        reader: None where pairs in doubt are left to the stage before.
+        scorer: None where pairs in doubt are left to what is known before.
         foldable: bool (n,), which pairs are worth reading; None for all.
     """
-    judged = verdicts(texts, near, model, reader, foldable)
+    judged = verdicts(texts, near, model, scorer, foldable)
     return _kept(texts, near, judged.other, judged.same, judged.settled, judged.rows)
 
 
@@ -157,13 +158,13 @@ class Verdicts:
 
 
 def verdicts(
-    texts: Texts, near: Near, model: PairModel, reader: PairReader | None, foldable: Flags | None = None
+    texts: Texts, near: Near, model: PairModel, scorer: PairScorer | None, foldable: Flags | None = None
 ) -> Verdicts:
     """Judge pairs; see ``full_stages``."""
     rows = np.column_stack([compare(texts, near.left, near.right, np.zeros(len(near.left), np.bool_)), near.similarity])
     other, same = _both_ways(model, "meaning", rows)
     settled = np.ones(len(rows), np.bool_)
-    if reader is not None:
+    if scorer is not None:
         low, high = model.doubt
         doubt = (np.maximum(other, same) >= low) & (np.minimum(other, same) <= high)
         doubt &= ~np.isin(obstacles(rows), _FOR_ALL)
@@ -175,17 +176,17 @@ def verdicts(
             (texts.utterances[int(near.left[row])].core, texts.utterances[int(near.right[row])].core)
             for row in doubtful.tolist()
         ]
-        logits = reader.logits(pairs)
-        if reader.fitted:
+        logits = scorer.logits(pairs)
+        if scorer.fitted:
             other[doubtful], same[doubtful] = _both_ways(model, "reading", np.column_stack([rows[doubtful], logits]))
         else:
             other[doubtful], same[doubtful] = (_halfway(found[doubtful], logits) for found in (other, same))
     return Verdicts(rows, *_without_obstacles(rows, other, same), settled)
 
 
-def _both_ways(model: PairModel, stage: Stage, rows: Floats) -> tuple[Floats, Floats]:
+def _both_ways(model: PairModel, basis: Basis, rows: Floats) -> tuple[Floats, Floats]:
     """Probabilities of the pairs between two people, and by one speaker."""
-    judge = model.judges[stage]
+    judge = model.judges[basis]
     column = LEXICAL.index("same_speaker")
     by_one = rows.copy()
     by_one[:, column] = 1.0
@@ -193,7 +194,7 @@ def _both_ways(model: PairModel, stage: Stage, rows: Floats) -> tuple[Floats, Fl
 
 
 def _halfway(probability: Floats, logits: Floats) -> Floats:
-    """Between the judge and a reader it was not fitted with: the mean of their log-odds, as a probability."""
+    """Between the judge and a pair scorer it was not fitted with: the mean of their log-odds, as a probability."""
     bounded = probability.clip(1e-4, 1 - 1e-4)
     return np.asarray(1 / (1 + np.exp(-(np.log(bounded / (1 - bounded)) + logits) / 2))).round(DECIMALS)
 
@@ -216,7 +217,7 @@ def _kept(texts: Texts, near: Near, other: Floats, same: Floats, settled: Flags,
 def obstacles(rows: Floats) -> NDArray[np.int8]:
     """What forbids a fold whatever the judge says: int8 (n,), indices into ``OBSTACLES``; 0 is nothing.
 
-    Each of them is rare among labelled duplicates (see ``docs/judgement.md``) and would hide something that a reader
+    Each of them is rare among labelled duplicates (see ``docs/judgement.md``) and would hide something that a visitor
     must see.
     """
 
@@ -232,7 +233,7 @@ def obstacles(rows: Floats) -> NDArray[np.int8]:
 
 
 def reason(texts: Texts, left: int, right: int, row: Floats) -> str:
-    """What speaks for a pair, and the words in which it differs: a sentence for a reader."""
+    """What speaks for a pair, and the words in which it differs: a sentence for people."""
     value = dict(zip(LEXICAL, row.tolist(), strict=False))
     parts = [_wording(value)]
     one, other = texts.utterances[left], texts.utterances[right]

@@ -1,30 +1,42 @@
-"""Labelled pairs of lines, as a JSONL file."""
+"""The labelled-pair format: JSON lines of two lines of talk and whether the one may be hidden under the other.
+
+``{"corpus", "day", "a": {"speaker", "text"}, "b": {"speaker", "text"}, "duplicate": bool, "weight": float}``; speakers,
+``corpus``, ``day`` and ``weight`` may be missing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from crew_pipeline.dedup.evaluation import LabelledPair
-from crew_pipeline.discovery.exports.files import ExportError
+
+
+class LabelledPairsError(ValueError):
+    """A file does not hold labelled pairs; the message says where and what was expected."""
+
+
+def written(pairs: Iterable[Mapping[str, Any]]) -> bytes:
+    """Pairs as the lines of a file."""
+    return b"".join(orjson.dumps(pair, option=orjson.OPT_APPEND_NEWLINE) for pair in pairs)
 
 
 def read_pairs(path: Path) -> list[LabelledPair]:
-    """Pairs ``{"a": {"speaker", "text"}, "b": {"speaker", "text"}, "duplicate": bool, "weight": float}``, one a line.
-
-    Speakers, ``corpus`` and ``day`` may be missing.
+    """The pairs of a file.
 
     Raises:
-        ExportError: the file cannot be read, holds no pair, or a line is not of this shape.
+        LabelledPairsError: the file cannot be read, holds no pair, or a line is not of this shape.
     """
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise ExportError(f"{path} cannot be read ({error.strerror}); check the path.") from None
+        raise LabelledPairsError(f"{path} cannot be read ({error.strerror}); check the path.") from None
     pairs = [_pair(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not pairs:
-        raise ExportError(f"{path} holds no pairs; give one JSON object a line.")
+        raise LabelledPairsError(f"{path} holds no pairs; give one JSON object a line.")
     return pairs
 
 
@@ -38,7 +50,7 @@ def _pair(path: Path, number: int, line: bytes) -> LabelledPair:
         if not (isinstance(left, str) and isinstance(right, str) and isinstance(duplicate, bool) and weight >= 0):
             raise TypeError
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        raise ExportError(
+        raise LabelledPairsError(
             f'{path}, line {number}: expected {{"a": {{"text"}}, "b": {{"text"}}, "duplicate": true or false, '
             '"weight": number}.'
         ) from None

@@ -23,7 +23,7 @@ from crew_pipeline.model import OperatingPoint
 FILE = Path(__file__).parent / "judge" / "pairs.json"
 DECIMALS = 4
 
-Stage = Literal["words", "meaning", "reading"]
+Basis = Literal["words", "meaning", "reading"]
 """What is known of a pair: its words alone; the model's similarity as well; the reader's verdict as well."""
 POINTS: tuple[OperatingPoint, ...] = get_args(OperatingPoint)
 
@@ -101,11 +101,11 @@ class PairModel:
     @cached_property
     def judges(self) -> dict[str, Judge]:
         """The judge of each stage."""
-        return {stage: Judge.read(self.stored["stages"][stage]) for stage in COLUMNS}
+        return {basis: Judge.read(self.stored["stages"][basis]) for basis in COLUMNS}
 
-    def threshold(self, point: OperatingPoint, stage: Stage = "reading") -> float:
+    def threshold(self, point: OperatingPoint, basis: Basis = "reading") -> float:
         """Lowest probability at which a stage folds a pair."""
-        return float(self.stored["stages"][stage]["points"][point])
+        return float(self.stored["stages"][basis]["points"][point])
 
     @property
     def doubt(self) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Reads two texts together: the bundled model turned into a cross-encoder by a small adapter.
 
-The adapter (``training/reader.py``) holds low-rank additions to the model's weight matrices (LoRA; Hu et al., 2021), a
-segment vector and a scoring head: under 2 MB instead of the model's 90. Reading is exact where comparing two vectors is
-blurred, and a hundred times slower than looking at words; only pairs in doubt are read.
+The adapter (``training/pair_scorer.py``) holds low-rank additions to the model's weight matrices (LoRA; Hu et al.,
+2021), a segment vector and a scoring head: under 2 MB instead of the model's 90. Reading is exact where comparing two
+vectors is blurred, and a hundred times slower than looking at words; only pairs in doubt are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crew_pipeline.dedup.embedding import (
     multiply_in_bfloat16,
 )
 
-ADAPTER = Path(__file__).parent / "judge" / "reader.npz"
+ADAPTER = Path(__file__).parent / "judge" / "pair_scorer.npz"
 LONGEST = 128
 """Tokens of a pair that are read; the longer text is cut first."""
 ADAPTED = (
@@ -40,11 +40,11 @@ ADAPTED = (
 _AT_ONCE = 64
 
 
-class Reader:
+class BundledScorer:
     """Scores pairs of texts; the model it stands on is loaded on first use and kept."""
 
     fitted = True
-    """Whether the judge's last stage was fitted with this reader's verdicts."""
+    """Whether the judge's last stage was fitted with this pair scorer's verdicts."""
 
     def __init__(self, base: SentenceTransformerEncoder) -> None:
         self._base = base
@@ -133,7 +133,7 @@ def adapter_fingerprint() -> str:
     return hashlib.sha256(ADAPTER.read_bytes()).hexdigest()[:12]
 
 
-class NamedReader:
+class NamedScorer:
     """A sentence-transformers cross-encoder that the user has, by name or folder."""
 
     fitted = False
@@ -169,19 +169,19 @@ class NamedReader:
             return CrossEncoder(self._name, device="cpu")
         except (OSError, ValueError) as error:
             raise ModelNotFoundError(
-                f"The cross-encoder {self._name!r} cannot be loaded ({type(error).__name__}); set CREW_READER to "
+                f"The cross-encoder {self._name!r} cannot be loaded ({type(error).__name__}); set CREW_PAIR_SCORER to "
                 "'bundled', 'off', a model folder, or a name that this machine can download."
             ) from error
 
 
 @lru_cache(maxsize=2)
-def reader_of(name: str, encoder: SentenceTransformerEncoder) -> Reader | NamedReader | None:
-    """The reader that the settings name, kept for the life of the process; None for ``off``.
+def scorer_of(name: str, encoder: SentenceTransformerEncoder) -> BundledScorer | NamedScorer | None:
+    """The pair scorer that the settings name, kept for the life of the process; None for ``off``.
 
-    The bundled reader stands on the bundled model; ``encoder`` is shared with it where it is that one.
+    The bundled pair scorer stands on the bundled model; ``encoder`` is shared with it where it is that one.
     """
     if name == "off":
         return None
     if name != BUNDLED_MODEL:
-        return NamedReader(name)
-    return Reader(encoder if encoder.is_bundled else SentenceTransformerEncoder(BUNDLED_MODEL))
+        return NamedScorer(name)
+    return BundledScorer(encoder if encoder.is_bundled else SentenceTransformerEncoder(BUNDLED_MODEL))

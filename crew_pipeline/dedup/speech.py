@@ -25,6 +25,9 @@ _PIECE = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _EDGES = ".:'`*_-…~|=+"
 _AT_MOST = 4
 
+SHORT = 3
+"""A line of fewer content words is never hidden under another speaker's line."""
+
 
 def speaker_names(speakers: Iterable[str]) -> frozenset[str]:
     """The names by which the day's speakers are addressed: whole, and the parts of a name of two or three words."""

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 
+from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.jobs import DAY_JOB
+from crew_pipeline.orchestration.tags import DAY_JOB
 
 _UNFINISHED = ("QUEUED", "STARTING", "STARTED", "CANCELING")
 _MOST_RUNS = 500
@@ -125,7 +126,7 @@ class Deployment:
         answer = self._ask(
             _RUNS,
             {
-                "waiting": {"tags": [{"key": tags.TRIGGER, "value": tags.ON_DEMAND}], "statuses": _UNFINISHED},
+                "waiting": {"tags": [{"key": tags.TRIGGER, "value": Trigger.ON_DEMAND.value}], "statuses": _UNFINISHED},
                 "named": {"runIds": list(ids)},
                 "some": bool(ids),
                 "most": _MOST_RUNS,

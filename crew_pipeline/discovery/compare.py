@@ -9,14 +9,15 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.discovery import scan
 from crew_pipeline.discovery.records import Limits, limits_of
-from crew_pipeline.discovery.sources import opened
+from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.sources.crews import HistorySource
+from crew_pipeline.storage.sources.crews import HistorySource, history_sources
 
 _SHOWN = 20
 
@@ -107,6 +108,20 @@ def compare(db: Database, source: HistorySource, settings: Settings, now: dateti
                 result.only_stored += [(row.session_id, row.row)][: _SHOWN - len(result.only_stored)]
         connection.rollback()
     return result
+
+
+def compare_all(db: Database, settings: Settings, client: str | None, now: datetime) -> list[dict[str, Any]]:
+    """Compare the tables of all crews; one that cannot be read says why, and the others go on."""
+    with db.read() as connection:
+        sources = history_sources(connection, client)
+    compared = []
+    for source in sources:
+        try:
+            compared.append(compare(db, source, settings, now).as_dict())
+        except (SourceError, SQLAlchemyError) as error:
+            sentence = str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
+            compared.append({"client": source.client, "crew": source.code, "error": sentence, "agrees": False})
+    return compared
 
 
 def _messages(

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from threading import Lock
@@ -20,6 +21,7 @@ from crew_pipeline.discovery.registry import apply_registry, read_registry
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import HistoryTable, examine
+from crew_pipeline.model import Trigger
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import crews
@@ -35,43 +37,55 @@ _looking_up = Lock()
 Step = Callable[[CrewRound], None]
 
 
-def discover(
-    db: Database,
-    settings: Settings,
-    now: datetime,
-    client: str | None = None,
-    *,
-    trigger: str = "command",
-    due: bool = False,
-    patrol: bool = True,
-    full: bool | None = None,
-    round_s: float | None = None,
-    budget_s: float | None = None,
-    on_batch: Callable[[CrewReport], None] | None = None,
-) -> list[CrewReport]:
-    """One round over the history tables of all active crews; one that fails is reported and the others go on.
+@dataclass(frozen=True)
+class RoundPlan:
+    """How a round goes.
 
-    Args:
-        trigger: who asked, for the record: ``command``, ``schedule``, ``sensor`` or ``webhook``.
+    Attributes:
+        trigger: who asked, for the record.
         due: leave crews alone that have failed lately.
         patrol: also look after what was read before.
         full: read every table from its beginning; None follows ``CREW_USE_OPTIMIZED_DISCOVERY``.
         round_s: time for each crew (s); None follows ``CREW_DISCOVERY_TIMEOUT_S``.
         budget_s: time for all crews together (s); those that it does not reach come first the next time.
+    """
+
+    trigger: Trigger = Trigger.COMMAND
+    due: bool = False
+    patrol: bool = True
+    full: bool | None = None
+    round_s: float | None = None
+    budget_s: float = math.inf
+
+
+_WHENEVER_ASKED = RoundPlan()
+
+
+def discover(
+    db: Database,
+    settings: Settings,
+    now: datetime,
+    client: str | None = None,
+    plan: RoundPlan = _WHENEVER_ASKED,
+    on_batch: Callable[[CrewReport], None] | None = None,
+) -> list[CrewReport]:
+    """One round over the history tables of all active crews; one that fails is reported and the others go on.
+
+    Args:
         on_batch: called with the crew's report as it grows.
     """
-    whole = not settings.use_optimized_discovery if full is None else full
-    step: Step = CrewRound.read_all if whole else partial(CrewRound.run, patrol=patrol)
+    whole = not settings.use_optimized_discovery if plan.full is None else plan.full
+    step: Step = CrewRound.read_all if whole else partial(CrewRound.run, patrol=plan.patrol)
     with db.read() as connection:
-        sources = crews.history_sources(connection, client, due=due)
-    each = settings.discovery_timeout_s if round_s is None else round_s
-    end = time.monotonic() + (math.inf if budget_s is None else budget_s)
+        sources = crews.history_sources(connection, client, due=plan.due)
+    each = settings.discovery_timeout_s if plan.round_s is None else plan.round_s
+    end = time.monotonic() + plan.budget_s
     reports = []
     for source in sources:
         left = min(each, end - time.monotonic())
         if left <= 0:
             break
-        reports.append(discover_crew(db, source, settings, now, step, trigger, left, on_batch))
+        reports.append(discover_crew(db, source, settings, now, step, plan.trigger, left, on_batch))
     return reports
 
 
@@ -102,7 +116,7 @@ def discover_session(
         else:
             one.run(patrol=False)
 
-    return discover_crew(db, source, settings, now, step, "webhook", settings.discovery_timeout_s)
+    return discover_crew(db, source, settings, now, step, Trigger.WEBHOOK, settings.discovery_timeout_s)
 
 
 def discover_crew(
@@ -111,7 +125,7 @@ def discover_crew(
     settings: Settings,
     now: datetime,
     step: Step,
-    trigger: str,
+    trigger: Trigger,
     seconds: float,
     on_batch: Callable[[CrewReport], None] | None = None,
 ) -> CrewReport:
@@ -143,7 +157,7 @@ def discover_crew(
     report.seconds = time.monotonic() - started
     report.settle()
     with db.write() as connection:
-        if trigger == "sensor" and not report.error and not report.reading.lines_read:
+        if trigger == Trigger.SENSOR and not report.error and not report.reading.lines_read:
             note_look(connection, source.crew_id)
             return report
         record_round(connection, source.crew_id, source.history_table, report.as_round(trigger, now))

@@ -29,7 +29,7 @@ from crew_pipeline.discovery.sources import SourceError
 from crew_pipeline.discovery.table import HistoryTable, microseconds
 from crew_pipeline.discovery.watermark import Watermark
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.conversations.ingest import ingest, withdraw
+from crew_pipeline.storage.conversations.ingest import CrewKey, SourceTraits, ingest, withdraw
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import watermarks as discovery
 from crew_pipeline.storage.sources.crews import HistorySource
@@ -368,13 +368,11 @@ class CrewRound:
         if placed.lines:
             done = ingest(
                 connection,
-                client=self.source.client,
-                crew=self.source.code,
-                crew_id=self.source.crew_id,
+                crew=CrewKey(self.source.client, self.source.code, self.source.crew_id),
                 lines=placed.lines,
                 zone=self.settings.timezone,
                 today=self._today,
-                from_history=True,
+                source=SourceTraits(from_history=True),
             )
             report.ingested.add(done)
         if len(report.sessions) > _SESSIONS_KEPT:

@@ -8,39 +8,45 @@ from typing import Any
 
 from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executor
 
-from crew_pipeline.orchestration.days.arrivals import build_sensors
-from crew_pipeline.orchestration.days.assets import build_assets
+from crew_pipeline.orchestration.days.arrivals import build_arrivals
+from crew_pipeline.orchestration.days.assets import build_assets, day_job
 from crew_pipeline.orchestration.days.checks import build_checks
-from crew_pipeline.orchestration.days.sweep import build_schedules
-from crew_pipeline.orchestration.days.tables import TableIOManager
+from crew_pipeline.orchestration.days.endings import build_endings
+from crew_pipeline.orchestration.days.sweep import build_sweep
+from crew_pipeline.orchestration.days.tables import build_tables
 from crew_pipeline.orchestration.discovery.assets import build_history_tables, discovery_job
-from crew_pipeline.orchestration.jobs import day_job
+from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
 from crew_pipeline.orchestration.partitions import day_partitions
-from crew_pipeline.orchestration.resources import build_resources
-from crew_pipeline.orchestration.upkeep.assets import build_operation, build_operation_schedules, operation_jobs
+from crew_pipeline.orchestration.resources import build_day_making, build_resources
+from crew_pipeline.orchestration.upkeep.assets import build_upkeep, upkeep_jobs
+from crew_pipeline.orchestration.upkeep.schedules import build_upkeep_schedules
 from crew_pipeline.settings import Settings
 
 
 def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
-    """Everything that Dagster knows of this system."""
+    """Everything that Dagster knows of this system.
+
+    Args:
+        resource_overrides: resources by their keys, in the place of those that the settings ask for.
+    """
     resources = {**build_resources(settings), **(resource_overrides or {})}
-    resources["tables"] = TableIOManager(
-        database=resources["database"],
-        embedding_model=resources["embedding_model"],
-        engine_config=resources["engine_config"],
-    )
+    making = build_day_making(settings, resources)
     partitions = day_partitions(settings)
     with warnings.catch_warnings():
         # Backfill policies and partitioned checks are used knowingly; the tests hold what we need of them.
         warnings.simplefilter("ignore", BetaWarning)
         warnings.simplefilter("ignore", PreviewWarning)
         return Definitions(
-            assets=[build_history_tables(), *build_assets(partitions), *build_operation(settings)],
+            assets=[build_history_tables(settings), *build_assets(partitions), *build_upkeep(settings)],
             asset_checks=build_checks(partitions),
-            jobs=[day_job(), discovery_job(), *operation_jobs()],
-            schedules=[*build_schedules(settings), *build_operation_schedules(settings)],
-            sensors=build_sensors(settings),
-            resources=resources,
+            jobs=[day_job(), discovery_job(), *upkeep_jobs()],
+            schedules=[
+                build_sweep(settings),
+                build_discovery_schedule(settings),
+                *build_upkeep_schedules(settings),
+            ],
+            sensors=[build_arrivals(settings), *build_endings(settings)],
+            resources={**resources, "making": making, **build_tables(making)},
             # Also for runs from the UI and of backfills: a process for each step would load the model for each.
             executor=in_process_executor,
         )

@@ -2,17 +2,19 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
-from crew_pipeline.commands import console
+from crew_pipeline.days import claims
+from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, Batch, batches
+from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.config import fingerprint_of
+from crew_pipeline.model import DayState, Trigger
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import queue, states
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.days.states import Summary
 from crew_pipeline.storage.opening import Databases
@@ -63,85 +65,91 @@ def process_days(
     client: str | None = None,
     force: bool = False,
     max_days: int | None = None,
-    quiet: bool = False,
+    on_progress: Callable[[float, str], object] = lambda _done, _message: None,
 ) -> BulkReport:
     """Process what is not ready in ``span`` (first and last day), or all of it.
 
     Days that are ready cost one query together; neither Dagster nor the model is loaded for them.
+
+    Args:
+        max_days: at most so many days, the newest.
+        on_progress: told how much of it is done (0 to 1), and in words.
     """
     started = time.monotonic()
-    db = databases.db
     report = BulkReport()
-    work = _work(db, settings, span, client, force=force)
+    work = _work(databases.db, settings, span, client, force=force)
     if max_days is not None:
         kept = set(sorted({one.day for one in work}, reverse=True)[:max_days])
         work = [one for one in work if one.day in kept]
     if work:
-        report.runs = _run(settings, databases, work, client=client, force=force, quiet=quiet)
-    _collect(db, report, work, span, client)
+        planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
+        report.runs = len(planned)
+        _run(settings, databases, planned, Scope(client, force), on_progress)
+    _collect(databases.db, report, work, span, client)
     report.seconds = time.monotonic() - started
     return report
+
+
+class Scope(NamedTuple):
+    """What a run takes of its days."""
+
+    client: str | None
+    force: bool
 
 
 def _work(
     db: Database, settings: Settings, span: tuple[date, date] | None, client: str | None, *, force: bool
 ) -> list[Work]:
     with db.read() as connection:
-        wanted = None if span is None else days.days_between(connection, *span, client)
+        wanted = None if span is None else states.days_between(connection, *span, client)
         return queue.work(connection, fingerprint_of(settings), days=wanted, client=client, force=force)
 
 
 def _run(
-    settings: Settings, databases: Databases, work: Sequence[Work], *, client: str | None, force: bool, quiet: bool
-) -> int:
+    settings: Settings,
+    databases: Databases,
+    planned: Sequence[Batch],
+    scope: Scope,
+    on_progress: Callable[[float, str], object],
+) -> None:
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH)
-    from crew_pipeline.days.planning import batches
     from crew_pipeline.orchestration.build import build_defs
-    from crew_pipeline.orchestration.days.assets import MAX_DAYS_PER_RUN
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
     from crew_pipeline.orchestration.runs import DayRunner
 
-    planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
     total = sum(batch.lines for batch in planned) or 1
     done = 0
-    with (
-        dagster_instance(prepare_home(settings)) as instance,
-        console.progress("processing", total, quiet=quiet) as advance,
-    ):
+    patience = Patience.of(settings)
+    with dagster_instance(prepare_home(settings)) as instance:
         runner = DayRunner(build_defs(settings), instance)
-        patience = claims.Patience.of(settings)
         for batch in planned:
-            outcome = runner.run(batch, trigger="command", client=client or "", force=force)
+            outcome = runner.run(batch, trigger=Trigger.COMMAND, client=scope.client or "", force=scope.force)
             with databases.db.write() as connection:
                 if outcome.success:
                     claims.give_back(connection, outcome.run_id)
                 else:
                     claims.settle_failure(connection, outcome.run_id, outcome.error or "the run failed", patience)
             done += batch.lines
-            advance(done, f"processed up to {batch.last}")
-    return len(planned)
+            on_progress(done / total, f"processed up to {batch.last}")
 
 
 def _collect(
-    db: Database,
-    report: BulkReport,
-    work: Sequence[Work],
-    span: tuple[date, date] | None,
-    client: str | None,
+    db: Database, report: BulkReport, work: Sequence[Work], span: tuple[date, date] | None, client: str | None
 ) -> None:
+    """Sort the days into what came of them."""
     tried = {one.client_day for one in work}
     listed = [one.day for one in work]
     first, last = span or (min(listed, default=date.max), max(listed, default=date.min))
     with db.read() as connection:
-        found = days.summaries(connection, first, last, client)
-    for one in reversed(found):
-        mine = (one.client, one.day) in tried
-        if one.status == "completed":
+        summaries = states.summaries(connection, first, last, client)
+    for summary in reversed(summaries):
+        mine = (summary.client, summary.day) in tried
+        if summary.status == DayState.COMPLETED:
             if mine:
-                report.processed.append(one)
+                report.processed.append(summary)
             elif span is not None:
                 report.unchanged += 1
-        elif one.status == "failed" and mine:
-            report.failed.append(one)
-        elif mine or one.status == "processing":
-            report.elsewhere.append(one)
+        elif summary.status == DayState.FAILED and mine:
+            report.failed.append(summary)
+        elif mine or summary.status == DayState.PROCESSING:
+            report.elsewhere.append(summary)

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dagster import Backoff, DagsterLogManager, Failure, Jitter, RetryPolicy
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError
 
+from crew_pipeline.days import claims
+from crew_pipeline.days.publishing import OvertakenError
+from crew_pipeline.days.retries import Patience
+from crew_pipeline.days.run import DayRun
+from crew_pipeline.dedup.comparing import MissingVectorsError
 from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
-from crew_pipeline.dedup.engine import MissingVectorsError
-from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims
-from crew_pipeline.storage.days.claims import Patience
-from crew_pipeline.storage.days.documents import OvertakenError
+from crew_pipeline.storage.database import is_unanswered
 from crew_pipeline.storage.evidence.invariants import InvariantError
 
 _OUR_OWN = (ModelNotFoundError, DocumentError, InvariantError)
@@ -27,9 +26,7 @@ TRANSIENT_RETRIES = RetryPolicy(max_retries=3, delay=1, backoff=Backoff.EXPONENT
 
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: a lost connection, a full pool, a timeout; not a wrong value or a bug."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | ConnectionError | TimeoutError)
+    return is_unanswered(error) or isinstance(error, ConnectionError | TimeoutError)
 
 
 def sentence(error: BaseException, token: str) -> str:
@@ -54,15 +51,14 @@ def permanent_errors_end_at_once(token: str) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(
-    db: Database, patience: Patience, client_day: ClientDay, token: str, log: DagsterLogManager
-) -> Iterator[None]:
+def isolated(run: DayRun, patience: Patience, log: DagsterLogManager) -> Iterator[None]:
     """Keep what fails for one client's day from taking the others with it.
 
     A transient error passes through to the retry policy. A model that is missing fails the step without retries: it
     fails for everybody. Any other error marks the client's day ``failed`` with its reason, to be tried again as
     ``patience`` says, and the run goes on.
     """
+    db, client_day, token = run.tools.db, run.client_day, run.token
     try:
         yield
     except ModelNotFoundError as error:

@@ -1,11 +1,13 @@
 """The Dagster instance: its home in the data directory, and connections that are kept."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dagster import DagsterInstance
+from dagster import __version__ as dagster_version
 
 from crew_pipeline.settings import Settings
 
@@ -41,3 +43,19 @@ def dagster_instance(home: Path) -> Iterator[DagsterInstance]:
     with DagsterInstance.from_config(str(home)) as instance:
         instance.optimize_for_webserver(statement_timeout=_STATEMENT_TIMEOUT_MS, pool_recycle=3600, max_overflow=10)
         yield instance
+
+
+def described(settings: Settings) -> str:
+    """Which Dagster there is, and how much it has recorded."""
+    with dagster_instance(prepare_home(settings)) as instance:
+        return f"Dagster {dagster_version}, {instance.get_runs_count()} runs recorded"
+
+
+def daemon_age_s(instance: DagsterInstance) -> float | None:
+    """How long ago Dagster's daemon has beaten (s), whichever part of it did last; None where it never has.
+
+    A part may be silent for minutes while it works off something long; Dagster itself ends a daemon of which a part has
+    died.
+    """
+    beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
+    return max(0.0, time.time() - max(beats)) if beats else None

@@ -1,36 +1,52 @@
-"""Resources: the application's database and the embedding model."""
+"""Resources: the application's database, the embedding model, and what days are made with.
 
-import atexit
+The encoder and the snapshots are handed in as they are, so that all runs of a process share one model and one reading
+of a day's lines; Dagster makes the other resources anew for each run.
+"""
+
 import os
-from contextlib import ExitStack
-from functools import lru_cache
 from typing import Any
 
-from dagster import ConfigurableResource, EnvVar
+from dagster import ConfigurableResource, EnvVar, ResourceDependency
 
+from crew_pipeline.days.retries import Patience
+from crew_pipeline.days.run import DayTools
+from crew_pipeline.days.snapshots import Snapshots
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import Precision, SentenceTransformerEncoder, model_id
-from crew_pipeline.settings import Settings, process_settings
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database, database_at
-from crew_pipeline.storage.days.claims import Patience
-from crew_pipeline.storage.opening import open_databases
-
-DATABASE_VARIABLE = "CREW_DATABASE_URL"
+from crew_pipeline.storage.opening import DATABASE_URL_VARIABLE, joined_embedded_url
 
 
 class DatabaseResource(ConfigurableResource):  # type: ignore[type-arg]
-    """The application's Postgres; without an address the embedded one of the data directory."""
+    """The application's Postgres; without an address the embedded one of the data directory ``home``."""
 
     url: str = ""
+    home: str = ""
+
+    @property
+    def db(self) -> Database:
+        """The door of this process."""
+        return database_at(self.url or joined_embedded_url(self.home))
+
+
+class DayMaking(ConfigurableResource):  # type: ignore[type-arg]
+    """What days are made with, and how often one is tried."""
+
+    database: ResourceDependency[DatabaseResource]
+    encoder: ResourceDependency[SentenceTransformerEncoder]
+    engine_config: ResourceDependency[EngineConfig]
+    snapshots: ResourceDependency[Snapshots]
     claim_ttl_s: int = 60
     on_demand_retries: int = 2
     background_retries: int = 3
     retry_backoff_s: float = 600
 
     @property
-    def db(self) -> Database:
-        """The pooled engine of this process."""
-        return database_at(self.url or _embedded_url())
+    def tools(self) -> DayTools:
+        """What a day's steps work with."""
+        return DayTools(self.database.db, self.encoder, self.engine_config, self.snapshots)
 
     @property
     def patience(self) -> Patience:
@@ -38,58 +54,26 @@ class DatabaseResource(ConfigurableResource):  # type: ignore[type-arg]
         return Patience(self.on_demand_retries, self.background_retries, self.retry_backoff_s)
 
 
-@lru_cache(maxsize=1)
-def _embedded_url() -> str:
-    """Join the embedded server for the rest of this process (for ``dagster dev`` without a configured database)."""
-    stack = ExitStack()
-    databases = stack.enter_context(open_databases(process_settings()))
-    atexit.register(stack.close)
-    return databases.application
-
-
-class EmbeddingModel(ConfigurableResource):  # type: ignore[type-arg]
-    """The embedding model, loaded on first use and kept for the life of the process."""
-
-    model: str = "bundled"
-    batch: int = 64
-    threads: int = 0
-    precision: Precision = "auto"
-
-    @property
-    def encoder(self) -> SentenceTransformerEncoder:
-        """The encoder of this process."""
-        return _encoder(self.model, self.batch, self.threads, self.precision)
-
-    @property
-    def model_id(self) -> str:
-        """Name and fingerprint of the weights, without loading them."""
-        return model_id(self.model)
-
-
-@lru_cache(maxsize=2)
-def _encoder(model: str, batch: int, threads: int, precision: Precision) -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder(model, batch=batch, threads=threads, precision=precision)
-
-
 def build_resources(settings: Settings) -> dict[str, Any]:
-    """The resources that the definitions run with.
+    """The resources that the definitions run with; nothing is opened or loaded yet.
 
     The database's address is passed by the name of its variable: Dagster shows the configuration of resources.
     """
-    url: Any = EnvVar(DATABASE_VARIABLE) if os.environ.get(DATABASE_VARIABLE) else ""
+    url: Any = EnvVar(DATABASE_URL_VARIABLE) if os.environ.get(DATABASE_URL_VARIABLE) else ""
     return {
-        "database": DatabaseResource(
-            url=url,
-            claim_ttl_s=settings.claim_ttl_s,
-            on_demand_retries=settings.on_demand_retries,
-            background_retries=settings.background_retries,
-            retry_backoff_s=settings.retry_backoff_s,
-        ),
-        "embedding_model": EmbeddingModel(
-            model=settings.model,
-            batch=settings.embed_batch,
-            threads=settings.threads,
-            precision=settings.precision,
-        ),
+        "database": DatabaseResource(url=url, home=str(settings.home_path)),
+        "encoder": SentenceTransformerEncoder.of(settings),
         "engine_config": EngineConfig.of(settings),
+        "snapshots": Snapshots(),
     }
+
+
+def build_day_making(settings: Settings, resources: dict[str, Any]) -> DayMaking:
+    """What days are made with, of these resources."""
+    return DayMaking(
+        **{name: resources[name] for name in ("database", "encoder", "engine_config", "snapshots")},
+        claim_ttl_s=settings.claim_ttl_s,
+        on_demand_retries=settings.on_demand_retries,
+        background_retries=settings.background_retries,
+        retry_backoff_s=settings.retry_backoff_s,
+    )

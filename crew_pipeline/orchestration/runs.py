@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dagster import DagsterInstance, Definitions, JobDefinition
-from dagster._core.utils import make_new_run_id
 
 from crew_pipeline.days.planning import Batch
+from crew_pipeline.days.run import DayTools
+from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.days.assets import Scope
-from crew_pipeline.orchestration.days.sweep import range_tags
-from crew_pipeline.orchestration.days.tables import FIRST_ASSET
-from crew_pipeline.orchestration.jobs import DAY_JOB
-from crew_pipeline.storage.days.queue import Work
+from crew_pipeline.orchestration.dagster_internals import new_run_id
+from crew_pipeline.storage.database import Database
 
 _DIED = "The process that executed this run died; its days were taken over."
 
@@ -48,14 +46,20 @@ class DayRunner:
         console_level: least level that runs print; everything is in the event log of the instance anyway.
         """
         self._console_level = console_level
-        self._job: JobDefinition = definitions.resolve_job_def(DAY_JOB)
+        self._resources = definitions.resources or {}
+        self._job: JobDefinition = definitions.resolve_job_def(tags.DAY_JOB)
         self._instance = instance
+
+    def tools(self, db: Database) -> DayTools:
+        """What the runs of this process work with, for whoever begins a day before its run does."""
+        shared = self._resources
+        return DayTools(db, shared["encoder"], shared["engine_config"], shared["snapshots"])
 
     def run(
         self,
         batch: Batch,
         *,
-        trigger: str,
+        trigger: Trigger,
         client: str = "",
         force: bool = False,
         run_id: str | None = None,
@@ -64,7 +68,7 @@ class DayRunner:
         """Materialize the days of ``batch``.
 
         Args:
-            trigger: who asked: ``on-demand``, ``command``, ``sweep``.
+            trigger: who asked.
             client: only this client's days.
             run_id: the token of claims made beforehand.
             more_tags: further tags of the run.
@@ -73,13 +77,10 @@ class DayRunner:
         result = self._job.execute_in_process(
             instance=self._instance,
             run_id=run_id,
-            run_config={
-                "ops": {FIRST_ASSET: {"config": Scope(client=client, force=force).model_dump()}},
-                "loggers": {"console": {"config": {"log_level": self._console_level}}},
-            },
+            run_config=tags.with_console(tags.day_config(client=client, force=force), self._console_level),
             tags={
-                **range_tags(batch),
-                tags.TRIGGER: trigger,
+                **tags.partition_tags(batch),
+                tags.TRIGGER: trigger.value,
                 tags.PRIORITY: str(batch.priority),
                 **({tags.CLIENT: client} if client else {}),
                 **(more_tags or {}),
@@ -97,16 +98,6 @@ class DayRunner:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
                 self._instance.report_run_failed(run, why)
-
-
-def new_run_id() -> str:
-    """An id for a run to come, so that its days can be claimed before it starts."""
-    return str(make_new_run_id())
-
-
-def day_batch(work: Work) -> Batch:
-    """A batch of one client's day."""
-    return Batch(work.day, work.day, work.conversations, work.lines, work.priority)
 
 
 def release_memory() -> None:

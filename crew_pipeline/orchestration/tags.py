@@ -1,8 +1,28 @@
-"""The tags by which runs of the day job tell who asked for them and what they may do."""
+"""The names by which Dagster and the rest of the system know each other's things: jobs, assets, and the tags of runs.
 
+Imports no Dagster, so that whoever asks a deployment for a run may use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crew_pipeline.days.pace import Allowance
+from crew_pipeline.days.planning import Batch
+from crew_pipeline.model import Trigger
 from crew_pipeline.settings import Settings
 
+DAY_JOB = "materialize_days"
+DISCOVERY_JOB = "discover_conversations"
+HEALTH_JOB = "take_health_sample"
+HOUSEKEEPING_JOB = "keep_house"
+
+HISTORY_TABLES = "history_tables"
+FIRST_ASSET = "discovered_conversations"
+LAST_ASSET = "day_document"
+
 TRIGGER = "crew/trigger"
+"""Who asked for the run, see ``model.Trigger``."""
 CLIENT = "crew/client"
 CLAIM = "crew/claim"
 """A claim that was made for the run before it started."""
@@ -18,12 +38,35 @@ MAX_RUNTIME = "dagster/max_runtime"
 CELERY_QUEUE = "dagster-celery/queue"
 """The queue that the Celery run launcher puts the run into; other launchers do not mind it."""
 
-ON_DEMAND = "on-demand"
-SWEEP = "sweep"
-SENSOR = "sensor"
 URGENT = "urgent"
 
 
-def on_demand(settings: Settings, client: str) -> dict[str, str]:
-    """The tags of a run that a reader waits for."""
-    return {TRIGGER: ON_DEMAND, CLIENT: client, TURN: f"{settings.on_demand_limit_s:g}"}
+def partition_tags(batch: Batch) -> dict[str, str]:
+    """The tags by which Dagster knows the days of a run."""
+    if batch.first == batch.last:
+        return {"dagster/partition": batch.first.isoformat()}
+    return {
+        "dagster/asset_partition_range_start": batch.first.isoformat(),
+        "dagster/asset_partition_range_end": batch.last.isoformat(),
+    }
+
+
+def on_demand_tags(settings: Settings, client: str) -> dict[str, str]:
+    """The tags of a run that a visitor waits for."""
+    return {TRIGGER: Trigger.ON_DEMAND.value, CLIENT: client, TURN: f"{settings.on_demand_limit_s:g}"}
+
+
+def lane_tags(allowed: Allowance, number: int) -> dict[str, str]:
+    """The tags of the background run with this number; Dagster executes the runs of one lane one at a time."""
+    return {LANE: f"background-{number % allowed.slots}", CORES: f"{allowed.cores:.2f}"}
+
+
+def day_config(*, client: str = "", force: bool = False, retry_failed: bool = True) -> dict[str, Any]:
+    """The configuration of a run of the day job, see ``days.assets.Scope``."""
+    scope = {"client": client, "force": force, "retry_failed": retry_failed}
+    return {"ops": {FIRST_ASSET: {"config": scope}}}
+
+
+def with_console(config: dict[str, Any], level: str) -> dict[str, Any]:
+    """The same with the least level that the run prints."""
+    return {**config, "loggers": {"console": {"config": {"log_level": level}}}}

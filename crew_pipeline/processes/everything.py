@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-
 from crew_pipeline.processes.pool import worker_children
-from crew_pipeline.processes.supervisor import Child
+from crew_pipeline.processes.supervisor import Child, StartError
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import database_at
 from crew_pipeline.storage.opening import Databases
 
-READY_WITHIN_S = 240.0
+_LATELY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,14 @@ def _reachable(host: str) -> str:
     return f"[{named}]" if ":" in named and not named.startswith("[") else named
 
 
-def children(settings: Settings, databases: Databases, addresses: Addresses) -> list[Child]:
-    """The processes of ``crew up``, each with the sign by which it is ready."""
+def children(
+    settings: Settings, databases: Databases, addresses: Addresses, daemon_age_s: Callable[[], float | None]
+) -> list[Child]:
+    """The processes of ``crew up``, each with the sign by which it is ready.
+
+    Args:
+        daemon_age_s: how long ago Dagster's daemon has beaten (s); None where it never has.
+    """
     logs = settings.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
@@ -66,8 +69,23 @@ def children(settings: Settings, databases: Databases, addresses: Addresses) -> 
             ["dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *module],
             lambda: _answers(f"{addresses.dagster}/server_info"),
         ),
-        child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _daemon_ready(databases.dagster)),
+        child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _beats(daemon_age_s())),
     ]
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Refuse to start where somebody else listens already.
+
+    Raises:
+        StartError: the port cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartError(f"Port {port} of {host} cannot be used ({error.strerror}); choose another port.") from None
 
 
 def _answers(url: str) -> bool:
@@ -78,16 +96,5 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _daemon_ready(dagster_url: str) -> bool:
-    """Whether the daemon has beaten within the last minute."""
-    try:
-        with database_at(dagster_url).read() as connection:
-            found = connection.scalar(
-                text(
-                    "SELECT count(*) FROM daemon_heartbeats "
-                    "WHERE timestamp > (now() AT TIME ZONE 'UTC') - interval '60 seconds'"
-                )
-            )
-    except SQLAlchemyError:
-        return False
-    return bool(found)
+def _beats(age_s: float | None) -> bool:
+    return age_s is not None and age_s < _LATELY_S

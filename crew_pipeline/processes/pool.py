@@ -12,9 +12,8 @@ from crew_pipeline.processes.supervisor import Child
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.storage.upkeep import workers
+from crew_pipeline.workers.maker import RECYCLED
 
-RECYCLED = 75
-"""Exit status of a worker that has grown above the memory limit and wants to be started again."""
 READY_WITHIN_S = 240.0
 # Events of one materialization over many days are stored together instead of one by one.
 _DAGSTER_EVENT_BATCH = "64"

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import orjson
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.days.status import FINAL, state_of
@@ -172,12 +173,12 @@ class _Feed:
         while self._reaches_back_to is not None and seq < self._reaches_back_to:
             try:
                 async with self._older:
-                    found = await asyncio.to_thread(self._rows_after, seq, _PAGE)
+                    rows = await self._db.reading(events.events_after, self._client_day, seq, _PAGE)
             except SQLAlchemyError as error:
                 await self._lost(error)
                 continue
-            if found:
-                return found
+            if rows:
+                return self._messages(rows)
             break
         first = bisect_right(self._buffer, seq, key=lambda message: message.seq)
         return self._buffer[first : first + _PAGE]
@@ -196,7 +197,7 @@ class _Feed:
         """Take in what one look finds; whether it saw everything."""
         asked = self._asked
         try:
-            found = await asyncio.to_thread(self._look)
+            found = await self._db.reading(self._look)
         except Exception as error:
             # Whatever it is: those who follow wait for it to pass; a feed that ended would leave them waiting for ever.
             await self._lost(error)
@@ -208,25 +209,16 @@ class _Feed:
             turned.set()
         return found.whole
 
-    def _look(self) -> _Look:
+    def _look(self, connection: Connection) -> _Look:
         # The state before the events: one that comes between the two is told, and the next look sees what it led to.
-        with self._db.read() as connection:
-            state = state_of(connection, self._client_day)
-            if self._reaches_back_to is None:
-                found = events.latest_events(connection, self._client_day.client, self._client_day.day, self._held)
-                whole = True
-            else:
-                found = events.events_after(
-                    connection, self._client_day.client, self._client_day.day, self._read_to, self._held
-                )
-                whole = len(found) < self._held
-        return _Look(state, self._messages(found), whole)
-
-    def _rows_after(self, seq: int, most: int) -> list[Message]:
-        with self._db.read() as connection:
-            return self._messages(
-                events.events_after(connection, self._client_day.client, self._client_day.day, seq, most)
-            )
+        state = state_of(connection, self._client_day)
+        if self._reaches_back_to is None:
+            happened = events.latest_events(connection, self._client_day, self._held)
+            whole = True
+        else:
+            happened = events.events_after(connection, self._client_day, self._read_to, self._held)
+            whole = len(happened) < self._held
+        return _Look(state, self._messages(happened), whole)
 
     def _messages(self, found: list[events.Event]) -> list[Message]:
         return [Message(event.seq, _encoded(told(self._client_day, event))) for event in found]

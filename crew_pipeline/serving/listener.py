@@ -10,9 +10,9 @@ from datetime import date
 
 import orjson
 import psycopg
-from psycopg import sql
 
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import EVENT_CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ _RECONNECT_S = 1.0
 class Listener:
     """One listening connection for all waiters of this process."""
 
-    def __init__(self, url: str, channel: str = EVENT_CHANNEL) -> None:
-        self._url = url
+    def __init__(self, db: Database, channel: str = EVENT_CHANNEL) -> None:
+        self._db = db
         self._channel = channel
         self._waiting: dict[ClientDay, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -56,8 +56,7 @@ class Listener:
     async def _listen(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                async with self._db.listening_in_loop(self._channel) as connection:
                     self._wake_all()
                     async for notification in connection.notifies():
                         self._wake(notification.payload)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from crew_pipeline.settings import Settings
+from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage import embedded
 from crew_pipeline.storage.database import Database, dagster_url, database_at, ensure_database, unavailable
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
 
+DATABASE_URL_VARIABLE = "CREW_DATABASE_URL"
 DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 
 
@@ -48,7 +51,7 @@ class Databases:
 
     def environment(self) -> dict[str, str]:
         """The variables by which other processes find both."""
-        return {"CREW_DATABASE_URL": self.application, DAGSTER_URL_VARIABLE: self.dagster}
+        return {DATABASE_URL_VARIABLE: self.application, DAGSTER_URL_VARIABLE: self.dagster}
 
 
 @contextmanager
@@ -80,6 +83,15 @@ def open_databases(settings: Settings, *, prepare: bool = True) -> Iterator[Data
             yield databases
         finally:
             databases.db.close()
+
+
+@lru_cache(maxsize=1)
+def joined_embedded_url(home: str) -> str:
+    """The application's database on the embedded server of ``home``, which is joined for the rest of this process."""
+    stack = ExitStack()
+    url = stack.enter_context(open_databases(load_settings(home=home, database_url=None))).application
+    atexit.register(stack.close)
+    return url
 
 
 def _prepare(databases: Databases, server: str | None = None) -> None:

@@ -1,21 +1,22 @@
 """Is everything as it should be? Each check says what it found and what to do about it."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
-from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import migrate
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.storage.upkeep import workers
 
+_TRIED = [f"line {number} to try the model on" for number in range(20)]
 _LEAST_FREE_BYTES = 2 * 2**30
 _MOST_CLOCK_SKEW_S = 5.0
 _OLDEST_POSTGRES = 140_000
@@ -37,14 +38,21 @@ class Finding:
     essential: bool = True
 
 
-def examine(settings: Settings, databases: Databases) -> Iterator[Finding]:
-    """Run every check, one after the other; a check that breaks is a finding, not an end."""
-    checks: tuple[tuple[str, Callable[[Settings, Databases], Finding]], ...] = (
+Check = Callable[[Settings, Databases], Finding]
+
+
+def examine(settings: Settings, databases: Databases, dagster: Callable[[], str]) -> Iterator[Finding]:
+    """Run every check, one after the other; a check that breaks is a finding, not an end.
+
+    Args:
+        dagster: opens the Dagster instance and says what it found there.
+    """
+    checks: tuple[tuple[str, Check], ...] = (
         ("database", _database),
         ("migrations", _migrations),
         ("model", _model),
-        ("reader", _reader),
-        ("dagster", _dagster),
+        ("pair scorer", _pair_scorer),
+        ("dagster", lambda _settings, _databases: Finding("dagster", ok=True, found=dagster())),
         ("worker", _worker),
         ("disk", _disk),
         ("clock", _clock),
@@ -89,40 +97,37 @@ def _migrations(_settings: Settings, databases: Databases) -> Finding:
 
 
 def _model(settings: Settings, _databases: Databases) -> Finding:
-    encoder = SentenceTransformerEncoder(
-        settings.model, batch=settings.embed_batch, threads=settings.threads, precision=settings.precision
-    )
+    encoder = SentenceTransformerEncoder.of(settings)
     try:
-        vectors = encoder.encode(["a line to try the model on"])
+        vectors = encoder.encode(_TRIED)
     except ModelNotFoundError as error:
         return Finding("model", ok=False, found=str(error), remedy="set CREW_MODEL=bundled")
     import torch
 
     numbers = "bfloat16" if encoder.in_bfloat16 else "float32"
     backend = f"torch {torch.__version__.split('+')[0]}, {numbers}, {torch.get_num_threads()} threads"
-    return Finding("model", ok=True, found=f"{encoder.model_id}, {vectors.shape[1]} dimensions, {backend}")
+    alone = np.concatenate([encoder.encode([text]) for text in _TRIED])
+    return Finding(
+        "model",
+        ok=np.array_equal(vectors, alone),
+        found=f"{encoder.model_id}, {vectors.shape[1]} dimensions, {backend}",
+        remedy=""
+        if np.array_equal(vectors, alone)
+        else "vectors depend on their batch here: set CREW_PRECISION=float32",
+    )
 
 
-def _reader(settings: Settings, _databases: Databases) -> Finding:
-    reader = reader_of(settings.reader, SentenceTransformerEncoder(precision=settings.precision))
-    if reader is None:
-        return Finding("reader", ok=True, found="off: pairs in doubt are judged by their words and similarity alone")
+def _pair_scorer(settings: Settings, _databases: Databases) -> Finding:
+    scorer = scorer_of(settings.pair_scorer, SentenceTransformerEncoder(precision=settings.precision))
+    if scorer is None:
+        return Finding(
+            "pair scorer", ok=True, found="off: pairs in doubt are judged by their words and similarity alone"
+        )
     try:
-        reader.logits([("a line to try", "a line to try it on")])
+        scorer.logits([("a line to try", "a line to try it on")])
     except ModelNotFoundError as error:
-        return Finding("reader", ok=False, found=str(error), remedy="set CREW_READER=bundled")
-    return Finding("reader", ok=True, found=f"{settings.reader}; folding {settings.folding}")
-
-
-def _dagster(settings: Settings, databases: Databases) -> Finding:
-    from dagster import __version__ as dagster_version
-
-    from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-
-    os.environ.update(databases.environment())
-    with dagster_instance(prepare_home(settings)) as instance:
-        runs = instance.get_runs_count()
-    return Finding("dagster", ok=True, found=f"Dagster {dagster_version}, {runs} runs recorded")
+        return Finding("pair scorer", ok=False, found=str(error), remedy="set CREW_PAIR_SCORER=bundled")
+    return Finding("pair scorer", ok=True, found=f"{settings.pair_scorer}; folding {settings.folding}")
 
 
 def _worker(_settings: Settings, databases: Databases) -> Finding:

@@ -1,4 +1,4 @@
-"""What the queue, the days and the last runs look like, for ``crew status``."""
+"""The state of the whole system in figures, as ``crew status`` shows it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from crew_pipeline.days import claims, requests
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.model import ClientDay
+from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue, visits
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import queue, states, visits
 from crew_pipeline.storage.sources.rounds import Health, conversations_by_crew, health
 from crew_pipeline.storage.upkeep import alerts, workers
 from crew_pipeline.storage.upkeep import health as system_health
 
+_STATES_SHOWN = (
+    DayState.COMPLETED,
+    DayState.PROCESSING,
+    DayState.QUEUED,
+    DayState.PENDING,
+    DayState.FAILED,
+)
 _QUEUE_SHOWN = 10
 _RUNS_SHOWN = 10
 _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
@@ -25,13 +32,13 @@ _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
 def overview(db: Database, settings: Settings) -> dict[str, Any]:
     """Days by status, the head of the queue, the last runs, workers, the system, discovery and what is wrong."""
     with db.read() as connection:
-        by_status = days.counts_by_status(connection)
+        by_status = states.counts_by_status(connection)
         counts = conversations_by_crew(connection)
         waiting = queue.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
         return {
             "by_status": {
                 name: {"days": by_status.get(name, (0, 0))[0], "conversations": by_status.get(name, (0, 0))[1]}
-                for name in ("completed", "processing", "queued", "pending", "failed")
+                for name in _STATES_SHOWN
             },
             "queue": [
                 {
@@ -98,33 +105,34 @@ def _crew(one: Health, conversations: int) -> dict[str, Any]:
 def day_overview(db: Database, day: date) -> dict[str, Any]:
     """One day of every client."""
     with db.read() as connection:
-        found = days.summaries(connection, day, day)
-    return {"day": day.isoformat(), "days": [_day(one) for one in found]}
+        summaries = states.summaries(connection, day, day)
+    return {"day": day.isoformat(), "days": [_day(summary) for summary in summaries]}
 
 
 def failed_days(db: Database) -> dict[str, Any]:
     """The days whose last try failed, newest first, with their errors and when they are tried again."""
     with db.read() as connection:
-        return {"days": [_failed(one) for one in queue.failed(connection)]}
+        return {"days": [_failed(failed) for failed in queue.failed(connection)]}
 
 
 def release_failed(db: Database, day: date | None, client: str | None) -> list[dict[str, Any]]:
     """Have days made again whose last try failed: one day at once, all of them in the background; those that are."""
     with db.read() as connection:
-        found = [one for one in queue.failed(connection, client) if day in {None, one.day}]
-    for one in found:
-        client_day = ClientDay(one.client, one.day)
+        chosen = [failed for failed in queue.failed(connection, client) if day in {None, failed.day}]
+    for failed in chosen:
+        client_day = ClientDay(failed.client, failed.day)
         with db.write() as connection:
             if day is None:
-                queue.release(connection, client_day)
+                requests.release(connection, client_day)
             else:
-                queue.request(connection, client_day, force=True)
-    return [{**_failed(one), "status": "queued" if day else "pending", "retry_at": None} for one in found]
+                requests.request(connection, client_day, force=True)
+    state = DayState.QUEUED if day else DayState.PENDING
+    return [{**_failed(failed), "status": state, "retry_at": None} for failed in chosen]
 
 
-def _failed(one: queue.FailedDay) -> dict[str, Any]:
-    return {**one._asdict(), "day": one.day.isoformat(), "status": "failed", "hidden": None}
+def _failed(failed: queue.FailedDay) -> dict[str, Any]:
+    return {**failed._asdict(), "day": failed.day.isoformat(), "status": DayState.FAILED, "hidden": None}
 
 
-def _day(one: days.Summary) -> dict[str, Any]:
-    return {**one._asdict(), "day": one.day.isoformat()}
+def _day(summary: states.Summary) -> dict[str, Any]:
+    return {**summary._asdict(), "day": summary.day.isoformat()}

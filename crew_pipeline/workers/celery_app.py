@@ -16,13 +16,11 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init
 from dagster import DagsterInstance
-from dagster._cli.api import _execute_run_command_body
-from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import unpack_value
 from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tasks import create_resume_job_task
 
+from crew_pipeline.orchestration import dagster_internals
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.runs import release_memory
 from crew_pipeline.settings import Settings, process_settings
@@ -74,17 +72,18 @@ def execute_run(execute_job_args_packed: Any) -> int:
     Returns:
         0, or 1 for a run that failed.
     """
-    args = unpack_value(execute_job_args_packed, as_type=ExecuteRunArgs)
     with dagster_instance(prepare_home(process_settings())) as instance:
-        status = _execute_run_command_body(args.run_id, instance, lambda _event: None, set_exit_code_on_failure=True)
+        status = dagster_internals.execute_run(execute_job_args_packed, instance)
     release_memory()
     return status
 
 
 def load_model(**_: Any) -> None:
     """Load the model in a process that Celery has just forked; not before, since torch's threads do not survive it."""
+    from crew_pipeline.definitions import defs  # what the runs of this process load
+
     started = time.monotonic()
-    warm_up(process_settings())
+    warm_up(process_settings(), (defs.resources or {})["encoder"])
     logger.info("process %d has its model loaded after %.1f s", os.getpid(), time.monotonic() - started)
 
 

@@ -17,18 +17,17 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from crew_pipeline.days import claims
+from crew_pipeline.days.planning import day_batch
+from crew_pipeline.days.retries import Patience
 from crew_pipeline.deployment.graphql import Deployment, DeploymentError, RunState, UnclearError
+from crew_pipeline.model import DayState
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.days.assets import Scope
-from crew_pipeline.orchestration.days.sweep import range_tags
-from crew_pipeline.orchestration.days.tables import FIRST_ASSET
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-from crew_pipeline.orchestration.runs import day_batch
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims
-from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.queue import Work
+from crew_pipeline.storage.days.states import set_status
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.workers.worker import run_until_stopped
 
@@ -59,7 +58,7 @@ class _Submitted:
 
 
 class DagsterMaker:
-    """Has days made by the runs of a Dagster deployment; see ``making.Maker``.
+    """Has days made by the runs of a Dagster deployment; see ``maker.Maker``.
 
     A run that starts goes on with the claim which was made for it (``tags.CLAIM``) and keeps it alive itself. One that
     starts after its claim was lost finds the day taken, or made, and ends without touching it.
@@ -97,7 +96,7 @@ class DagsterMaker:
                 self._give_back(token)
             return False
         self._launching.end()
-        logger.info("%s, %s: submitted as run %s (%d lines)", work.client, work.day, submitted.run_id, work.lines)
+        logger.info("%s: submitted as run %s (%d lines)", work.client_day, submitted.run_id, work.lines)
         return True
 
     def tend(self) -> None:
@@ -144,13 +143,9 @@ class DagsterMaker:
     def _run_of(self, work: Work, token: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Configuration and tags of the run. Not forced: the day needs work, and a run that is late should see so."""
         batch = day_batch(work)
-        config = {
-            "ops": {FIRST_ASSET: {"config": Scope(client=work.client).model_dump()}},
-            "loggers": {"console": {"config": {"log_level": "WARNING"}}},
-        }
-        return config, {
-            **range_tags(batch),
-            **tags.on_demand(self._settings, work.client),
+        return tags.with_console(tags.day_config(client=work.client), "WARNING"), {
+            **tags.partition_tags(batch),
+            **tags.on_demand_tags(self._settings, work.client),
             tags.PRIORITY: str(ABOVE_BACKGROUND + batch.priority),
             tags.CELERY_QUEUE: tags.URGENT,
             tags.CLAIM: token,
@@ -209,7 +204,7 @@ class DagsterMaker:
 
     def _give_back(self, token: str) -> None:
         with self._db.write() as connection:
-            claims.give_back(connection, token, status="queued")
+            claims.give_back(connection, token, state=DayState.QUEUED)
         del self._submitted[token]
 
     def _end_dead(self, died: list[str]) -> None:
@@ -253,14 +248,14 @@ class _Pause:
 def _return(connection: Connection, token: str, run_id: str) -> None:
     """There is no such run: it was never launched, or somebody deleted it."""
     for holder in (token, run_id):
-        claims.give_back(connection, holder, status="queued")
+        claims.give_back(connection, holder, state=DayState.QUEUED)
 
 
 def _settle_cancelled(connection: Connection, token: str, run_id: str) -> None:
     """Somebody cancelled the run, so it is not asked for again before a reader comes."""
     for holder in (token, run_id):
         for client_day in claims.held(connection, holder, lock=True):
-            claims.set_status(connection, client_day, "pending", of=("queued", "processing"))
+            set_status(connection, client_day, DayState.PENDING, of=(DayState.QUEUED, DayState.PROCESSING))
         claims.give_back(connection, holder)
 
 

@@ -1,4 +1,4 @@
-"""How a day that a reader asks for is made: the interface, and the way of a warm process that runs it itself."""
+"""Days made in a warm process, which has the model loaded: each by a Dagster run that it executes itself."""
 
 import gc
 import logging
@@ -6,52 +6,33 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from crew_pipeline.days import run as steps
-from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.days import claims
+from crew_pipeline.days.first_looks import show_first_looks
+from crew_pipeline.days.planning import day_batch
+from crew_pipeline.days.retries import Patience
+from crew_pipeline.days.run import DayRun
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.neighbours import near_pairs
 from crew_pipeline.dedup.pair_model import pair_model
-from crew_pipeline.dedup.pair_scorer import reader_of
+from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.dedup.static import word_vectors
-from crew_pipeline.model import ClientDay
+from crew_pipeline.model import ClientDay, DayState, Trigger
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.days.tables import lines_to_come
-from crew_pipeline.orchestration.resources import EmbeddingModel, build_resources
-from crew_pipeline.orchestration.runs import DayRunner, day_batch, new_run_id
+from crew_pipeline.orchestration.dagster_internals import new_run_id
+from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
-from crew_pipeline.storage.days.claims import Patience
 from crew_pipeline.storage.days.queue import Work
+from crew_pipeline.workers.maker import STUCK
 
 logger = logging.getLogger(__name__)
 
-STUCK = 76
-"""Exit status of a worker whose run hung."""
-
-
-class Maker(Protocol):
-    """Has days made, one way or another."""
-
-    def make(self, work: Work) -> bool:
-        """Take a day and have it made; False where somebody else has it, or it is not to be tried."""
-
-    def tend(self) -> None:
-        """Look after what was begun earlier; called every now and then, by the thread that calls ``make``."""
-
-    def oversee(self, stopping_for_s: float | None) -> None:
-        """Look after what is going on; called every second, by another thread.
-
-        Args:
-            stopping_for_s: since when the process has been told to stop (s); None where it has not.
-        """
-
 
 class WarmMaker:
-    """Makes days in this process, which has the model loaded, each by a Dagster run; one at a time."""
+    """Makes days in this process, one at a time; see ``maker.Maker``."""
 
     def __init__(
         self, settings: Settings, db: Database, runner: DayRunner, leave: Callable[[int], object] = os._exit
@@ -64,9 +45,7 @@ class WarmMaker:
         self._runner = runner
         self._leave = leave
         self._patience = Patience.of(settings)
-        resources = build_resources(settings)
-        self._config: EngineConfig = resources["engine_config"]
-        self._model: EmbeddingModel = resources["embedding_model"]
+        self._tools = runner.tools(db)
         self._given_back: list[str] = []
         self._current: tuple[str, float] | None = None
         self._changing = threading.Lock()
@@ -101,7 +80,7 @@ class WarmMaker:
         """
         while self._given_back:
             with self._db.write() as connection:
-                claims.give_back(connection, self._given_back[0], status="queued")
+                claims.give_back(connection, self._given_back[0], state=DayState.QUEUED)
             self._runner.close_dead([self._given_back[0]], "The database did not answer; the day is tried again.")
             self._given_back.pop(0)
         due = [token for token, at in self._died.items() if time.monotonic() >= at]
@@ -126,7 +105,7 @@ class WarmMaker:
             self._leave(STUCK)
         elif stopping_for_s is not None and stopping_for_s > self._settings.worker_grace_s:
             error = "The worker was told to stop; the day was given back."
-            self._end(run_id, error, lambda c: claims.give_back(c, run_id, status="queued"))
+            self._end(run_id, error, lambda c: claims.give_back(c, run_id, state=DayState.QUEUED))
             self._leave(0)
 
     def _end(self, run_id: str, error: str, settle: Callable[..., object]) -> None:
@@ -139,57 +118,60 @@ class WarmMaker:
             logger.warning("run %s was not closed (%s); its claim will expire", run_id, type(failure).__name__)
 
     def _take(self, work: Work, run_id: str) -> bool:
+        client_day = work.client_day
         with self._db.write() as connection:
-            taken = queue.take(connection, work.client_day, run_id, self._settings.claim_ttl_s, work.lines)
-            died = claims.overtaken_tokens(connection, work.client_day) if taken else []
-            hopeless = taken and claims.failures_in_a_row(connection, work.client_day) > self._patience.at_once
+            taken = claims.take(connection, client_day, run_id, self._settings.claim_ttl_s, work.lines)
+            died = claims.overtaken_tokens(connection, client_day) if taken else []
+            hopeless = taken and claims.failures_in_a_row(connection, client_day) > self._patience.at_once
             if hopeless:
                 error = "every process that worked at this day died or failed"
-                claims.give_up(connection, work.client_day, run_id, error, self._patience)
+                claims.give_up(connection, client_day, run_id, error, self._patience)
         for token in died:
             self._died.setdefault(token, time.monotonic() + self._settings.claim_ttl_s)
         return taken and not hopeless
 
     def _show_first_looks(self, client_day: ClientDay, run_id: str) -> None:
         try:
-            lines = lines_to_come(self._db, client_day, run_id)
+            with self._db.write() as connection:
+                lines = self._tools.snapshots.read(connection, client_day, run_id)
         except SQLAlchemyError as error:
-            logger.warning("%s, %s: no first look (%s)", client_day.client, client_day.day, type(error).__name__)
+            logger.warning("%s: no first look (%s)", client_day, type(error).__name__)
             return
         if lines is not None:
-            encoder = self._model.encoder
-            steps.first_looks(self._db, encoder, self._config, client_day, run_id, lines, logger.warning)
+            show_first_looks(DayRun(self._tools, client_day, run_id), lines, logger.warning)
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()
         outcome = self._runner.run(
             day_batch(work),
-            trigger=tags.ON_DEMAND,
+            trigger=Trigger.ON_DEMAND,
             client=work.client,
             force=True,
             run_id=run_id,
-            more_tags=tags.on_demand(self._settings, work.client),
+            more_tags=tags.on_demand_tags(self._settings, work.client),
         )
         seconds = time.monotonic() - started
-        logger.info("%s, %s: %d lines in %.2f s (run %s)", work.client, work.day, work.lines, seconds, run_id)
+        logger.info("%s: %d lines in %.2f s (run %s)", work.client_day, work.lines, seconds, run_id)
         with self._db.write() as connection:
             if not outcome.success:
-                logger.error("%s, %s: run %s failed: %s", work.client, work.day, run_id, outcome.error)
+                logger.error("%s: run %s failed: %s", work.client_day, run_id, outcome.error)
                 error = outcome.error or "the run failed"
                 claims.settle_failure(connection, run_id, error, self._patience, at_once=True)
             claims.give_back(connection, run_id)
 
 
-def warm_up(settings: Settings) -> None:
-    """Load what the first run of this process would otherwise wait for, and leave it aside when memory is collected."""
-    embedding_model: EmbeddingModel = build_resources(settings)["embedding_model"]
-    encoder = embedding_model.encoder
+def warm_up(settings: Settings, encoder: SentenceTransformerEncoder) -> None:
+    """Load what the first run of this process would otherwise wait for, and leave it aside when memory is collected.
+
+    Args:
+        encoder: the one that the runs use.
+    """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     lines = ["a first line", "and a second one"]
     near_pairs(encoder.encode(lines), 0.5)
     word_vectors(lines)
     pair_model()
-    if (reader := reader_of(settings.reader, encoder)) is not None:
-        reader.logits([(lines[0], lines[1])])
+    if (scorer := scorer_of(settings.pair_scorer, encoder)) is not None:
+        scorer.logits([(lines[0], lines[1])])
     gc.collect()
     gc.freeze()

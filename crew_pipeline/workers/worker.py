@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import psutil
 import psycopg
 from dagster import DagsterInstance
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from crew_pipeline.dedup.config import fingerprint_of
@@ -25,15 +25,15 @@ from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.orchestration.upkeep.assets import look_after
-from crew_pipeline.processes.pool import RECYCLED
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database, libpq_url
+from crew_pipeline.storage.database import Database, does_not_answer
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days.events import REQUEST_CHANNEL
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.storage.upkeep import workers
-from crew_pipeline.upkeep.discovery_alerts import watch
-from crew_pipeline.workers.warm import Maker, WarmMaker, warm_up
+from crew_pipeline.upkeep.alerts import watch_discovery
+from crew_pipeline.workers.maker import RECYCLED, Maker
+from crew_pipeline.workers.warm import WarmMaker, warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ class Worker:
         db: Database,
         maker: Maker,
         fingerprint: str,
-        listen_url: str,
         watches: Sequence[Callable[[], object]] = (),
     ) -> None:
         """Args:
@@ -63,7 +62,6 @@ class Worker:
         self._db = db
         self._maker = maker
         self._fingerprint = fingerprint
-        self._listen_url = listen_url
         self._watches = watches
         self._parent = os.getppid()
         self._stop = threading.Event()
@@ -116,7 +114,7 @@ class Worker:
                 self._maker.tend()
                 worked = self.work_once()
             except Exception as error:
-                if not from_database(error):
+                if not does_not_answer(error):
                     raise
                 logger.warning("the database does not answer (%s); trying again", type(error).__name__)
             if worked and resident_mb() > limit_mb:
@@ -129,7 +127,7 @@ class Worker:
     def work_once(self) -> bool:
         """Have the most urgent day made that was asked for; whether there was one."""
         with self._db.read() as connection:
-            waiting = queue.work(connection, self._fingerprint, urgent=True, most=_LOOKED_AT)
+            waiting = queue.work(connection, self._fingerprint, which="urgent", most=_LOOKED_AT)
         return any(self._maker.make(work) for work in waiting)
 
     def _beat(self, done: threading.Event) -> None:
@@ -149,7 +147,7 @@ class Worker:
                     watch_over()
                 except Exception as error:
                     logger.log(
-                        logging.DEBUG if from_database(error) else logging.ERROR,
+                        logging.DEBUG if does_not_answer(error) else logging.ERROR,
                         "something was not looked after: %s",
                         type(error).__name__,
                     )
@@ -164,25 +162,13 @@ class Worker:
     def _listen(self, done: threading.Event) -> None:
         while not done.is_set():
             try:
-                with psycopg.connect(self._listen_url, autocommit=True) as connection:
-                    connection.execute(f"LISTEN {REQUEST_CHANNEL}")
+                with self._db.listening(REQUEST_CHANNEL) as connection:
                     self._woken.set()
                     while not done.is_set():
                         for _ in connection.notifies(timeout=_BEAT_S):
                             self._woken.set()
             except psycopg.Error:
                 done.wait(1.0)
-
-
-def from_database(error: BaseException | None) -> bool:
-    """Whether an error comes from a database that does not answer, Dagster's own included, however it is wrapped."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def resident_mb() -> int:
@@ -200,9 +186,10 @@ def run_worker(settings: Settings, databases: Databases) -> int:
     """Load the model, then serve until SIGTERM or SIGINT; returns the exit status."""
     os.environ.update(databases.environment())
     _wait_for_database(databases.db)
-    warm_up(settings)
+    definitions = build_defs(settings)
+    warm_up(settings, (definitions.resources or {})["encoder"])
     with dagster_instance(prepare_home(settings)) as instance:
-        maker = WarmMaker(settings, databases.db, DayRunner(build_defs(settings), instance))
+        maker = WarmMaker(settings, databases.db, DayRunner(definitions, instance))
         return run_until_stopped(settings, databases, maker, instance)
 
 
@@ -214,8 +201,7 @@ def run_until_stopped(settings: Settings, databases: Databases, maker: Maker, in
         db,
         maker,
         fingerprint_of(settings),
-        libpq_url(databases.application),
-        (lambda: watch(db, settings, datetime.now(UTC)), lambda: look_after(db, settings, instance)),
+        (lambda: watch_discovery(db, settings, datetime.now(UTC)), lambda: look_after(db, settings, instance)),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())

@@ -12,7 +12,7 @@ from crew_pipeline.api.app import create_app
 from crew_pipeline.model import ClientDay, Fold, Folds
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content
 from crew_pipeline_tests.conftest import ENGINE
 
 
@@ -29,7 +29,7 @@ def fold_second_under_first(db: Database) -> Callable[[str], Folds]:
 
     def folds(day: str) -> Folds:
         with db.read() as connection:
-            first, second, *_ = days.lines_of(connection, ClientDay("default", date.fromisoformat(day)))
+            first, second, *_ = content.lines_of(connection, ClientDay("default", date.fromisoformat(day)))
         return {
             (first.conversation_id, first.position): Fold("k1", True, 1.0, 1.0, "canonical line"),
             (second.conversation_id, second.position): Fold("k1", False, 0.93, 0.91, "says the same"),

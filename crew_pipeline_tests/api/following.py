@@ -25,8 +25,9 @@ import websockets
 from fastapi import FastAPI
 
 from crew_pipeline.api.sockets import BoundedWebSocket
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days.events import emit
+from crew_pipeline.storage.days.events import EventType, emit
 
 DAY = "2025-01-15"
 DEADLINE_S = 90.0
@@ -158,7 +159,7 @@ def emit_events(db: Database, count: int, writers: int = 4, payload: str = "") -
         for number in range(writer, count, writers):
             with db.write() as connection:
                 told = {"progress": number / count, "stage": "embedding", "message": payload or f"{number} of {count}"}
-                emit(connection, "default", date.fromisoformat(DAY), "processing_progress", told, None)
+                emit(connection, ClientDay("default", date.fromisoformat(DAY)), EventType.PROGRESS, told, None)
                 time.sleep(0.003 * (writer % 2))
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]

@@ -66,7 +66,7 @@ def test_a_revoked_token_opens_nothing(guarded: TestClient, token: str, db: Data
         (info,) = tokens.list_all(connection)
         assert tokens.revoke(connection, info.id)
         assert not tokens.revoke(connection, info.id)
-    guarded.app.state.doorkeeper._read_at = float("-inf")
+    guarded.app.state.services.doorkeeper._read_at = float("-inf")
     assert guarded.get(PATH, headers=with_token(token)).status_code == 401
 
 

@@ -15,10 +15,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from crew_pipeline.api.app import create_app
+from crew_pipeline.days import claims, publishing
+from crew_pipeline.days.retries import Patience
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, preliminary, queue
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
@@ -132,7 +133,7 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
         api.get(PATH)
     bring(db, lines_at(DAY, "a", ("Ann", "one more"), first=7), client="default")
     api.get(PATH)
-    api.portal.call(api.app.state.visits.write)
+    api.portal.call(api.app.state.services.visits.write)
     assert dict(query("SELECT kind, visits FROM day_visits")) == {"hit": 3, "stale": 1, "miss": 1}
     assert query("SELECT bool_and(milliseconds > 0) FROM day_visits") == [(True,)]
     rate = overview(db, settings)["hit_rate"]["day"]
@@ -146,11 +147,11 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
 def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClient, db: Database) -> None:
     with db.write() as connection:
         assert claims.acquire(connection, CLIENT_DAY, "at work", 60)
-        queue.begin(connection, CLIENT_DAY)
-        assert preliminary.store(
+        claims.begin(connection, CLIENT_DAY)
+        assert publishing.show_first_look(
             connection, CLIENT_DAY, "at work", b'[{"id": "first look", "display_conversation": []}]', "a look"
         )
-        assert not preliminary.store(connection, CLIENT_DAY, "overtaken", b"[]", "another")
+        assert not publishing.show_first_look(connection, CLIENT_DAY, "overtaken", b"[]", "another")
     answer = api.get(PATH, params={"wait_s": 0})
     assert answer.status_code == 202
     assert answer.json()["metadata"]["preliminary"] is True
@@ -196,8 +197,8 @@ def test_many_readers_of_a_missing_day_ask_for_it_once_and_all_get_it(
 def test_a_failed_day_answers_500_with_everything_as_it_was_said(api: TestClient, db: Database) -> None:
     with db.write() as connection:
         claims.acquire(connection, CLIENT_DAY, "run", 60)
-        queue.begin(connection, CLIENT_DAY)
-        claims.fail(connection, CLIENT_DAY, "run", "ValueError: it broke", claims.Patience())
+        claims.begin(connection, CLIENT_DAY)
+        claims.fail(connection, CLIENT_DAY, "run", "ValueError: it broke", Patience())
     answer = api.get(PATH)
     assert answer.status_code == 500
     content = answer.json()
@@ -220,8 +221,8 @@ def test_failed_days_are_listed_with_when_they_are_tried_again_and_can_be_tried_
         (ClientDay("other", date(2025, 1, 10)), 0),
     ):
         with db.write() as connection:
-            queue.take(connection, client_day, f"run {client_day}", 60)
-            claims.fail(connection, client_day, f"run {client_day}", "ValueError: it broke", claims.Patience(0, later))
+            claims.take(connection, client_day, f"run {client_day}", 60)
+            claims.fail(connection, client_day, f"run {client_day}", "ValueError: it broke", Patience(0, later))
     assert api.post(f"/api/semantic/retry/{DAY}", params={"client": "nobody"}).status_code == 404
     first, second = api.get("/api/semantic/failed").json()["days"]
     assert (first["days_date"], first["error"], first["line_count"]) == (DAY, "ValueError: it broke", 3)
@@ -245,8 +246,9 @@ def test_an_exhausted_connection_pool_is_a_503_that_passes(settings: Settings, d
             httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client,
         ):
             async with AsyncExitStack() as taken:
-                for _ in range(app.state.pool.max_size):
-                    await taken.enter_async_context(app.state.pool.connection())
+                pool = app.state.services.db._loop_sides[asyncio.get_running_loop()]
+                for _ in range(pool.max_size):
+                    await taken.enter_async_context(pool.connection())
                 refused = await client.get(PATH, params={"wait_s": 0})
             return refused, await client.get(PATH, params={"wait_s": 0})
 

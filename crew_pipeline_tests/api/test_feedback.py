@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content
 from crew_pipeline_tests.conftest import bring, lines_at
 
 PATH = "/api/days/2025-01-15/feedback"
@@ -21,7 +21,7 @@ def line_ids(db: Database) -> list[str]:
     said = lines_at("2025-01-15", "a", ("Ann", "the invoice export times out"), ("Bo", "nobody answers the phone"))
     bring(db, said, client="default")
     with db.read() as connection:
-        found = days.lines_of(connection, ClientDay("default", date(2025, 1, 15)))
+        found = content.lines_of(connection, ClientDay("default", date(2025, 1, 15)))
     return [f"{line.conversation_id}-{line.position}" for line in found]
 
 

@@ -21,7 +21,7 @@ from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database, application_url, libpq_url
+from crew_pipeline.storage.database import Database, application_url
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline_tests.api.following import (
     DAY,
@@ -193,16 +193,16 @@ def test_a_day_that_nobody_follows_any_more_is_given_up(settings: Settings, data
         async with connected(port) as one, connected(port) as other:
             await one.recv()
             await other.recv()
-            assert len(app.state.feeds) == 1
+            assert len(app.state.services.feeds) == 1
 
     with served(app) as server:
         asyncio.run(leave(server.config.port))
-        until(lambda: len(app.state.feeds) == 0, "the feed is given up")
+        until(lambda: len(app.state.services.feeds) == 0, "the feed is given up")
 
 
 @asynccontextmanager
 async def _feeds(db: Database, database_url: str, **more: float) -> AsyncIterator[Feeds]:
-    listener = Listener(libpq_url(database_url))
+    listener = Listener(db)
     await listener.start()
     feeds = Feeds(db, listener, **more)  # type: ignore[arg-type]
     try:
@@ -266,7 +266,7 @@ def test_followers_keep_their_place_while_the_database_is_away(
     query: Query,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    name = db.url.database
+    name = db.engine.url.database
     admin = create_engine(application_url(server.url("postgres")), isolation_level="AUTOCOMMIT")
 
     def reachable(yes: bool) -> None:

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_pipeline.days import claims, publishing, requests
+from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.document import Document, build
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, documents, preliminary, queue
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content, documents, preliminary, queue
 from crew_pipeline.storage.days.events import events_after
 from crew_pipeline_tests.conftest import bring, lines_at
 
@@ -36,18 +37,22 @@ def expire(query: Query, token: str) -> None:
 def document_of(db: Database) -> Document:
     with db.read() as connection:
         return build(
-            "acme", days.conversations_of(connection, CLIENT_DAY), days.lines_of(connection, CLIENT_DAY), {}, "engine"
+            "acme",
+            content.conversations_of(connection, CLIENT_DAY),
+            content.lines_of(connection, CLIENT_DAY),
+            {},
+            "engine",
         )
 
 
 def publish(db: Database, token: str, document: Document) -> None:
     with db.write() as connection:
-        documents.publish(connection, CLIENT_DAY, document, "engine", token)
+        publishing.publish(connection, CLIENT_DAY, document, "engine", token)
 
 
 def begin(db: Database) -> None:
     with db.write() as connection:
-        queue.begin(connection, CLIENT_DAY)
+        claims.begin(connection, CLIENT_DAY)
 
 
 def test_a_day_has_one_claimant(db: Database) -> None:
@@ -105,7 +110,7 @@ def test_an_overtaken_run_cannot_write_over_what_came_after_it(db: Database, que
     bring(db, lines_at("2025-01-15", "a", ("Ann", "first of all"), ("Bo", "second of all")))
     begin(db)
     publish(db, "quick", document_of(db))
-    with pytest.raises(documents.OvertakenError):
+    with pytest.raises(publishing.OvertakenError):
         publish(db, "slow", old)
     with db.read() as connection:
         stored = documents.current(connection, CLIENT_DAY, "engine")
@@ -167,10 +172,10 @@ def test_a_failure_is_recorded_told_and_closes_the_claim(db: Database, query: Qu
     acquire(db, "run")
     begin(db)
     with db.write() as connection:
-        claims.fail(connection, CLIENT_DAY, "run", "it broke", claims.Patience(0, 0))
+        claims.fail(connection, CLIENT_DAY, "run", "it broke", Patience(0, 0))
     assert query("SELECT semantic_status, semantic_error, retry_at FROM data_items") == [("failed", "it broke", None)]
     with db.read() as connection:
-        assert [event.type for event in events_after(connection, "acme", DAY, 0)] == ["processing_failed"]
+        assert [event.type for event in events_after(connection, ClientDay("acme", DAY), 0)] == ["processing_failed"]
         assert claims.held(connection, "run") == []
     assert acquire(db, "next")
 
@@ -185,7 +190,7 @@ def test_what_is_given_back_waits_again(db: Database, query: Query) -> None:
     assert acquire(db, "next")
 
 
-PATIENCE = claims.Patience(at_once=2, later=3, backoff_s=600)
+PATIENCE = Patience(at_once=2, later=3, backoff_s=600)
 
 
 def fail_once(db: Database, query: Query, token: str, *, at_once: bool) -> tuple[object, ...]:
@@ -216,7 +221,7 @@ def test_in_the_background_there_is_a_pause_before_each_try(db: Database, query:
 
 @given(st.integers(0, 8), st.integers(0, 8), st.floats(1, 1e6))
 def test_pauses_grow_and_come_to_an_end(at_once: int, later: int, backoff_s: float) -> None:
-    patience = claims.Patience(at_once, later, backoff_s)
+    patience = Patience(at_once, later, backoff_s)
     pauses = [patience.pause(failures) for failures in range(1, at_once + later + 2)]
     assert pauses[:at_once] == [0.0] * at_once
     assert pauses[-1] is None
@@ -228,16 +233,16 @@ def test_pauses_grow_and_come_to_an_end(at_once: int, later: int, backoff_s: flo
 def test_a_background_claim_yields_to_a_reader_who_waits(db: Database, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        assert queue.take(connection, CLIENT_DAY, "sweep", 60, background=True)
-        assert queue.work(connection, "e", urgent=True) == []
-        assert not queue.take(connection, CLIENT_DAY, "reader's run", 60)
-        assert not queue.request(connection, CLIENT_DAY, outdated=True, waiting=False)
-        assert queue.request(connection, CLIENT_DAY)
-        assert not queue.request(connection, CLIENT_DAY)
-        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
-        assert not queue.take(connection, CLIENT_DAY, "another sweep", 60, background=True)
-        assert queue.take(connection, CLIENT_DAY, "reader's run", 60)
-    with pytest.raises(documents.OvertakenError):
+        assert claims.take(connection, CLIENT_DAY, "sweep", 60, background=True)
+        assert queue.work(connection, "e", which="urgent") == []
+        assert not claims.take(connection, CLIENT_DAY, "reader's run", 60)
+        assert not requests.request(connection, CLIENT_DAY, outdated=True, waiting=False)
+        assert requests.request(connection, CLIENT_DAY)
+        assert not requests.request(connection, CLIENT_DAY)
+        assert [work.client_day for work in queue.work(connection, "e", which="urgent")] == [CLIENT_DAY]
+        assert not claims.take(connection, CLIENT_DAY, "another sweep", 60, background=True)
+        assert claims.take(connection, CLIENT_DAY, "reader's run", 60)
+    with pytest.raises(publishing.OvertakenError):
         publish(db, "sweep", document_of(db))
     publish(db, "reader's run", document_of(db))
     assert query("SELECT token, outcome FROM day_claims ORDER BY claimed_at, token DESC") == [
@@ -253,13 +258,13 @@ def test_a_day_that_was_asked_for_is_given_up_by_whatever_of_the_background_take
 ) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        queue.request(connection, CLIENT_DAY)
-        assert queue.take(connection, CLIENT_DAY, "sweep", 60, background=True)
-        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
+        requests.request(connection, CLIENT_DAY)
+        assert claims.take(connection, CLIENT_DAY, "sweep", 60, background=True)
+        assert [work.client_day for work in queue.work(connection, "e", which="urgent")] == [CLIENT_DAY]
         assert claims.give_back(connection, "sweep") == [CLIENT_DAY]
     assert query("SELECT semantic_status FROM data_items") == [("queued",)]
     with db.write() as connection:
-        assert queue.take(connection, CLIENT_DAY, "next sweep", 60, background=True)
+        assert claims.take(connection, CLIENT_DAY, "next sweep", 60, background=True)
         claims.settle_failure(connection, "next sweep", "it broke", PATIENCE)
     assert query("SELECT semantic_status FROM data_items") == [("queued",)]
 
@@ -295,7 +300,7 @@ def test_settling_several_days_and_an_import_over_them_never_wait_for_each_other
     def settle(number: int) -> None:
         for client_day in client_days:
             with db.write() as connection:
-                queue.take(connection, client_day, f"run {number}", 60)
+                claims.take(connection, client_day, f"run {number}", 60)
         with db.write() as connection:
             claims.settle_failure(connection, f"run {number}", "it broke", PATIENCE)
 
@@ -310,11 +315,11 @@ def test_settling_several_days_and_an_import_over_them_never_wait_for_each_other
 def test_a_first_look_stays_between_two_turns(db: Database) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        queue.take(connection, CLIENT_DAY, "turn", 60)
-        preliminary.store(connection, CLIENT_DAY, "turn", b"[1]", "a look")
+        claims.take(connection, CLIENT_DAY, "turn", 60)
+        publishing.show_first_look(connection, CLIENT_DAY, "turn", b"[1]", "a look")
         claims.pause(connection, CLIENT_DAY, "turn", "512 of 9,000 lines embedded")
         assert preliminary.current(connection, CLIENT_DAY) == b"[1]"
-        queue.take(connection, CLIENT_DAY, "next turn", 60)
+        claims.take(connection, CLIENT_DAY, "next turn", 60)
         assert preliminary.current(connection, CLIENT_DAY) == b"[1]"
         claims.give_back(connection, "next turn")
 
@@ -322,9 +327,9 @@ def test_a_first_look_stays_between_two_turns(db: Database) -> None:
 def test_a_reader_who_waits_does_not_take_a_day_from_another_readers_run(db: Database) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        assert queue.take(connection, CLIENT_DAY, "one", 60)
-        queue.request(connection, CLIENT_DAY)
-        assert not queue.take(connection, CLIENT_DAY, "two", 60)
+        assert claims.take(connection, CLIENT_DAY, "one", 60)
+        requests.request(connection, CLIENT_DAY)
+        assert not claims.take(connection, CLIENT_DAY, "two", 60)
 
 
 @pytest.mark.parametrize("jump", ["1 hour", "-1 hour"])
@@ -333,24 +338,24 @@ def test_a_clock_that_jumps_an_hour_neither_keeps_a_dead_claim_nor_harms_a_live_
 ) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        queue.take(connection, CLIENT_DAY, "dead", 60)
+        claims.take(connection, CLIENT_DAY, "dead", 60)
     query("UPDATE day_claims SET expires_at = expires_at - CAST(:jump AS interval)", jump=jump)
     with db.write() as connection:
-        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
-        assert queue.take(connection, CLIENT_DAY, "next", 60)
+        assert [work.client_day for work in queue.work(connection, "e", which="urgent")] == [CLIENT_DAY]
+        assert claims.take(connection, CLIENT_DAY, "next", 60)
     query("UPDATE day_claims SET expires_at = expires_at - CAST(:jump AS interval)", jump=jump)
     with db.write() as connection:
         assert claims.prolong(connection, "next", 60) == 1
-        assert not queue.take(connection, CLIENT_DAY, "third", 60)
+        assert not claims.take(connection, CLIENT_DAY, "third", 60)
 
 
 def test_what_changed_since_a_day_was_taken_is_not_taken_with_it(db: Database, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        assert queue.take(connection, CLIENT_DAY, "run", 60)
+        assert claims.take(connection, CLIENT_DAY, "run", 60)
     bring(db, lines_at("2025-01-15", "b", ("Bo", "two")))
     with db.write() as connection:
-        assert queue.take(connection, CLIENT_DAY, "run", 60)
+        assert claims.take(connection, CLIENT_DAY, "run", 60)
     assert query("SELECT semantic_status FROM data_items ORDER BY session_id") == [("processing",), ("pending",)]
 
 
@@ -358,8 +363,8 @@ def test_a_claim_is_handed_over_once(db: Database, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     acquire(db, "request")
     with db.write() as connection:
-        assert queue.take(connection, CLIENT_DAY, "run", 60, after="request")
-        assert not queue.take(connection, CLIENT_DAY, "second run", 60, after="request")
+        assert claims.take(connection, CLIENT_DAY, "run", 60, after="request")
+        assert not claims.take(connection, CLIENT_DAY, "second run", 60, after="request")
         assert claims.held(connection, "run") == [CLIENT_DAY]
     assert query("SELECT semantic_status FROM data_items") == [("processing",)]
 
@@ -370,10 +375,10 @@ def test_a_day_that_is_paused_goes_behind_the_others_that_wait(db: Database, que
         bring(db, lines_at(client_day.day.isoformat(), f"s {client_day.day}", ("Ann", "one")))
     with db.write() as connection:
         for client_day in (CLIENT_DAY, other):
-            queue.request(connection, client_day)
-        queue.take(connection, CLIENT_DAY, "run", 60)
+            requests.request(connection, client_day)
+        claims.take(connection, CLIENT_DAY, "run", 60)
         claims.pause(connection, CLIENT_DAY, "run", "512 of 9,000 lines embedded")
-        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [other, CLIENT_DAY]
+        assert [work.client_day for work in queue.work(connection, "e", which="urgent")] == [other, CLIENT_DAY]
         assert claims.failures_in_a_row(connection, CLIENT_DAY) == 0
 
 
@@ -425,8 +430,8 @@ def test_days_that_a_live_claim_holds_are_not_in_the_queue(db: Database, query: 
     begin(db)
     with db.read() as connection:
         assert queue.work(connection, "engine") == []
-        assert [work.day for work in queue.work(connection, "engine", token="run")] == [DAY]
-        assert [work.day for work in queue.work(connection, "engine", token="new run", after="run")] == [DAY]
+        assert [work.day for work in queue.work(connection, "engine", claimed_as=["run"])] == [DAY]
+        assert [work.day for work in queue.work(connection, "engine", claimed_as=["new run", "run"])] == [DAY]
     expire(query, "run")
     with db.read() as connection:
-        assert [work.day for work in queue.work(connection, "engine", urgent=True)] == [DAY]
+        assert [work.day for work in queue.work(connection, "engine", which="urgent")] == [DAY]

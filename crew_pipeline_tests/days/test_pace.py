@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crew_pipeline.days.pace import Pace, allowance
+from crew_pipeline.orchestration.tags import lane_tags
 from crew_pipeline.settings import Settings, SettingsError, load_settings
 
 MONDAY = "2025-01-13"
@@ -44,7 +45,7 @@ def test_all_slots_together_never_get_more_than_the_share(cores: int, hour: int,
     assert 1 <= allowed.slots <= concurrency
     assert allowed.slots * allowed.cores <= share * cores + 1e-9
     assert allowed.slots == 1 or allowed.cores >= 1
-    lanes = {allowed.tags(number)["crew/lane"] for number in range(20)}
+    lanes = {lane_tags(allowed, number)["crew/lane"] for number in range(20)}
     assert len(lanes) == min(20, allowed.slots)
 
 
@@ -59,17 +60,17 @@ def test_hours_and_days_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_rests_until_it_is_back_within_its_share() -> None:
-    pace = Pace.of({"crew/cores": "0.25"})
+    pace = Pace(0.25)
     started, used = time.monotonic(), time.process_time()
     while time.process_time() - used < 0.2:
         sum(range(1000))
     pace.rest()
     assert (time.process_time() - used) / (time.monotonic() - started) <= 0.3
-    Pace.of({}).rest()
+    Pace().rest()
 
 
 def test_a_run_uses_no_more_threads_than_cores_and_gives_them_back() -> None:
     before = torch.get_num_threads(), faiss.omp_get_max_threads()
-    with Pace.of({"crew/cores": "1.4"}).kept():
+    with Pace(1.4).kept():
         assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == (1, 1)
     assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == before

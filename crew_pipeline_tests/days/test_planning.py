@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from crew_pipeline.days.planning import Batch, batches, run_key
 from crew_pipeline.orchestration.days.arrivals import MOST_OLDER_DAYS, QUIET, day_requests
-from crew_pipeline.orchestration.days.sweep import discovery_cron, range_tags, sweep_requests
+from crew_pipeline.orchestration.days.sweep import sweep_requests
+from crew_pipeline.orchestration.discovery.schedule import discovery_cron
+from crew_pipeline.orchestration.tags import partition_tags
 from crew_pipeline.settings import DEFAULT_DISCOVERY_CRON, load_settings
 from crew_pipeline.storage.days.queue import Change, Work
 
@@ -88,7 +90,7 @@ def test_days_that_are_only_made_anew_come_last_and_newest_first() -> None:
 
 
 def test_a_run_over_several_days_is_tagged_with_its_range() -> None:
-    assert range_tags(Batch(FIRST, FIRST + timedelta(days=2), 1, 1, 1)) == {
+    assert partition_tags(Batch(FIRST, FIRST + timedelta(days=2), 1, 1, 1)) == {
         "dagster/asset_partition_range_start": "2025-01-01",
         "dagster/asset_partition_range_end": "2025-01-03",
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
+from crew_pipeline.days import claims, requests
+from crew_pipeline.days.retries import Patience
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days import queue
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -36,24 +38,24 @@ def test_priorities_sink_as_days_age(db: Database) -> None:
 def test_asking_for_a_day_queues_it_once(db: Database, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        assert queue.request(connection, CLIENT_DAY)
-        assert not queue.request(connection, CLIENT_DAY)
-        assert [work.client_day for work in queue.work(connection, "e", urgent=True)] == [CLIENT_DAY]
+        assert requests.request(connection, CLIENT_DAY)
+        assert not requests.request(connection, CLIENT_DAY)
+        assert [work.client_day for work in queue.work(connection, "e", which="urgent")] == [CLIENT_DAY]
     query("UPDATE data_items SET semantic_status = 'failed'")
     with db.write() as connection:
-        assert not queue.request(connection, CLIENT_DAY)
-        assert queue.request(connection, CLIENT_DAY, force=True)
+        assert not requests.request(connection, CLIENT_DAY)
+        assert requests.request(connection, CLIENT_DAY, force=True)
     query("UPDATE data_items SET semantic_status = 'completed'")
     with db.write() as connection:
-        assert not queue.request(connection, CLIENT_DAY)
-        assert queue.request(connection, CLIENT_DAY, outdated=True)
+        assert not requests.request(connection, CLIENT_DAY)
+        assert requests.request(connection, CLIENT_DAY, outdated=True)
 
 
 def test_a_day_whose_run_died_can_be_asked_for_again(db: Database, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     query("UPDATE data_items SET semantic_status = 'processing'")
     with db.write() as connection:
-        assert queue.request(connection, CLIENT_DAY)
+        assert requests.request(connection, CLIENT_DAY)
 
 
 def test_what_only_another_engine_outdates_comes_last_and_newest_first(
@@ -67,9 +69,9 @@ def test_what_only_another_engine_outdates_comes_last_and_newest_first(
         assert [(work.priority, work.day.day) for work in queue.work(connection, "another engine")] == [
             (1, 1), (0, 20), (0, 10), (0, 2),
         ]  # fmt: skip
-        assert queue.work(connection, "another engine", urgent=True) == []
-        queue.request(connection, ClientDay("acme", date(2025, 1, 10)), outdated=True)
-        assert [work.day.day for work in queue.work(connection, "another engine", urgent=True)] == [10]
+        assert queue.work(connection, "another engine", which="urgent") == []
+        requests.request(connection, ClientDay("acme", date(2025, 1, 10)), outdated=True)
+        assert [work.day.day for work in queue.work(connection, "another engine", which="urgent")] == [10]
 
 
 def test_readers_who_have_nothing_to_read_go_before_those_who_have(db: Database, make_ready: Ready) -> None:
@@ -78,20 +80,20 @@ def test_readers_who_have_nothing_to_read_go_before_those_who_have(db: Database,
     make_ready("2025-01-20", "acme")
     with db.write() as connection:
         for day in (20, 2):
-            queue.request(connection, ClientDay("acme", date(2025, 1, day)), outdated=True)
-        assert [work.day.day for work in queue.work(connection, "e", urgent=True)] == [2, 20]
+            requests.request(connection, ClientDay("acme", date(2025, 1, day)), outdated=True)
+        assert [work.day.day for work in queue.work(connection, "e", which="urgent")] == [2, 20]
 
 
 def test_a_failed_day_comes_back_when_its_pause_is_over(db: Database, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     with db.write() as connection:
-        queue.take(connection, CLIENT_DAY, "run", 60)
-        claims.fail(connection, CLIENT_DAY, "run", "it broke", claims.Patience(0, 1, 600))
+        claims.take(connection, CLIENT_DAY, "run", 60)
+        claims.fail(connection, CLIENT_DAY, "run", "it broke", Patience(0, 1, 600))
 
     def waiting() -> list[ClientDay]:
         with db.read() as connection:
             changes = queue.changes_of_discovery(connection, date(2025, 1, 1))
-            found = [work.client_day for work in queue.work(connection, "e", with_failed=False)]
+            found = [work.client_day for work in queue.work(connection, "e", which="waiting")]
             assert [change.work.client_day for change in changes] == found
             return found
 

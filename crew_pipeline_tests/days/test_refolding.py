@@ -10,17 +10,16 @@ from typing import Any
 import orjson
 import pytest
 
-from crew_pipeline.days import labelling, refolding
+from crew_pipeline.days import claims, labelling, refolding, verdicts
 from crew_pipeline.dedup.config import fingerprint_of
-from crew_pipeline.dedup.engine import BY_A_READER
+from crew_pipeline.dedup.folding import BY_A_READER
 from crew_pipeline.dedup.labelled_pairs import read_pairs
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, documents, queue
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import content, documents, queue
 from crew_pipeline.storage.evidence import pairs
-from crew_pipeline.storage.evidence import verdicts as feedback
+from crew_pipeline.storage.evidence import verdicts as stored
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 DAY = "2025-01-15"
@@ -50,7 +49,7 @@ def shown(db: Database, client_day: ClientDay = CLIENT_DAY) -> dict[str, list[tu
 
 def line_ids(db: Database, client_day: ClientDay = CLIENT_DAY) -> list[str]:
     with db.read() as connection:
-        return [f"{line.conversation_id}-{line.position}" for line in days.lines_of(connection, client_day)]
+        return [f"{line.conversation_id}-{line.position}" for line in content.lines_of(connection, client_day)]
 
 
 def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
@@ -58,14 +57,14 @@ def test_lines_said_to_be_different_come_apart_at_once_and_stay_so(
 ) -> None:
     assert shown(db)["Mara"] == [("Tom", "same words")]
     first, second, *_ = line_ids(db)
-    said = refolding.say(db, settings, CLIENT_DAY, "different", (first, second))
+    said = verdicts.say(db, settings, CLIENT_DAY, "different", (first, second))
     assert said.days.at_once == [CLIENT_DAY.day]
     assert shown(db)["Mara"] == shown(db)["Tom"] == []
     assert ready(DAY, force=True).success
     assert shown(db)["Mara"] == []
-    assert refolding.undo(db, settings, "acme", said.id) == refolding.Refolded([CLIENT_DAY.day], [])
+    assert verdicts.undo(db, settings, "acme", said.id) == refolding.Refolded([CLIENT_DAY.day], [])
     assert shown(db)["Mara"] == [("Tom", "same words")]
-    assert refolding.undo(db, settings, "acme", said.id) is None
+    assert verdicts.undo(db, settings, "acme", said.id) is None
 
 
 def test_lines_said_to_be_the_same_are_folded_on_every_day_that_holds_both(
@@ -76,7 +75,7 @@ def test_lines_said_to_be_the_same_are_folded_on_every_day_that_holds_both(
     bring(db, lines_at("2025-01-16", "c", ("Ann", EXACT), ("Bo", OTHER)), client="rival")
     assert ready("2025-01-16").success
     first, _, third, _ = line_ids(db)
-    said = refolding.say(db, settings, CLIENT_DAY, "same", (first, third))
+    said = verdicts.say(db, settings, CLIENT_DAY, "same", (first, third))
     assert sorted(said.days.at_once) == [CLIENT_DAY.day, later.day]
     assert ("Jonas", BY_A_READER) in shown(db)["Mara"]
     assert list(shown(db, later).values()) == [[("Bo", BY_A_READER)]]
@@ -85,20 +84,20 @@ def test_lines_said_to_be_the_same_are_folded_on_every_day_that_holds_both(
 
 def test_saying_it_again_changes_nothing_and_the_last_word_counts(db: Database, settings: Settings, ready: Run) -> None:
     first, _, third, _ = line_ids(db)
-    one = refolding.say(db, settings, CLIENT_DAY, "same", (first, third))
-    assert refolding.say(db, settings, CLIENT_DAY, "same", (third, first)).id == one.id
-    refolding.say(db, settings, CLIENT_DAY, "different", (first, third))
+    one = verdicts.say(db, settings, CLIENT_DAY, "same", (first, third))
+    assert verdicts.say(db, settings, CLIENT_DAY, "same", (third, first)).id == one.id
+    verdicts.say(db, settings, CLIENT_DAY, "different", (first, third))
     with db.read() as connection:
-        assert [said.verdict for said in feedback.list_all(connection, "acme")] == ["different"]
-        assert len(feedback.list_all(connection, "acme", with_undone=True)) == 2
+        assert [said.verdict for said in stored.list_all(connection, "acme")] == ["different"]
+        assert len(stored.list_all(connection, "acme", with_undone=True)) == 2
     assert set(shown(db)) == {"Mara", "Jonas", "Priya"}
 
 
 def test_verdicts_are_exported_as_labelled_pairs(db: Database, settings: Settings, ready: Run, tmp_path: Path) -> None:
     first, _, third, _ = line_ids(db)
-    refolding.say(db, settings, CLIENT_DAY, "same", (first, third))
+    verdicts.say(db, settings, CLIENT_DAY, "same", (first, third))
     with db.read() as connection:
-        found = feedback.labelled_pairs(connection, "acme")
+        found = stored.labelled_pairs(connection, "acme")
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(json.dumps(one, default=str) for one in found))
     (pair,) = read_pairs(file)
@@ -107,30 +106,30 @@ def test_verdicts_are_exported_as_labelled_pairs(db: Database, settings: Setting
 
 def test_a_line_that_is_not_there_is_named(db: Database, settings: Settings, ready: Run) -> None:
     before = line_ids(db)
-    with pytest.raises(refolding.UnknownLineError, match="no line 'x-1'"):
-        refolding.say(db, settings, CLIENT_DAY, "same", (line_ids(db)[0], "x-1"))
+    with pytest.raises(verdicts.UnknownLineError, match="no line 'x-1'"):
+        verdicts.say(db, settings, CLIENT_DAY, "same", (line_ids(db)[0], "x-1"))
     bring(db, lines_at(DAY, "short", ("Mara", "ok"), ("Tom", "fine")))
     first, second = (one for one in line_ids(db) if one not in before)
-    with pytest.raises(refolding.TooShortError):
-        refolding.say(db, settings, CLIENT_DAY, "same", (first, second))
-    with pytest.raises(refolding.SameLineError):
-        refolding.say(db, settings, CLIENT_DAY, "same", ("x-1", "x-1"))
+    with pytest.raises(verdicts.TooShortError):
+        verdicts.say(db, settings, CLIENT_DAY, "same", (first, second))
+    with pytest.raises(verdicts.SameLineError):
+        verdicts.say(db, settings, CLIENT_DAY, "same", ("x-1", "x-1"))
     with db.read() as connection:
-        assert feedback.list_all(connection, "acme") == []
+        assert stored.list_all(connection, "acme") == []
 
 
 def test_a_verdict_during_a_run_is_not_lost(db: Database, settings: Settings, ready: Run) -> None:
     first, second, *_ = line_ids(db)
     with db.write() as connection:
         assert claims.acquire(connection, CLIENT_DAY, "a run at work", 60)
-        feedback.remember(connection, CLIENT_DAY, "a run at work")
-        assert not feedback.changed_since(connection, CLIENT_DAY, "a run at work")
-    said = refolding.say(db, settings, CLIENT_DAY, "different", (first, second))
+        stored.remember(connection, CLIENT_DAY, "a run at work")
+        assert not stored.changed_since(connection, CLIENT_DAY, "a run at work")
+    said = verdicts.say(db, settings, CLIENT_DAY, "different", (first, second))
     assert said.days == refolding.Refolded([], [CLIENT_DAY.day])
     with db.write() as connection:
-        assert feedback.changed_since(connection, CLIENT_DAY, "a run at work")
+        assert stored.changed_since(connection, CLIENT_DAY, "a run at work")
         claims.finish(connection, CLIENT_DAY, "a run at work", "released")
-        waiting = queue.work(connection, fingerprint_of(settings), urgent=True)
+        waiting = queue.work(connection, fingerprint_of(settings), which="urgent")
     assert [work.client_day for work in waiting] == [CLIENT_DAY]
     assert ready(DAY).success
     assert shown(db)["Mara"] == []
@@ -172,5 +171,5 @@ def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
     assert run_days(DAY).success
     (question,) = labelling.questions(db, settings, CLIENT_DAY, 5)
     assert {question.left.text, question.right.text} == set(said)
-    refolding.say(db, settings, CLIENT_DAY, "same", (question.left.line_id, question.right.line_id))
+    verdicts.say(db, settings, CLIENT_DAY, "same", (question.left.line_id, question.right.line_id))
     assert labelling.questions(db, settings, CLIENT_DAY, 5) == []

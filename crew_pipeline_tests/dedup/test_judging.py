@@ -16,7 +16,7 @@ from crew_pipeline.dedup.text import normalise
 
 
 class Agreeing:
-    """A reader that takes everything for the same."""
+    """A pair scorer that takes everything for the same."""
 
     fitted = True
 
@@ -95,6 +95,6 @@ def test_the_reason_names_the_words_in_which_a_pair_differs() -> None:
 
 
 def test_stricter_points_ask_for_more() -> None:
-    for stage in ("words", "meaning", "reading"):
-        least = [pair_model().threshold(point, stage) for point in POINTS]
+    for basis in ("words", "meaning", "reading"):
+        least = [pair_model().threshold(point, basis) for point in POINTS]
         assert least == sorted(least, reverse=True)

@@ -15,9 +15,10 @@ import pytest
 
 from crew_pipeline.dedup import embedding, frames
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, vectors_id
-from crew_pipeline.dedup.engine import cluster_lines, distinct_texts
-from crew_pipeline.dedup.pair_scorer import Reader
+from crew_pipeline.dedup.folding import cluster_lines
+from crew_pipeline.dedup.pair_scorer import BundledScorer
 
 SUBJECTS = ("the invoice export", "the printer on the second floor")
 SAYINGS = (
@@ -39,9 +40,9 @@ def bits_keep(precision: embedding.Precision) -> bool:
     """Whether vectors and verdicts are the same alone and in company."""
     encoder = SentenceTransformerEncoder(precision=precision)
     vectors = np.stack([encoder.encode([text])[0] for text in TEXTS])
-    reader = Reader(encoder)
-    logits = np.concatenate([reader.logits([pair]) for pair in PAIRS])
-    return np.array_equal(encoder.encode(TEXTS), vectors) and np.array_equal(reader.logits(PAIRS), logits)
+    scorer = BundledScorer(encoder)
+    logits = np.concatenate([scorer.logits([pair]) for pair in PAIRS])
+    return np.array_equal(encoder.encode(TEXTS), vectors) and np.array_equal(scorer.logits(PAIRS), logits)
 
 
 def folded() -> list[list[Any]]:
@@ -52,7 +53,7 @@ def folded() -> list[list[Any]]:
     lines, config = frames.frame(rows, frames.LINES), EngineConfig(folding="loose")
     texts = distinct_texts(lines, config)
     vectors = dict(zip(texts, encoder.encode(list(texts.values())), strict=True))
-    members = cluster_lines("c", "2025-01-15", lines, vectors, config, Reader(encoder)).members
+    members = cluster_lines("c", "2025-01-15", lines, vectors, config, BundledScorer(encoder)).members
     return [
         [[row.cluster_id, row.position, row.is_canonical, row.reason], [row.similarity, row.probability]]
         for row in frames.rows(members)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from crew_pipeline.discovery.exports.export import Export, open_export
-from crew_pipeline.discovery.importing import import_file
+from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.settings import Settings
@@ -80,7 +80,8 @@ def as_zip(path: Path, members: Mapping[str, object]) -> Path:
 def import_twice(path: Path, db: Database, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     """The reports of importing an export, and of importing it again."""
     first, second = (
-        import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW).as_dict() for _ in range(2)
+        import_export(db, open_export(path), client="acme", crew="desk", settings=settings, now=NOW).as_dict()
+        for _ in range(2)
     )
     return first, second
 

@@ -18,7 +18,7 @@ import pytest
 from crew_pipeline.discovery.exports import archive, files
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.exports.files import ExportError
-from crew_pipeline.discovery.importing import import_file
+from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
@@ -169,7 +169,7 @@ def test_json_that_breaks_off_imports_nothing(
     content = packed(json.dumps([chat(n, 20) for n in range(500)]).encode())
     path = as_file(tmp_path / "x", content[: len(content) * 2 // 3])
     with pytest.raises(ExportError, match=r"breaks off after .* nothing was imported"):
-        import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
+        import_export(db, open_export(path), client="acme", crew="desk", settings=settings, now=NOW)
     with db.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM lines").scalar() == 0
 

@@ -13,7 +13,7 @@ import pytest
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.exports.files import ExportError
 from crew_pipeline.discovery.exports.jsonl import MAX_LINE_BYTES
-from crew_pipeline.discovery.importing import import_file
+from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.discovery.report import CrewReport
@@ -90,7 +90,7 @@ def test_every_kind_of_bad_line_in_one_file_is_reported_and_nothing_is_half_writ
     tmp_path: Path, db: Database, settings: Settings
 ) -> None:
     path = write(tmp_path / "x.jsonl", record(0), *(bad for bad, _ in BAD_LINES), record(99))
-    report = import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
+    report = import_export(db, open_export(path), client="acme", crew="desk", settings=settings, now=NOW)
     content = report.as_dict()
     assert content["lines"] == {
         "read": len(BAD_LINES) + 2,
@@ -147,7 +147,7 @@ def test_a_file_that_breaks_off_in_the_middle_imports_nothing(tmp_path: Path, db
     path = tmp_path / "x.jsonl.gz"
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ExportError, match="breaks off"):
-        import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
+        import_export(db, open_export(path), client="acme", crew="desk", settings=settings, now=NOW)
     with db.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM lines").scalar() == 0
 
@@ -156,7 +156,7 @@ def test_importing_twice_changes_nothing(tmp_path: Path, db: Database, settings:
     path = write(tmp_path / "x.jsonl", record(0), record(1), record(0, session_id="s2"))
 
     def run() -> CrewReport:
-        return import_file(db, path, client="acme", crew="desk", settings=settings, now=NOW)
+        return import_export(db, open_export(path), client="acme", crew="desk", settings=settings, now=NOW)
 
     assert run().as_dict()["conversations"] == {"read": 2, "new": 2, "changed": 0, "skipped": 0}
     again = run().as_dict()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crew_pipeline.discovery import incremental, scan
-from crew_pipeline.discovery.discover import apply_crews_file, discover, discover_session
+from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover, discover_session
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import history_sources, set_history
@@ -72,7 +72,7 @@ def test_no_way_of_reading_overwrites_after_a_table_was_emptied(history: History
     if way == "webhook":
         with history.db.read() as connection:
             (source,) = history_sources(connection)
-        assert discover_session(history.engine, history.settings, NOW, source, "a").error is None
+        assert discover_session(history.db, history.settings, NOW, source, "a").error is None
     else:
         history.discover(use_optimized_discovery=way != "full")
     history.discover()
@@ -136,7 +136,7 @@ def test_a_source_that_falls_back_and_comes_again_brings_nothing_twice(history: 
 
 
 def test_imported_conversations_of_a_crew_are_not_its_tables_to_delete(history: History, query: Query) -> None:
-    bring(history.engine, lines_at("2025-01-15", "imported", ("Ann", "kept")), crew="agents")
+    bring(history.db, lines_at("2025-01-15", "imported", ("Ann", "kept")), crew="agents")
     history.make().say("a", "one")
     history.say("b", "two")
     history.discover(deleted_sessions="withdraw")
@@ -162,7 +162,7 @@ def test_a_crew_that_is_set_up_otherwise_during_a_round_ends_it(
 
     monkeypatch.setattr(incremental.CrewRound, "_read_on", moving)
     chosen = history.settings.model_copy(update={"discovery_batch": 2})
-    (report,) = discover(history.engine, chosen, NOW)
+    (report,) = discover(history.db, chosen, NOW)
     assert "set up otherwise" in str(report.error)
     assert history.texts() == ["text 0", "text 1"]
 
@@ -349,10 +349,10 @@ def test_no_secret_and_no_words_are_logged(
     caplog.set_level(logging.DEBUG, logger="crew_pipeline")
     history.make().say("a", "secret words")
     monkeypatch.setenv("HISTORIES", "postgresql://user:pass@word@127.0.0.1:1/none")
-    (report,) = discover(history.engine, history.settings, NOW)
+    (report,) = discover(history.db, history.settings, NOW)
     assert "%40" in str(report.error)
     monkeypatch.setenv("HISTORIES", "postgresql://user:hunter2@127.0.0.1:1/none")
-    discover(history.engine, history.settings, NOW)
+    discover(history.db, history.settings, NOW)
     assert not any(secret in caplog.text for secret in ("hunter2", "word@", "secret words"))
     assert logging.getLogger("httpx").level == logging.WARNING
 
@@ -365,7 +365,7 @@ def test_applying_the_crews_file_again_undoes_neither_backoff_nor_anything_else(
     chosen = settings.model_copy(update={"crews_file": path})
     for _ in range(3):
         assert apply_crews_file(db, chosen) is None
-        discover(db, chosen, NOW, due=True)
+        discover(db, chosen, NOW, plan=RoundPlan(due=True))
     assert query("SELECT count(*) FROM crew_discovery_rounds") == [(1,)]
     path.write_text("clients: [")
     assert "no YAML" in str(apply_crews_file(db, chosen))

@@ -289,7 +289,7 @@ def test_nothing_can_be_written_through_a_source(history: History) -> None:
     history.make().say("a", "one")
     with history.db.read() as connection:
         (source,) = incremental_sources(connection)
-    with sources.opened(source, history.engine, 5) as reader, pytest.raises(Exception, match="read-only"):
+    with sources.opened(source, history.db, 5) as reader, pytest.raises(Exception, match="read-only"):
         reader.exec_driver_sql("DELETE FROM told")
     assert history.sql("SELECT count(*) FROM told") == [(1,)]
 
@@ -331,7 +331,7 @@ def test_n8n_memory_without_times_or_an_index_is_read_and_its_times_are_marked(h
     ]
     assert query("SELECT times_inferred FROM data_items") == [(True,)]
     query("UPDATE crew_discovery_state SET watermark = NULL")
-    history.engine.dispose()
+    history.db.close()
     assert history.discover().ingested.lines_changed == 0
 
 

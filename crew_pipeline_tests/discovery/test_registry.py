@@ -109,7 +109,7 @@ def test_a_client_that_is_not_active_is_not_discovered(history: History) -> None
     history.make().say("a", "one")
     with history.db.write() as connection:
         clients.set_active(connection, "acme", active=False)
-    assert discover(history.engine, history.settings, NOW) == []
+    assert discover(history.db, history.settings, NOW) == []
 
 
 def test_the_comparison_finds_what_the_store_lacks_and_what_it_has_alone(history: History, query: Query) -> None:
@@ -117,11 +117,11 @@ def test_the_comparison_finds_what_the_store_lacks_and_what_it_has_alone(history
     history.discover()
     with history.db.read() as connection:
         (source,) = history_sources(connection)
-    assert compare(history.engine, source, history.settings, NOW).agrees
+    assert compare(history.db, source, history.settings, NOW).agrees
     query("DELETE FROM lines WHERE position = 3")
     history.say("b", "three")
     history.sql("DELETE FROM told WHERE id = 1")
-    found = compare(history.engine, source, history.settings, NOW)
+    found = compare(history.db, source, history.settings, NOW)
     assert not found.agrees
     assert (found.rows, found.missing_count, found.only_stored_count) == (3, 2, 1)
     assert [session for session, _ in found.missing] == ["a", "b"]

@@ -29,12 +29,12 @@ import sys
 from datetime import UTC, datetime
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage.database import engine_for
+from crew_pipeline.storage.database import database_at
 settings = load_settings(discovery_batch=int(sys.argv[2]))
-engine = engine_for(sys.argv[1])
+db = database_at(sys.argv[1])
 print("ready", flush=True)
 while True:
-    (report,) = discover(engine, settings, datetime(2025, 1, 20, 12, tzinfo=UTC))
+    (report,) = discover(db, settings, datetime(2025, 1, 20, 12, tzinfo=UTC))
     if report.error:
         print(report.error, flush=True)
 """
@@ -117,4 +117,4 @@ def test_every_message_is_stored_exactly_once_however_often_discovery_is_killed(
         assert set(history.texts(session)) == expected
     with history.db.read() as connection:
         (source,) = history_sources(connection)
-    assert compare(history.engine, source, history.settings, NOW).agrees
+    assert compare(history.db, source, history.settings, NOW).agrees

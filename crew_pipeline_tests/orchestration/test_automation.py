@@ -10,14 +10,17 @@ import pytest
 import time_machine
 from dagster import DagsterInstance, DagsterRunStatus
 
+from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.days.arrivals import build_sensors
-from crew_pipeline.orchestration.days.sweep import build_schedules, next_run
+from crew_pipeline.orchestration.days.arrivals import build_arrivals
+from crew_pipeline.orchestration.days.endings import build_endings
+from crew_pipeline.orchestration.days.sweep import build_sweep
+from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
 from crew_pipeline.orchestration.resources import DatabaseResource
+from crew_pipeline.orchestration.ticks import next_run
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
 
@@ -153,7 +156,7 @@ def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
     client_day = ClientDay("acme", date(2025, 1, 15))
     with db.write() as connection:
         claims.acquire(connection, client_day, run.run_id, 60)
-        queue.begin(connection, client_day)
+        claims.begin(connection, client_day)
     fresh_instance.report_run_failed(run)
     settle(definitions, fresh_instance, run.run_id)
     assert query("SELECT semantic_status, retry_at > now() FROM data_items") == [("failed", True)]
@@ -167,7 +170,7 @@ def test_a_sweep_whose_time_is_over_has_not_failed_its_days(
     job = definitions.resolve_job_def("materialize_days")
     run = fresh_instance.create_run_for_job(job, tags={"crew/trigger": "sweep", "dagster/max_runtime": "0"})
     with db.write() as connection:
-        queue.take(connection, ClientDay("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
+        claims.take(connection, ClientDay("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
     begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
     fresh_instance.report_dagster_event(begun, run.run_id)
     fresh_instance.report_run_failed(fresh_instance.get_run_by_id(run.run_id), "Exceeded maximum runtime of 0 seconds.")
@@ -179,10 +182,10 @@ def test_a_sweep_whose_time_is_over_has_not_failed_its_days(
 @pytest.mark.parametrize(("enabled", "status"), [(True, "RUNNING"), (False, "STOPPED")])
 def test_background_jobs_can_be_switched_off(settings: Settings, enabled: bool, status: str) -> None:
     chosen = settings.model_copy(update={"enable_background_jobs": enabled})
-    assert {one.default_status.value for one in build_schedules(chosen)} == {status}
-    recent, *give_back = build_sensors(chosen)
-    assert recent.default_status.value == status
-    assert {one.default_status.value for one in give_back} == {"RUNNING"}
+    schedules = [build_sweep(chosen), build_discovery_schedule(chosen)]
+    assert {schedule.default_status.value for schedule in schedules} == {status}
+    assert build_arrivals(chosen).default_status.value == status
+    assert {ending.default_status.value for ending in build_endings(chosen)} == {"RUNNING"}
 
 
 def test_the_discovery_job_reads_history_tables_and_names_those_that_fail(

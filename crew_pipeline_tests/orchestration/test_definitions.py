@@ -15,8 +15,9 @@ from dagster import DagsterInstance
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file
 from crew_pipeline.orchestration.partitions import day_partitions
-from crew_pipeline.orchestration.resources import DATABASE_VARIABLE, build_resources
+from crew_pipeline.orchestration.resources import build_resources
 from crew_pipeline.settings import load_settings
+from crew_pipeline.storage.opening import DATABASE_URL_VARIABLE
 
 TOP = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers")
@@ -82,7 +83,7 @@ def test_today_has_a_partition_in_the_configured_zone() -> None:
 
 
 def test_the_address_of_the_database_is_given_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://user:hunter2@db/crew")
+    monkeypatch.setenv(DATABASE_URL_VARIABLE, "postgresql://user:hunter2@db/crew")
     resource = build_resources(load_settings())["database"]
     assert "hunter2" not in repr(resource)
 

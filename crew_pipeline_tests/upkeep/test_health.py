@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from crew_pipeline.commands import rendering
+from crew_pipeline.days import claims, requests
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
 from crew_pipeline.storage.sources.crews import set_history
 from crew_pipeline.storage.upkeep import health, workers
 from crew_pipeline.storage.upkeep.health import Machine, Sample
-from crew_pipeline.upkeep.discovery_alerts import watch
-from crew_pipeline.upkeep.health import KINDS, Look, conditions, look, measure
+from crew_pipeline.upkeep.alert_rules import SYSTEM_KINDS, of_system
+from crew_pipeline.upkeep.alerts import watch_discovery
+from crew_pipeline.upkeep.health import Look, look, measure
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
-from crew_pipeline_tests.upkeep.test_discovery_alerts import Receiver
+from crew_pipeline_tests.upkeep.test_alerts_of_discovery import Receiver
 
 Query = Callable[..., list[tuple[object, ...]]]
 
@@ -35,7 +36,7 @@ WELL = Sample(
 
 
 def kinds(*samples: Sample, background: bool = True) -> list[str]:
-    return [one.kind for one in conditions(samples, background=background)]
+    return [one.kind for one in of_system(samples, background=background)]
 
 
 def test_a_system_that_is_at_its_limits_raises_nothing() -> None:
@@ -98,7 +99,7 @@ def test_a_sample_says_what_the_tables_hold(db: Database, query: Query) -> None:
     with db.write() as connection:
         for token, day in (("at work", 3), ("dead", 4)):
             claims.acquire(connection, ClientDay("acme", date(2025, 1, day)), token, 60)
-            queue.begin(connection, ClientDay("acme", date(2025, 1, day)))
+            claims.begin(connection, ClientDay("acme", date(2025, 1, day)))
     query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE token = 'dead'")
     query("UPDATE data_items SET semantic_status = 'failed' WHERE session_id = 's4'")
     query("UPDATE data_items SET semantic_status = 'completed' WHERE session_id IN ('s0', 's5')")
@@ -129,7 +130,7 @@ def test_a_day_that_was_ready_has_not_waited_since_before_that(db: Database, que
     query("UPDATE data_items SET updated_at = now() - interval '9 days', semantic_status = 'completed', "
           "semantic_processed_at = now() - interval '1 hour'")  # fmt: skip
     with db.write() as connection:
-        queue.request(connection, ClientDay("acme", date(2025, 1, 2)), force=True)
+        requests.request(connection, ClientDay("acme", date(2025, 1, 2)), force=True)
         assert 3_600 <= health.queue(connection).longest_wait_s < 7_200
 
 
@@ -140,7 +141,7 @@ def test_an_empty_system_has_a_sample_too(db: Database) -> None:
     assert (sample.days_waiting, sample.oldest_day, sample.longest_wait_s, sample.worker_heartbeat_age_s) == (
         0, None, 0.0, None,
     )  # fmt: skip
-    assert conditions([sample]) == []
+    assert of_system([sample]) == []
 
 
 def test_this_machine_is_measured_and_a_disk_that_is_not_there_is_not(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_alerts_of_the_system_are_raised_resolved_and_told_beside_those_of_disco
         set_history(connection, "acme", "agents", "NOT_SET", "told")
     for _ in range(4):
         discover(db, settings, NOW)
-    watch(db, chosen, NOW)
+    watch_discovery(db, chosen, NOW)
     bring(db, lines_at("2025-01-02", "a", ("Ann", "one")))
     query("UPDATE data_items SET semantic_status = 'queued'")
     raised = look(db, chosen, lambda: 500.0)
@@ -173,13 +174,13 @@ def test_alerts_of_the_system_are_raised_resolved_and_told_beside_those_of_disco
     resolved = look(db, chosen, lambda: 5.0)
     assert resolved is not None
     assert {news.alert.kind for news in resolved.news if news.state == "resolved"} >= ours
-    watch(db, chosen, NOW)
+    watch_discovery(db, chosen, NOW)
     told = [(one["kind"], one["state"]) for one in receiver.taken if one["kind"] in {*ours, "discovery_failing"}]
     assert sorted(told) == [
         ("daemon_silent", "raised"), ("daemon_silent", "resolved"), ("discovery_failing", "raised"),
         ("worker_missing", "raised"), ("worker_missing", "resolved"),
     ]  # fmt: skip
-    assert not {"discovery_failing"} & set(KINDS)
+    assert not {"discovery_failing"} & set(SYSTEM_KINDS)
     receiver.server.shutdown()
     receiver.server.server_close()
 

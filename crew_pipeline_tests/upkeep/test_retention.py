@@ -8,10 +8,11 @@ from datetime import date
 
 import pytest
 
+from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, preliminary, queue
+from crew_pipeline.storage.days import preliminary
 from crew_pipeline.upkeep.retention import Batch, keep_house, table_steps
 from crew_pipeline_tests.conftest import bring, lines_at
 
@@ -161,8 +162,8 @@ def test_a_first_look_goes_with_its_claim_and_stays_while_that_lives(
         client_day = ClientDay("acme", date(2025, 1, day))
         with db.write() as connection:
             claims.acquire(connection, client_day, token, 60)
-            queue.begin(connection, client_day)
-            assert preliminary.store(connection, client_day, token, b"[]", "a look")
+            claims.begin(connection, client_day)
+            preliminary.put(connection, client_day, token, b"[]")
     with db.write() as connection:
         claims.give_back(connection, "ended")
     query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE token = 'died'")

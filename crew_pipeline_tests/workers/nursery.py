@@ -21,37 +21,33 @@ from crew_pipeline.settings import Settings
 
 def _points() -> dict[str, tuple[Any, str, bool]]:
     """By name of the point: the object and the name of its function, and whether after its first call."""
-    from crew_pipeline.days import pair_memory as remembering
-    from crew_pipeline.days import run as steps
+    from crew_pipeline.days import claims, first_looks, pair_memory, publishing, run, snapshots
     from crew_pipeline.orchestration import runs
-    from crew_pipeline.orchestration.days import tables as io_manager
-    from crew_pipeline.storage.days import claims, documents, preliminary, queue
-    from crew_pipeline.storage.evidence import clusters, embeddings, pairs
-    from crew_pipeline.storage.evidence import pair_scores as readings
-    from crew_pipeline.workers import warm as making
+    from crew_pipeline.orchestration.days import tables
+    from crew_pipeline.storage.evidence import clusters, embeddings, pair_scores, pairs
+    from crew_pipeline.workers import warm
 
-    write = io_manager._WRITERS
     return {
-        "before the claim": (making.WarmMaker, "_take", False),
-        "claim made, not committed": (queue, "take", True),
-        "claim committed": (making.WarmMaker, "_take", True),
-        "lines read": (making, "lines_to_come", True),
-        "exact repeats shown": (preliminary, "store", True),
-        "first stage shown": (steps, "first_looks", True),
+        "before the claim": (warm.WarmMaker, "_take", False),
+        "claim made, not committed": (claims, "take", True),
+        "claim committed": (warm.WarmMaker, "_take", True),
+        "lines read": (snapshots.Snapshots, "read", True),
+        "exact repeats shown": (first_looks, "_show", True),
+        "first stage shown": (warm, "show_first_looks", True),
         "before the run": (runs.DayRunner, "run", False),
-        "claim prolonged by the run": (write, "discovered_conversations", True),
+        "claim prolonged by the run": (tables.LinesTable, "write", True),
         "vectors written, not committed": (embeddings, "store", True),
-        "first vectors committed": (write, "line_embeddings", True),
-        "all vectors committed": (steps, "compared", False),
-        "readings written, not committed": (readings, "store", True),
-        "pairs read and not kept": (remembering.RememberingReader, "logits", True),
+        "first vectors committed": (tables.VectorsTable, "write", True),
+        "all vectors committed": (run.DayRun, "compare", False),
+        "readings written, not committed": (pair_scores, "store", True),
+        "pairs read and not kept": (pair_memory.RememberingScorer, "logits", True),
         "pairs written, not committed": (pairs, "store", True),
-        "pairs committed": (steps, "compared", True),
+        "pairs committed": (run.DayRun, "compare", True),
         "clusters written, not committed": (clusters, "replace", True),
-        "clusters committed": (write, "semantic_clusters", True),
-        "before the document": (documents, "publish", False),
-        "document written, not committed": (documents, "publish", True),
-        "document committed": (write, "day_document", True),
+        "clusters committed": (tables.ClustersTable, "write", True),
+        "before the document": (publishing, "publish", False),
+        "document written, not committed": (publishing, "publish", True),
+        "document committed": (tables.DocumentsTable, "write", True),
         "run over": (runs.DayRunner, "run", True),
         "given back": (claims, "give_back", True),
     }
@@ -124,8 +120,8 @@ def _tell_what_is_embedded(home: Path) -> None:
             kept.write("".join(f"{text_hash(one).hex()}\n" for one in texts))
         return vectors
 
-    def then_tell(settings: Settings) -> None:
-        warm_up(settings)
+    def then_tell(settings: Settings, encoder: SentenceTransformerEncoder) -> None:
+        warm_up(settings, encoder)
         SentenceTransformerEncoder.encode = told  # type: ignore[method-assign]
 
     worker.warm_up = then_tell
@@ -133,17 +129,14 @@ def _tell_what_is_embedded(home: Path) -> None:
 
 def _crash_at(point: str) -> None:
     owner, name, after = _points()[point]
-    original: Callable[..., Any] = owner[name] if isinstance(owner, dict) else getattr(owner, name)
+    original: Callable[..., Any] = getattr(owner, name)
 
     def crashing(*values: Any, **named: Any) -> None:
         if after:
             original(*values, **named)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if isinstance(owner, dict):
-        owner[name] = crashing
-    else:
-        setattr(owner, name, crashing)
+    setattr(owner, name, crashing)
 
 
 def _work(order: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ def test_readers_get_days_that_runs_of_the_deployment_made_as_a_warm_worker_make
         check_tables(db, client_day)
     runner = DayRunner(build_defs(settings), deployment.instance)
     warm = WarmMaker(settings, db, runner)
-    warm_up(settings)
+    warm_up(settings, runner.tools(db).encoder)
     by_run = body(db, client_days[0])
     ask_for(db, client_days[0], force=True)
     make_urgent(warm, settings, db)
@@ -130,7 +130,7 @@ def test_readers_get_days_that_runs_of_the_deployment_made_as_a_warm_worker_make
 
 def make_urgent(maker: WarmMaker | DagsterMaker, settings: Settings, db: Database) -> None:
     with db.read() as connection:
-        (work,) = queue.work(connection, fingerprint_of(settings), urgent=True)
+        (work,) = queue.work(connection, fingerprint_of(settings), which="urgent")
     assert maker.make(work)
 
 
@@ -154,7 +154,7 @@ def test_a_run_that_fails_is_tried_again_and_then_its_day_is_set_aside(
 
 DISPATCHER = """
 import logging, sys
-from crew_pipeline.realtime.dispatching import run_dispatcher
+from crew_pipeline.workers.dispatcher import run_dispatcher
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.access import open_databases
 logging.basicConfig(level="INFO")

@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
+from crew_pipeline.days import claims, requests
 from crew_pipeline.deployment.graphql import Deployment, DeploymentError
-from crew_pipeline.model import ClientDay
+from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.days.states import set_status
 from crew_pipeline.workers import dispatcher as dispatching
 from crew_pipeline.workers.dispatcher import DagsterMaker
 from crew_pipeline_tests.conftest import bring, lines_at
@@ -156,7 +158,7 @@ def deployed() -> Iterator[StandIn]:
 def database(db: Database) -> Database:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     with db.write() as connection:
-        assert queue.request(connection, CLIENT_DAY)
+        assert requests.request(connection, CLIENT_DAY)
     return db
 
 
@@ -182,7 +184,7 @@ def submit(maker: DagsterMaker, db: Database) -> bool:
     """What the worker does at every look."""
     maker.tend()
     with db.read() as connection:
-        waiting = queue.work(connection, "engine", urgent=True)
+        waiting = queue.work(connection, "engine", which="urgent")
     return any(maker.make(work) for work in waiting)
 
 
@@ -200,9 +202,9 @@ def start_run(db: Database, deployed: StandIn, run_id: str) -> bool:
     deployed.runs[run_id]["status"] = "STARTED"
     (claim,) = [tag["value"] for tag in deployed.runs[run_id]["tags"] if tag["key"] == "crew/claim"]
     with db.write() as connection:
-        if not queue.work(connection, "engine", days=[DAY], token=run_id, after=claim):
+        if not queue.work(connection, "engine", days=[DAY], claimed_as=[run_id, claim]):
             return False
-        return queue.take(connection, CLIENT_DAY, run_id, 60, after=claim)
+        return claims.take(connection, CLIENT_DAY, run_id, 60, after=claim)
 
 
 def test_a_day_is_submitted_once_for_its_client_ahead_of_the_background(
@@ -266,8 +268,8 @@ def test_a_deployment_that_is_down_costs_the_day_nothing_and_is_asked_again_afte
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     maker = make_maker(url="http://127.0.0.1:9/graphql")
-    with database.connect() as connection:
-        (work,) = queue.work(connection, "engine", urgent=True)
+    with database.read() as connection:
+        (work,) = queue.work(connection, "engine", which="urgent")
     assert not maker.make(work)
     assert outcomes(query) == ["released"]
     assert "start dagster-webserver, or correct CREW_DAGSTER_GRAPHQL_URL" in caplog.text
@@ -368,8 +370,8 @@ def test_a_cancelled_day_waits_for_the_next_reader(
     assert not submit(maker, database)
     assert outcomes(query) == ["released"]
     assert status(query) == "pending"
-    with database.begin() as connection:
-        queue.request(connection, CLIENT_DAY)
+    with database.write() as connection:
+        requests.request(connection, CLIENT_DAY)
     assert submit(maker, database)
 
 
@@ -398,16 +400,16 @@ def test_only_so_many_runs_are_submitted_that_the_most_urgent_day_comes_next(
 ) -> None:
     for day in ("2025-01-16", "2025-01-17"):
         bring(database, lines_at(day, day, ("Ann", "one two three")), client="default")
-        with database.begin() as connection:
-            queue.request(connection, ClientDay("default", date.fromisoformat(day)))
+        with database.write() as connection:
+            requests.request(connection, ClientDay("default", date.fromisoformat(day)))
     maker = make_maker(dagster_max_submitted=2)
     assert submit(maker, database)
     assert submit(maker, database)
     assert not submit(maker, database)
     assert start_run(database, deployed, "run 1")
-    with database.begin() as connection:
+    with database.write() as connection:
         claims.finish(connection, CLIENT_DAY, "run 1", "completed")
-        claims.set_status(connection, CLIENT_DAY, "completed")
+        set_status(connection, CLIENT_DAY, DayState.COMPLETED)
     deployed.runs["run 1"]["status"] = "SUCCESS"
     assert submit(maker, database)
 
@@ -432,8 +434,8 @@ def test_a_run_that_starts_after_its_claim_was_lost_finds_the_day_taken(
 ) -> None:
     assert submit(make_maker(), database)
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
-    with database.connect() as connection:
-        (work,) = queue.work(connection, "engine", urgent=True)
+    with database.read() as connection:
+        (work,) = queue.work(connection, "engine", which="urgent")
     assert make_maker().make(work)
     assert not start_run(database, deployed, "run 1")
     assert start_run(database, deployed, "run 2")
@@ -483,7 +485,7 @@ def test_a_deployment_without_the_day_job_says_what_to_load(deployed: StandIn, m
 
 def test_the_dispatcher_loads_no_model() -> None:
     code = (
-        "import sys; import crew_pipeline.realtime.dispatching; "
+        "import sys; import crew_pipeline.workers.dispatcher; "
         "print([name for name in ('torch', 'transformers', 'sentence_transformers', 'faiss') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TOP)

@@ -18,13 +18,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from crew_pipeline.days import requests
 from crew_pipeline.dedup.embedding import model_folder
 from crew_pipeline.model import ClientDay
-from crew_pipeline.orchestration.days.assets import TEXTS_AT_ONCE
+from crew_pipeline.orchestration.days.day_work import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import queue
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.storage.days import queue, states
 from crew_pipeline.storage.opening import Databases, open_databases
 from crew_pipeline_tests.conftest import bring, lines_at
 from crew_pipeline_tests.disturbed import (
@@ -95,7 +95,7 @@ def ask_for_a_long_day(db: Database, lines: int = TEXTS_AT_ONCE + 60) -> None:
     for session in range(0, len(talk), 100):
         bring(db, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
     with db.write() as connection:
-        queue.request(connection, CLIENT_DAY)
+        requests.request(connection, CLIENT_DAY)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
             with suppress(DBAPIError):
                 for client_day in chance.sample(client_days, 3):
                     with db.write() as connection:
-                        queue.request(connection, client_day, outdated=True)
+                        requests.request(connection, client_day, outdated=True)
                 if arrived < 200:
                     arrived += 1
                     client_day = chance.choice(client_days)
@@ -158,7 +158,7 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
                 # What the sensor does in the background: days that failed are taken again after their pause.
                 with db.write() as connection:
                     for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
-                        queue.request(connection, change.work.client_day, force=True)
+                        requests.request(connection, change.work.client_day, force=True)
 
     loader = threading.Thread(target=load)
     loader.start()
@@ -177,7 +177,7 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
     loader.join()
     with db.write() as connection:
         for client_day in client_days:
-            queue.request(connection, client_day, force=True, outdated=True)
+            requests.request(connection, client_day, force=True, outdated=True)
     wait_until_all_is_done(db, 240)
     check_everything(db)
     texts = embedded(home)
@@ -207,7 +207,7 @@ def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Datab
     wait_for(lambda: not alive(worker), "the worker has ended")
     with db.read() as connection:
         assert connection.execute(text("SELECT outcome FROM day_claims")).all() == [("released",)]
-        assert days.status_of(connection, CLIENT_DAY).status == "queued"
+        assert states.status_of(connection, CLIENT_DAY).status == "queued"
     start()
     wait_until_all_is_done(db)
     check_everything(db)
@@ -236,12 +236,12 @@ def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
     shutil.rmtree(model)
     bring(db, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
     with db.write() as connection:
-        queue.request(connection, CLIENT_DAY)
+        requests.request(connection, CLIENT_DAY)
     wait_until_all_is_done(db)
     kill(first)
     bring(db, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
     with db.write() as connection:
-        queue.request(connection, CLIENT_DAY)
+        requests.request(connection, CLIENT_DAY)
     without = start(model=model)
     wait_for(lambda: not alive(without), "a worker without a model gives up")
     assert "set CREW_MODEL to 'bundled'" in (home / "worker.log").read_text()
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) ->
     workers: list[int] = []
     try:
         with open_databases(load_settings(home=home)) as small:
-            db = small.engine
+            db = small.db
             ask_for_a_long_day(db, 1_200)
             settings = {"CLAIM_TTL_S": 5, "POLL_S": 0.2, "RETRY_BACKOFF_S": 1, "MEMORY_LIMIT_MB": 8192, "THREADS": 1}
             environment = {f"CREW_{name}": str(value) for name, value in settings.items()}
@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) ->
                 revived(small)
                 with db.write() as connection:
                     for change in queue.changes_of_discovery(connection, date(2025, 1, 1)):
-                        queue.request(connection, change.work.client_day, force=True)
+                        requests.request(connection, change.work.client_day, force=True)
                 return holds(db, COMPLETED)()
 
             wait_for(all_is_done, "the day is made once there is room", 180)

@@ -17,17 +17,19 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.api.app import create_app
+from crew_pipeline.days import claims, publishing, requests
+from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.days import assets
+from crew_pipeline.orchestration.days import day_work
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.processes.pool import RECYCLED
 from crew_pipeline.settings import Settings, load_settings
-from crew_pipeline.storage.database import Database, libpq_url
-from crew_pipeline.storage.days import claims, documents, preliminary, queue
+from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.days import preliminary, queue
 from crew_pipeline.upkeep.overview import failed_days, release_failed
 from crew_pipeline.workers import worker as worker_module
 from crew_pipeline.workers.warm import STUCK, WarmMaker
@@ -47,7 +49,7 @@ def make_worker(
         # The process of the tests holds the models of all of them, and is not started anew.
         chosen = settings.model_copy(update={"memory_limit_mb": 8192, **changes})
         runner = DayRunner(build_defs(chosen, {"database": DatabaseResource(url=database_url)}), instance)
-        return Worker(chosen, db, WarmMaker(chosen, db, runner), fingerprint_of(chosen), libpq_url(database_url))
+        return Worker(chosen, db, WarmMaker(chosen, db, runner), fingerprint_of(chosen))
 
     return make
 
@@ -65,7 +67,7 @@ def serving(make_worker: Callable[..., Worker]) -> Iterator[Worker]:
 
 def ask(db: Database, client_day: ClientDay = CLIENT_DAY, *, force: bool = False) -> None:
     with db.write() as connection:
-        assert queue.request(connection, client_day, force=force)
+        assert requests.request(connection, client_day, force=force)
 
 
 def test_only_days_that_were_asked_for_are_made(db: Database, make_worker: Callable[..., Worker], query: Query) -> None:
@@ -99,7 +101,7 @@ def test_readers_of_a_missing_day_get_first_looks_before_the_document(
     said = [("Ann", "The update to version 4.2 broke my login."), ("Ann", "The update to version 4.2 broke my login.")]
     bring(db, lines_at("2025-01-15", "a", *said), client="default")
     seen: list[tuple[int, bool]] = []
-    publish = documents.publish
+    publish = publishing.publish
 
     def watched(connection: Connection, client_day: ClientDay, *values: object) -> object:
         body = preliminary.current(connection, client_day)
@@ -108,7 +110,7 @@ def test_readers_of_a_missing_day_get_first_looks_before_the_document(
         seen.append((len(shown["hidden_variations"]), shown["is_deduplicated"]))
         return publish(connection, client_day, *values)
 
-    monkeypatch.setattr(documents, "publish", watched)
+    monkeypatch.setattr(publishing, "publish", watched)
     ask(db)
     assert make_worker().work_once()
     assert seen == [(1, True)]
@@ -162,7 +164,7 @@ def test_a_day_whose_worker_died_is_taken_over(db: Database, make_worker: Callab
     ask(db)
     with db.write() as connection:
         claims.acquire(connection, CLIENT_DAY, "dead", 60)
-        queue.begin(connection, CLIENT_DAY)
+        claims.begin(connection, CLIENT_DAY)
     worker = make_worker()
     assert not worker.work_once()
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
@@ -181,7 +183,7 @@ def test_a_day_that_kills_its_workers_is_set_aside(
     for run_id in runs:
         with db.write() as connection:
             claims.acquire(connection, CLIENT_DAY, run_id, 60)
-            queue.begin(connection, CLIENT_DAY)
+            claims.begin(connection, CLIENT_DAY)
         query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE ended_at IS NULL")
     worker = make_worker(on_demand_retries=2, background_retries=0, claim_ttl_s=0)
     assert not worker.work_once()
@@ -193,7 +195,7 @@ def test_a_day_that_kills_its_workers_is_set_aside(
 def test_a_long_day_goes_on_in_turns_with_the_others_and_embeds_nothing_twice(
     db: Database, make_worker: Callable[..., Worker], query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assets, "TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(day_work, "TEXTS_AT_ONCE", 4)
     embedded: list[str] = []
     encode = SentenceTransformerEncoder.encode
 
@@ -299,7 +301,7 @@ def test_a_run_that_hangs_or_outlasts_a_stop_is_ended_and_its_day_given_back(
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     ask(db)
     with db.read() as connection:
-        (work,) = queue.work(connection, fingerprint_of(chosen), urgent=True)
+        (work,) = queue.work(connection, fingerprint_of(chosen), which="urgent")
     thread = threading.Thread(target=maker.make, args=(work,))
     thread.start()
     assert started.wait(60)
@@ -349,9 +351,9 @@ def test_twenty_missing_days_at_once_are_all_made_the_urgent_first_past_a_sweep(
         bring(db, lines_at(day.isoformat(), f"s {day}", ("Ann", f"line of day {day.day}")), client="default")
     with db.write() as connection:
         for day in all_days[:5]:
-            assert queue.take(connection, ClientDay("default", day), "a sweep at work", 60, background=True)
+            assert claims.take(connection, ClientDay("default", day), "a sweep at work", 60, background=True)
         for day in all_days:
-            assert queue.request(connection, ClientDay("default", day))
+            assert requests.request(connection, ClientDay("default", day))
     worker = make_worker()
     while worker.work_once():
         pass
@@ -375,7 +377,7 @@ def test_a_run_that_was_only_suspended_is_not_reported_dead(
     sweep = instance.create_run_for_job(job, status=DagsterRunStatus.STARTED).run_id
     with db.write() as connection:
         for client_day in (CLIENT_DAY, other):
-            queue.take(connection, client_day, sweep, 60, background=True)
+            claims.take(connection, client_day, sweep, 60, background=True)
     query("UPDATE day_claims SET expires_at = now() - interval '1 second'")
     worker = make_worker(claim_ttl_s=0)
     assert worker.work_once()
@@ -389,10 +391,10 @@ def test_a_failed_day_that_is_asked_for_again_is_really_tried_and_keeps_its_reas
     db: Database, make_worker: Callable[..., Worker], query: Query
 ) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
-    patience = claims.Patience(0, 8)
+    patience = Patience(0, 8)
     for number in range(4):
         with db.write() as connection:
-            queue.take(connection, CLIENT_DAY, f"run {number}", 60)
+            claims.take(connection, CLIENT_DAY, f"run {number}", 60)
             claims.fail(connection, CLIENT_DAY, f"run {number}", "the real reason", patience)
     with db.write() as connection:
         assert claims.failures_in_a_row(connection, CLIENT_DAY) == 4

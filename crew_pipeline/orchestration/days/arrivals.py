@@ -1,32 +1,18 @@
-"""The sensors: days are made ready as sessions arrive, and finished runs give back what they still hold."""
+"""Days are made ready as sessions arrive: a sensor looks for new ones, and asks for their days once they are quiet."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from dagster import (
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    DefaultSensorStatus,
-    RunRequest,
-    RunStatusSensorContext,
-    SensorDefinition,
-    SensorEvaluationContext,
-    SkipReason,
-    run_status_sensor,
-    sensor,
-)
+from dagster import DefaultSensorStatus, RunRequest, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
 
 from crew_pipeline.days.pace import allowance
-from crew_pipeline.days.planning import Batch, batches, run_key
-from crew_pipeline.discovery.discover import apply_crews_file, discover
+from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, Batch, batches, run_key
+from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
+from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.days.assets import MAX_DAYS_PER_RUN
-from crew_pipeline.orchestration.days.sweep import background_config, range_tags
-from crew_pipeline.orchestration.jobs import DAY_JOB
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.days import claims, queue
+from crew_pipeline.storage.days import queue
 
 QUIET = timedelta(seconds=60)
 """A conversation that grew less than this ago is still going on; its day waits."""
@@ -51,7 +37,7 @@ def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datet
         [change.work for change in wanted], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
     )
     allowed = allowance(settings, now)
-    return [_request(batch, wanted, allowed.tags(number)) for number, batch in enumerate(planned)]
+    return [_request(batch, wanted, tags.lane_tags(allowed, number)) for number, batch in enumerate(planned)]
 
 
 def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str]) -> RunRequest:
@@ -65,35 +51,25 @@ def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str
     )
     return RunRequest(
         run_key=key,
-        job_name=DAY_JOB,
-        run_config=background_config(),
+        job_name=tags.DAY_JOB,
+        run_config=tags.day_config(retry_failed=False),
         tags={
-            **range_tags(batch),
+            **tags.partition_tags(batch),
             **share,
-            tags.TRIGGER: tags.SENSOR,
+            tags.TRIGGER: Trigger.SENSOR.value,
             tags.PRIORITY: str(batch.priority),
             tags.RUN_RETRIES: "0",
         },
     )
 
 
-def _cut_off(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether a run was ended because its time was over: in the background that is no failure of its days, which go on
-    from there the next time."""
-    limit = run.tags.get(tags.MAX_RUNTIME)
-    record = instance.get_run_record_by_id(run.run_id)
-    if limit is None or record is None or record.start_time is None or record.end_time is None:
-        return False
-    return record.end_time - record.start_time >= float(limit)
-
-
-def build_sensors(settings: Settings) -> list[SensorDefinition]:
-    """All sensors; the first is switched on from the start unless background jobs are turned off."""
+def build_arrivals(settings: Settings) -> SensorDefinition:
+    """The sensor; switched on from the start unless background jobs are turned off."""
     status = DefaultSensorStatus.RUNNING if settings.enable_background_jobs else DefaultSensorStatus.STOPPED
 
     @sensor(
         name="new_sessions",
-        job_name=DAY_JOB,
+        job_name=tags.DAY_JOB,
         minimum_interval_seconds=30,
         default_status=status,
         description="Notices new sessions in history tables and makes the days they touch ready once they are quiet.",
@@ -102,30 +78,12 @@ def build_sensors(settings: Settings) -> list[SensorDefinition]:
         now = datetime.now(UTC)
         if problem := apply_crews_file(database.db, settings):
             context.log.warning(problem)
-        for report in discover(database.db, settings, now, trigger="sensor", due=True, patrol=False, budget_s=TICK_S):
+        plan = RoundPlan(Trigger.SENSOR, due=True, patrol=False, budget_s=TICK_S)
+        for report in discover(database.db, settings, now, plan=plan):
             if report.error or report.scanned:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.db.read() as connection:
             changes = queue.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
         return day_requests(changes, settings, now) or SkipReason("no day has changed and gone quiet")
 
-    def settle(context: RunStatusSensorContext, database: DatabaseResource) -> None:
-        run = context.dagster_run
-        with database.db.write() as connection:
-            waiting = run.tags.get(tags.TRIGGER) == tags.ON_DEMAND
-            if run.status == DagsterRunStatus.FAILURE and (waiting or not _cut_off(context.instance, run)):
-                error = f"the Dagster run {run.run_id} failed; its log says why"
-                claims.settle_failure(connection, run.run_id, error, database.patience, at_once=waiting)
-            for client_day in claims.give_back(connection, run.run_id):
-                context.log.info(f"{client_day}: given back to the queue")
-
-    finished = [
-        run_status_sensor(
-            run_status=ended,
-            name=f"settle_after_{ended.value.lower()}",
-            default_status=DefaultSensorStatus.RUNNING,
-            description="Gives back the days that a run held when it ended without finishing them.",
-        )(settle)
-        for ended in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
-    ]
-    return [new_sessions, *finished]
+    return new_sessions

@@ -12,10 +12,10 @@ from dagster import (
 )
 from sqlalchemy import Connection
 
+from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DatabaseResource
-from crew_pipeline.storage.days import claims
 from crew_pipeline.storage.evidence import invariants
 
 

@@ -7,6 +7,7 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     AssetSelection,
+    DagsterLogManager,
     Failure,
     MaterializeResult,
     MetadataValue,
@@ -16,23 +17,23 @@ from dagster import (
     in_process_executor,
 )
 
-from crew_pipeline.discovery.discover import apply_crews_file, discover
+from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
 from crew_pipeline.discovery.report import CrewReport
+from crew_pipeline.model import Trigger
+from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import DatabaseResource
-from crew_pipeline.settings import process_settings
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.rounds import Totals, totals
-from crew_pipeline.upkeep.discovery_alerts import watch
-
-DISCOVERY_JOB = "discover_conversations"
-ASSET = "history_tables"
+from crew_pipeline.upkeep.alerts import watch_discovery
 
 
-def build_history_tables() -> AssetsDefinition:
+def build_history_tables(settings: Settings) -> AssetsDefinition:
     """The asset; it has no partitions, since one look at a history table tells of all its days."""
 
     @asset(
-        name=ASSET,
+        name=tags.HISTORY_TABLES,
         group_name="discovery",
         kinds={"postgres"},
         retry_policy=TRANSIENT_RETRIES,
@@ -40,19 +41,10 @@ def build_history_tables() -> AssetsDefinition:
     )
     def history_tables(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """One round over all crews that are due; those that fail are named after the others have been read."""
-        settings = process_settings()
-        if problem := apply_crews_file(database.db, settings):
-            context.log.warning(problem)
-        reports = discover(database.db, settings, datetime.now(UTC), trigger="schedule", due=True)
-        for report in reports:
-            context.log.info(f"{report.client}/{report.crew}: {report.summary}")
-        for news in watch(database.db, settings, datetime.now(UTC)):
-            context.log.warning(f"alert {news.state}: {news.alert.message}")
-        with database.db.read() as connection:
-            metadata = _metadata(reports, totals(connection))
-        failed = [report.error for report in reports if report.error]
-        if failed:
-            raise Failure(description="; ".join(failed), metadata=metadata, allow_retries=False)
+        reports, metadata = _round(context.log, database.db, settings)
+        errors = [report.error for report in reports if report.error]
+        if errors:
+            raise Failure(description="; ".join(errors), metadata=metadata, allow_retries=False)
         return MaterializeResult(metadata=metadata)
 
     return history_tables
@@ -61,11 +53,24 @@ def build_history_tables() -> AssetsDefinition:
 def discovery_job() -> Any:
     """One round over all active crews."""
     return define_asset_job(
-        DISCOVERY_JOB,
-        selection=AssetSelection.assets(ASSET),
+        tags.DISCOVERY_JOB,
+        selection=AssetSelection.assets(tags.HISTORY_TABLES),
         executor_def=in_process_executor,
         description="New conversations from the history tables.",
     )
+
+
+def _round(log: DagsterLogManager, db: Database, settings: Settings) -> tuple[list[CrewReport], dict[str, Any]]:
+    """One round and its figures."""
+    if problem := apply_crews_file(db, settings):
+        log.warning(problem)
+    reports = discover(db, settings, datetime.now(UTC), plan=RoundPlan(Trigger.SCHEDULE, due=True))
+    for report in reports:
+        log.info(f"{report.client}/{report.crew}: {report.summary}")
+    for news in watch_discovery(db, settings, datetime.now(UTC)):
+        log.warning(f"alert {news.state}: {news.alert.message}")
+    with db.read() as connection:
+        return reports, _metadata(reports, totals(connection))
 
 
 def _metadata(reports: list[CrewReport], sums: list[Totals]) -> dict[str, Any]:

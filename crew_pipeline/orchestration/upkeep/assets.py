@@ -1,8 +1,8 @@
-"""The system's own upkeep: how it is, every five minutes, and housekeeping, once a day."""
+"""The system's own upkeep: how it is, and what of it is old and goes."""
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
@@ -10,47 +10,34 @@ from dagster import (
     AssetsDefinition,
     AssetSelection,
     DagsterInstance,
-    DefaultScheduleStatus,
     Failure,
     MaterializeResult,
-    RunRequest,
-    RunsFilter,
-    ScheduleDefinition,
-    ScheduleEvaluationContext,
-    SkipReason,
     asset,
     define_asset_job,
     in_process_executor,
-    schedule,
 )
-from sqlalchemy import Connection, text
 
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.days.sweep import UNFINISHED, while_at_work
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, is_transient
+from crew_pipeline.orchestration.instance import daemon_age_s
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.upkeep.old_runs import OldRuns
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.upkeep import retention
 from crew_pipeline.storage.upkeep.alerts import News
 from crew_pipeline.storage.upkeep.health import Sample
 from crew_pipeline.upkeep.health import Look, look
 from crew_pipeline.upkeep.retention import Report, Step, keep_house, table_steps
 
 GROUP = "operation"
-HEALTH_JOB = "take_health_sample"
-HOUSEKEEPING_JOB = "keep_house"
-HEALTH_CRON = "*/5 * * * *"
 HOUSEKEEPING_WITHIN_S = 600.0
 """Time for housekeeping of one night (s); what is left over is for the next."""
 SILENCE = timedelta(minutes=5, seconds=30)
 """A newest sample that is older means that nobody takes them by schedule."""
 
-_HEALTH_WITHIN_S = 240
-_URGENT = "10"
 
-
-def build_operation(settings: Settings) -> list[AssetsDefinition]:
+def build_upkeep(settings: Settings) -> list[AssetsDefinition]:
     """The two assets; they have no partitions, since both are of the whole system."""
 
     @asset(
@@ -62,11 +49,11 @@ def build_operation(settings: Settings) -> list[AssetsDefinition]:
     )
     def system_health(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """One sample of the system; alerts that it raises or resolves are in the log."""
-        found = look(database.db, settings, lambda: daemon_age_s(context.instance))
-        assert found is not None
-        for news in found.news:
+        looked = look(database.db, settings, lambda: daemon_age_s(context.instance))
+        assert looked is not None
+        for news in looked.news:
             context.log.warning(f"alert {news.state}: {news.alert.message}")
-        return MaterializeResult(metadata=_health_metadata(found))
+        return MaterializeResult(metadata=_health_metadata(looked))
 
     @asset(
         name="housekeeping",
@@ -78,26 +65,18 @@ def build_operation(settings: Settings) -> list[AssetsDefinition]:
     def housekeeping(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """Remove what is old; steps that break are named after the others have been taken."""
         started = time.monotonic()
-        with database.db.read() as connection:
-            runs_before = _database_time(connection) - timedelta(days=settings.keep_runs_d)
-        steps: dict[str, Step] = {
-            **table_steps(database.db, settings),
-            "dagster_runs": OldRuns(context.instance, runs_before),
-        }
-        report = keep_house(steps, HOUSEKEEPING_WITHIN_S)
+        report = keep_house(_steps(database.db, settings, context.instance), HOUSEKEEPING_WITHIN_S)
         metadata = _housekeeping_metadata(report, time.monotonic() - started)
         if report.errors:
             for name, error in report.errors.items():
                 context.log.error(f"{name}: {error}")
-            names = ", ".join(f"{name} ({type(error).__name__})" for name, error in report.errors.items())
-            passing = any(is_transient(error) for error in report.errors.values())
-            raise Failure(description=f"not cleaned: {names}", metadata=metadata, allow_retries=passing)
+            raise _not_cleaned(report, metadata)
         return MaterializeResult(metadata=metadata)
 
     return [system_health, housekeeping]
 
 
-def operation_jobs() -> list[Any]:
+def upkeep_jobs() -> list[Any]:
     """A job for each of the two assets."""
     return [
         define_asset_job(
@@ -107,59 +86,10 @@ def operation_jobs() -> list[Any]:
             description=description,
         )
         for name, materialized, description in (
-            (HEALTH_JOB, "system_health", "How the system is."),
-            (HOUSEKEEPING_JOB, "housekeeping", "Old records go."),
+            (tags.HEALTH_JOB, "system_health", "How the system is."),
+            (tags.HOUSEKEEPING_JOB, "housekeeping", "Old records go."),
         )
     ]
-
-
-def build_operation_schedules(settings: Settings) -> list[ScheduleDefinition]:
-    """When the two jobs run; switched on from the start unless background jobs are turned off."""
-    plans = (
-        ("health", HEALTH_JOB, HEALTH_CRON, _HEALTH_WITHIN_S, "Takes a sample of the system."),
-        (
-            "housekeeping",
-            HOUSEKEEPING_JOB,
-            f"0 {settings.housekeeping_hour} * * *",
-            int(HOUSEKEEPING_WITHIN_S) * 2,
-            "Removes old records.",
-        ),
-    )
-    return [_schedule(settings, *plan) for plan in plans]
-
-
-def _schedule(
-    settings: Settings, name: str, job: str, cron: str, within_s: int, description: str
-) -> ScheduleDefinition:
-    status = DefaultScheduleStatus.RUNNING if settings.enable_background_jobs else DefaultScheduleStatus.STOPPED
-
-    @schedule(
-        name=name,
-        job_name=job,
-        cron_schedule=cron,
-        execution_timezone=settings.timezone,
-        default_status=status,
-        description=f"{description} Skips while an earlier run is still at work.",
-    )
-    def tick(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
-        if skip := while_at_work(context.instance, "run", RunsFilter(statuses=UNFINISHED, job_name=job)):
-            return skip
-        return RunRequest(
-            run_key=f"{name}:{context.scheduled_execution_time.isoformat()}",
-            tags={tags.TRIGGER: "schedule", "dagster/max_runtime": str(within_s), tags.PRIORITY: _URGENT},
-        )
-
-    return tick
-
-
-def daemon_age_s(instance: DagsterInstance) -> float | None:
-    """How long ago Dagster's daemon has beaten (s), whichever part of it did last; None where it never has.
-
-    A part may be silent for minutes while it works off something long; Dagster itself ends a daemon of which a part has
-    died.
-    """
-    beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
-    return max(0.0, time.time() - max(beats)) if beats else None
 
 
 def look_after(db: Database, settings: Settings, instance: DagsterInstance) -> Sequence[News]:
@@ -179,15 +109,23 @@ def look_after(db: Database, settings: Settings, instance: DagsterInstance) -> S
     return found.news if found else []
 
 
-def _database_time(connection: Connection) -> datetime:
-    moment = connection.scalar(text("SELECT now()"))
-    assert isinstance(moment, datetime)
-    return moment
+def _steps(db: Database, settings: Settings, instance: DagsterInstance) -> dict[str, Step]:
+    """What housekeeping removes: from the tables, and from Dagster's history."""
+    with db.read() as connection:
+        runs_before = retention.now(connection) - timedelta(days=settings.keep_runs_d)
+    return {**table_steps(db, settings), "dagster_runs": OldRuns(instance, runs_before)}
 
 
-def _health_metadata(found: Look) -> dict[str, Any]:
+def _not_cleaned(report: Report, metadata: dict[str, Any]) -> Failure:
+    """The failure that names the steps that broke; tried again where one of them may pass."""
+    names = ", ".join(f"{name} ({type(error).__name__})" for name, error in report.errors.items())
+    passing = any(is_transient(error) for error in report.errors.values())
+    return Failure(description=f"not cleaned: {names}", metadata=metadata, allow_retries=passing)
+
+
+def _health_metadata(looked: Look) -> dict[str, Any]:
     """The figures of a sample, those that are there, as numbers: the Dagster UI plots them over time."""
-    sample: Sample = found.sample
+    sample: Sample = looked.sample
     figures: dict[str, Any] = {
         "days_waiting": sample.days_waiting,
         "conversations_waiting": sample.conversations_waiting,

@@ -20,13 +20,11 @@ from dagster import (
     DagsterRunStatus,
     RunsFilter,
 )
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.tags import BACKFILL_ID_TAG
 
+from crew_pipeline.orchestration.dagster_internals import BACKFILL_ID_TAG, unfinished_backfills
 from crew_pipeline.upkeep.retention import Batch
 
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-_UNFINISHED_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 _EVENTS_AT_ONCE = 500
 
 
@@ -50,7 +48,7 @@ class OldRuns:
         """Delete what may go of the next runs."""
         if self._needed is None:
             self._needed = runs_behind_assets(self._instance, self._before)
-            self._backfills = _unfinished_backfills(self._instance)
+            self._backfills = unfinished_backfills(self._instance)
         records = self._instance.get_run_records(self._filter, limit=self._batch, ascending=True, cursor=self._passed)
         removed = 0
         for record in records:
@@ -97,8 +95,3 @@ def _of_newest_materializations(instance: DagsterInstance, asset: AssetKey, befo
 def _runs_of(instance: DagsterInstance, asset: AssetKey, storage_ids: Sequence[int], before: datetime) -> set[str]:
     wanted = AssetRecordsFilter(asset, storage_ids=storage_ids, before_timestamp=before.timestamp())
     return {record.run_id for record in instance.fetch_materializations(wanted, limit=len(storage_ids)).records}
-
-
-def _unfinished_backfills(instance: DagsterInstance) -> set[str]:
-    found = instance.get_backfills(filters=BulkActionsFilter(statuses=_UNFINISHED_BACKFILLS))
-    return {backfill.backfill_id for backfill in found}

@@ -244,20 +244,44 @@ UPDATE day_documents SET engine = '' WHERE client = :client AND day = ANY(:days)
 """
 
 
+class CrewKey(NamedTuple):
+    """A crew: whose it is, its code, and its id in the store."""
+
+    client: str
+    code: str
+    id: int
+
+
+@dataclass(frozen=True)
+class SourceTraits:
+    """What is known of a source besides its lines. What reading it fills is looked at once the lines have been read.
+
+    Attributes:
+        titles: of conversations by session.
+        whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
+        moved: session and position of lines that stand in another session now.
+        spared: session and position of lines that were refused, so that what stood there before stays.
+        from_history: whether the lines are rows of a history table.
+    """
+
+    titles: Mapping[str, str] = field(default_factory=dict)
+    whole_sessions: bool = False
+    moved: Sequence[tuple[str, int]] = ()
+    spared: Sequence[tuple[str, int]] = ()
+    from_history: bool = False
+
+
+_NOTHING_ELSE = SourceTraits()
+
+
 def ingest(
     connection: Connection,
     *,
-    client: str,
-    crew: str,
-    crew_id: int,
+    crew: CrewKey,
     lines: Iterable[SourceLine],
     zone: str,
     today: date,
-    titles: Mapping[str, str] | None = None,
-    whole_sessions: bool = False,
-    moved: Sequence[tuple[str, int]] = (),
-    spared: Sequence[tuple[str, int]] = (),
-    from_history: bool = False,
+    source: SourceTraits = _NOTHING_ELSE,
 ) -> IngestReport:
     """Merge ``lines`` into the conversations of a crew.
 
@@ -268,14 +292,10 @@ def ingest(
         connection: in a transaction that the caller commits.
         zone: IANA time zone in which days begin.
         today: for the priority of what arrives.
-        titles: of conversations by session; looked at once the lines have been read.
-        whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
-        spared: session and position of lines that were refused, so that what stood there before stays.
-        from_history: whether they are rows of a history table.
-        moved: session and position of lines that stand in another session now; looked at once the lines have been read.
     """
     connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"ingest\x1f{client}\x1f{crew}"}
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+        {"key": f"ingest\x1f{crew.client}\x1f{crew.code}"},
     )
     connection.execute(text(_STAGE))
     _copy(connection, lines)
@@ -286,7 +306,7 @@ def ingest(
         else:
             report.conflicts.append((row.source_line, _CONFLICT.format(**row._mapping)))
     connection.execute(text("ANALYZE staged_lines"))
-    connection.execute(text(_STAGED_SESSIONS), {"client": client, "crew": crew})
+    connection.execute(text(_STAGED_SESSIONS), {"client": crew.client, "crew": crew.code})
     staged = connection.execute(
         text(
             "SELECT (SELECT count(*) FROM staged_lines) AS lines, (SELECT count(*) FROM staged_sessions) AS sessions, "
@@ -295,29 +315,29 @@ def ingest(
     ).one()
     connection.execute(
         text(_ADD_CONVERSATIONS),
-        {"client": client, "crew_id": crew_id, "zone": zone, "from_history": from_history},
+        {"client": crew.client, "crew_id": crew.id, "zone": zone, "from_history": source.from_history},
     )
     if staged.inferred:
         connection.execute(text(_KEEP_FIRST_SEEN))
         connection.execute(text(_MARK_INFERRED))
-    connection.execute(text(_KEEP_EDITED), {"crew_id": crew_id})
+    connection.execute(text(_KEEP_EDITED), {"crew_id": crew.id})
     merged = connection.execute(text(_MERGE_LINES)).all()
     report.lines_new = sum(row.added for row in merged)
     report.lines_changed = sum(row.changed for row in merged)
     report.lines_unchanged += staged.lines - report.lines_new - report.lines_changed
     touched = {row.conversation_id for row in merged}
-    if whole_sessions:
-        for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew_id, **_places(spared)}):
+    if source.whole_sessions:
+        for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew.id, **_places(source.spared)}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
-    if moved:
-        for row in connection.execute(text(_MOVE_LINES), {"crew_id": crew_id, **_places(moved)}):
+    if source.moved:
+        for row in connection.execute(text(_MOVE_LINES), {"crew_id": crew.id, **_places(source.moved)}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
-    if titles:
-        named = {"crew_id": crew_id, "sessions": list(titles), "titles": list(titles.values())}
+    if source.titles:
+        named = {"crew_id": crew.id, "sessions": list(source.titles), "titles": list(source.titles.values())}
         touched.update(connection.scalars(text(_SET_TITLES), named))
-    _settle(connection, report, sorted(touched), client, zone, today)
+    _settle(connection, report, sorted(touched), crew.client, zone, today)
     report.conversations_unchanged = staged.sessions - report.conversations_new - report.conversations_changed
     connection.execute(text("DROP TABLE staged_lines, staged_sessions"))
     return report

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.days import claims, preliminary
-from crew_pipeline.storage.days.events import emit
+from crew_pipeline.storage.database import Database
 
 
 class StoredDocument(NamedTuple):
@@ -34,12 +33,8 @@ class StoredDocument(NamedTuple):
         return self.outdated or self.unfinished
 
 
-class OvertakenError(RuntimeError):
-    """The claim that a result was computed under is gone; the result must not be written."""
-
-
 # One round trip decides a hit: version, staleness, and the bytes unless the reader has them.
-READ_CURRENT = """
+_CURRENT = """
 SELECT version, processed_at,
        engine <> engine_for_client(%(client)s, %(engine)s) AS outdated,
        EXISTS (
@@ -51,31 +46,14 @@ FROM day_documents WHERE client = %(client)s AND day = %(day)s AND is_current
 """
 
 
-def publish(connection: Connection, client_day: ClientDay, document: Document, engine: str, token: str) -> datetime:
-    """Make ``document`` the one in force, complete the rows that were read, tell listeners, and close the claim.
+def put(connection: Connection, client_day: ClientDay, document: Document, fingerprint: str, token: str) -> datetime:
+    """Put ``document`` in the place of the one in force; when that was.
 
-    All in the caller's transaction, fenced by the claim.
-
-    Returns:
-        When it was published.
-
-    Raises:
-        OvertakenError: ``token`` no longer holds the day; nothing is written.
+    Args:
+        fingerprint: of the engine that made it; empty where the document does not hold what the day holds now.
+        token: of the claim that it was made under.
     """
-    if client_day not in claims.held(connection, token, [client_day.day], lock=True):
-        raise OvertakenError(f"{client_day}: overtaken by another run; its result stands")
     key = {"client": client_day.client, "day": client_day.day}
-    claims.set_status(connection, client_day, "completed", of=("processing",))
-    # The update above waited for imports that touched these rows, so what is counted now is what was read, or the
-    # document is out of date already.
-    present = connection.execute(
-        text(
-            "SELECT count(*) AS conversations, coalesce(sum(line_count), 0) AS lines FROM data_items "
-            "WHERE client = :client AND days_date = :day"
-        ),
-        key,
-    ).one()
-    whole = (present.conversations, present.lines) == (document.conversation_count, document.line_count)
     connection.execute(
         text(
             "UPDATE day_documents SET is_current = false "
@@ -95,7 +73,7 @@ def publish(connection: Connection, client_day: ClientDay, document: Document, e
         {
             **key,
             "version": document.version,
-            "engine": engine if whole else "",
+            "engine": fingerprint,
             "body": document.body,
             "conversations": document.conversation_count,
             "lines": document.line_count,
@@ -103,16 +81,6 @@ def publish(connection: Connection, client_day: ClientDay, document: Document, e
             "token": token,
         },
     )
-    preliminary.drop(connection, client_day)
-    emit(
-        connection,
-        client_day.client,
-        client_day.day,
-        "processing_completed",
-        {"version": document.version, "conversations": document.conversation_count},
-        token,
-    )
-    claims.finish(connection, client_day, token, "completed")
     assert published is not None
     return published
 
@@ -135,9 +103,21 @@ def outdate(connection: Connection, client_day: ClientDay) -> None:
     )
 
 
-def current(connection: Connection, client_day: ClientDay, engine: str) -> StoredDocument | None:
+def current(connection: Connection, client_day: ClientDay, fingerprint: str) -> StoredDocument | None:
     """The document in force of a client's day."""
-    row = connection.exec_driver_sql(
-        READ_CURRENT, {"client": client_day.client, "day": client_day.day, "engine": engine, "known": ""}
-    ).one_or_none()
+    row = connection.exec_driver_sql(_CURRENT, _values(client_day, fingerprint, "")).one_or_none()
     return None if row is None else StoredDocument(*row)
+
+
+async def current_in_loop(db: Database, client_day: ClientDay, fingerprint: str, known: str) -> StoredDocument | None:
+    """The same for an event loop; without the bytes of the version ``known``, which the caller has.
+
+    Raises:
+        PoolTimeout, psycopg.OperationalError: as of ``Database.row``.
+    """
+    row = await db.row(_CURRENT, _values(client_day, fingerprint, known))
+    return None if row is None else StoredDocument(*row)
+
+
+def _values(client_day: ClientDay, fingerprint: str, known: str) -> dict[str, object]:
+    return {"client": client_day.client, "day": client_day.day, "engine": fingerprint, "known": known}

@@ -5,18 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.days import claims, progress
 
 
-def store(connection: Connection, client_day: ClientDay, token: str, body: bytes, message: str) -> bool:
-    """Keep the preliminary result of a claim and tell readers; whether the claim still holds.
+def put(connection: Connection, client_day: ClientDay, token: str, body: bytes) -> None:
+    """Put the preliminary result of a claim in the place of the one that is there.
 
     Args:
         body: UTF-8 JSON, the array of conversations.
-        message: what readers are told of it.
     """
-    if client_day not in claims.held(connection, token, [client_day.day], lock=True):
-        return False
     connection.execute(
         text("""
             INSERT INTO preliminary_documents (client, day, token, body) VALUES (:client, :day, :token, :body)
@@ -24,8 +20,6 @@ def store(connection: Connection, client_day: ClientDay, token: str, body: bytes
         """),
         {"client": client_day.client, "day": client_day.day, "token": token, "body": body},
     )
-    progress.tell(connection, client_day, token, "discovering", 0.02, message, preliminary=True)
-    return True
 
 
 def shown(connection: Connection, client_day: ClientDay, token: str) -> bool:

@@ -1,16 +1,16 @@
-"""The queue: what needs work, asking for a day, taking one, and what waits to be tried again."""
+"""The queue, which is the conversations' states: what needs work, in which order, and what waits to be tried again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.days import claims, progress
-from crew_pipeline.storage.days.events import REQUEST_CHANNEL, emit, notify
+
+Which = Literal["every", "waiting", "urgent"]
 
 
 class Work(NamedTuple):
@@ -55,7 +55,7 @@ WITH unfinished AS (
       AND NOT EXISTS (
           SELECT 1 FROM day_claims AS claim
           WHERE claim.client = unfinished.client AND claim.day = unfinished.day AND claim.ended_at IS NULL
-            AND claim_lives(claim.expires_at, claim.ttl_s) AND claim.token NOT IN (:token, :after)
+            AND claim_lives(claim.expires_at, claim.ttl_s) AND NOT claim.token = ANY(CAST(:claimed_as AS text[]))
             AND NOT (:urgent AND claim.background AND claim.wanted_at IS NOT NULL)
       )
 ), counted AS (
@@ -87,151 +87,38 @@ LIMIT :most
 
 def work(
     connection: Connection,
-    engine: str,
+    fingerprint: str,
     *,
     days: Sequence[date] | None = None,
     client: str | None = None,
-    urgent: bool = False,
+    which: Which = "every",
     force: bool = False,
-    with_failed: bool = True,
-    token: str = "",
-    after: str | None = None,
+    claimed_as: Sequence[str] = (),
     most: int | None = None,
 ) -> list[Work]:
     """Clients' days that need work and that nobody works at, most urgent first, then oldest.
 
     Args:
-        engine: fingerprint of the engine in force; documents of another are out of date.
+        fingerprint: of the engine in force; documents of another are out of date.
         days: only these; with ``force`` every client's day among them, ready or not.
-        urgent: only days that were asked for, and those whose run died.
-        with_failed: whether days whose last attempt failed are taken before their pause is over.
-        token: claims of this token do not count as somebody else's.
-        after: nor do those of this one, which were made for ``token`` before it started, see ``take``.
+        which: ``every`` day that needs work; those ``waiting``, without days that have failed and whose pause is not
+            over; ``urgent`` ones, which were asked for or whose run died.
+        claimed_as: claims of these tokens are not somebody else's.
     """
     rows = connection.execute(
         text(_WORK),
         {
-            "engine": engine,
+            "engine": fingerprint,
             "days": None if days is None else list(days),
             "client": client,
-            "urgent": urgent,
+            "urgent": which == "urgent",
             "force": force,
-            "with_failed": with_failed,
-            "token": token,
-            "after": after or token,
+            "with_failed": which != "waiting",
+            "claimed_as": list(claimed_as),
             "most": most,
         },
     )
     return [Work(*row) for row in rows]
-
-
-def request(
-    connection: Connection, client_day: ClientDay, *, force: bool = False, outdated: bool = False, waiting: bool = True
-) -> bool:
-    """Ask for a client's day now: its rows go ahead of the queue and a worker is woken.
-
-    A day that failed is only asked for again with ``force``, so that readers do not keep it failing.
-
-    Args:
-        force: process it even if it is ready or failed.
-        outdated: its document is missing or out of date, so completed rows are taken as well.
-        waiting: the reader has nothing to read yet, so a background run that works at the day gives it up.
-
-    Returns:
-        Whether this call changed anything. Asking again while it is queued or processed does not.
-    """
-    wanted = waiting and claims.want(connection, client_day)
-    if force:
-        _forgive(connection, client_day)
-    statuses = ["pending", *(["failed"] if force else []), *(["completed"] if force or outdated else [])]
-    if not _worked_at(connection, client_day):
-        statuses.append("processing")
-    changed = claims.set_status(connection, client_day, "queued", of=statuses)
-    if changed or wanted or outdated:
-        notify(connection, REQUEST_CHANNEL, client_day.client, client_day.day)
-    return changed > 0 or wanted
-
-
-def _forgive(connection: Connection, client_day: ClientDay) -> None:
-    """Let a failed day begin anew: failures before its rows changed count no more."""
-    connection.execute(
-        text("""
-            WITH locked AS (
-                SELECT id FROM data_items WHERE client = :client AND days_date = :day AND semantic_status = 'failed'
-                ORDER BY id FOR UPDATE
-            )
-            UPDATE data_items SET updated_at = now() FROM locked WHERE data_items.id = locked.id
-        """),
-        {"client": client_day.client, "day": client_day.day},
-    )
-
-
-def _worked_at(connection: Connection, client_day: ClientDay) -> bool:
-    return bool(
-        connection.scalar(
-            text(
-                "SELECT EXISTS (SELECT 1 FROM day_claims WHERE client = :client AND day = :day "
-                "AND ended_at IS NULL AND claim_lives(expires_at, ttl_s))"
-            ),
-            {"client": client_day.client, "day": client_day.day},
-        )
-    )
-
-
-def take(
-    connection: Connection,
-    client_day: ClientDay,
-    token: str,
-    ttl_s: int,
-    lines: int = 0,
-    *,
-    background: bool = False,
-    after: str | None = None,
-) -> bool:
-    """Claim a client's day, mark the rows that are read from here on, and tell readers; all in one transaction.
-
-    A day that ``token`` has taken before is only prolonged: rows that changed since then are not what it reads.
-
-    Args:
-        background: see ``claims.acquire``.
-        after: a claim made for this one before it started, which it goes on with.
-
-    Returns:
-        Whether ``token`` holds the day.
-    """
-    if after is not None and claims.hand_over(connection, client_day, after, token, ttl_s):
-        claim: str | None = "new"
-    else:
-        claim = claims.acquire(connection, client_day, token, ttl_s, lines, background=background)
-    if claim == "new":
-        if background and _asked_for(connection, client_day):
-            claims.want(connection, client_day)
-            notify(connection, REQUEST_CHANNEL, client_day.client, client_day.day)
-        begin(connection, client_day)
-        estimate_s = progress.estimated_seconds(connection, lines)
-        emit(
-            connection, client_day.client, client_day.day, "processing_started", {"estimated_time_s": estimate_s}, token
-        )
-        progress.tell(connection, client_day, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
-    return claim is not None
-
-
-def _asked_for(connection: Connection, client_day: ClientDay) -> bool:
-    """Whether a reader has asked for a day that nobody had begun."""
-    return bool(
-        connection.scalar(
-            text(
-                "SELECT EXISTS (SELECT 1 FROM data_items WHERE client = :client AND days_date = :day "
-                "AND semantic_status = 'queued')"
-            ),
-            {"client": client_day.client, "day": client_day.day},
-        )
-    )
-
-
-def begin(connection: Connection, client_day: ClientDay) -> None:
-    """Mark the rows that a run reads from now on; those that change after this are ``pending`` and stay so."""
-    claims.set_status(connection, client_day, "processing")
 
 
 def refresh_priorities(connection: Connection, today: date) -> int:
@@ -307,8 +194,28 @@ def failed(connection: Connection, client: str | None = None) -> list[FailedDay]
     return [FailedDay(*row) for row in rows]
 
 
-def release(connection: Connection, client_day: ClientDay) -> bool:
-    """Let a day whose last try failed wait in the background like one that is new; whether it had failed."""
-    # It counts as changed: the sensor asks but once for what is the same.
-    _forgive(connection, client_day)
-    return claims.set_status(connection, client_day, "pending", of=["failed"]) > 0
+def is_asked_for(connection: Connection, client_day: ClientDay) -> bool:
+    """Whether a reader has asked for a day that nobody had begun."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM data_items WHERE client = :client AND days_date = :day "
+                "AND semantic_status = 'queued')"
+            ),
+            {"client": client_day.client, "day": client_day.day},
+        )
+    )
+
+
+def forgive(connection: Connection, client_day: ClientDay) -> None:
+    """Let a failed day begin anew: failures before its rows changed count no more."""
+    connection.execute(
+        text("""
+            WITH locked AS (
+                SELECT id FROM data_items WHERE client = :client AND days_date = :day AND semantic_status = 'failed'
+                ORDER BY id FOR UPDATE
+            )
+            UPDATE data_items SET updated_at = now() FROM locked WHERE data_items.id = locked.id
+        """),
+        {"client": client_day.client, "day": client_day.day},
+    )

@@ -1,19 +1,20 @@
-"""Days: what state a day is in, and the lines of a client's day."""
+"""The states of days, which follow from those of their conversations."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from crew_pipeline.model import ClientDay, Conversation, Line
+from crew_pipeline.model import ClientDay, DayState
 
 
 class DayStatus(NamedTuple):
-    """A client's day as its rows say."""
+    """A client's day as its conversations say."""
 
-    status: str
+    state: DayState
     conversations: int
     lines: int
     processed_at: datetime | None
@@ -39,7 +40,28 @@ def status_of(connection: Connection, client_day: ClientDay) -> DayStatus | None
         """),
         {"client": client_day.client, "day": client_day.day},
     ).one()
-    return DayStatus(row.status, row.conversations, row.lines, row.at, row.error) if row.conversations else None
+    return (
+        DayStatus(DayState(row.status), row.conversations, row.lines, row.at, row.error) if row.conversations else None
+    )
+
+
+class Counts(NamedTuple):
+    """How much a client's day holds."""
+
+    conversations: int
+    lines: int
+
+
+def counts_of(connection: Connection, client_day: ClientDay) -> Counts:
+    """How much a client's day holds now."""
+    row = connection.execute(
+        text(
+            "SELECT count(*) AS conversations, coalesce(sum(line_count), 0) AS lines FROM data_items "
+            "WHERE client = :client AND days_date = :day"
+        ),
+        {"client": client_day.client, "day": client_day.day},
+    ).one()
+    return Counts(*row)
 
 
 def client_days_on(connection: Connection, day: date) -> list[ClientDay]:
@@ -48,63 +70,6 @@ def client_days_on(connection: Connection, day: date) -> list[ClientDay]:
         text("SELECT DISTINCT client FROM data_items WHERE days_date = :day ORDER BY client"), {"day": day}
     )
     return [ClientDay(row.client, day) for row in rows]
-
-
-def conversations_of(connection: Connection, client_day: ClientDay) -> list[Conversation]:
-    """The conversations of a client's day."""
-    rows = connection.execute(
-        text(
-            "SELECT item.id, session_id, code, title, started_at, ended_at, times_inferred FROM data_items AS item "
-            "JOIN crews ON crews.id = crew_id WHERE item.client = :client AND days_date = :day "
-            "ORDER BY started_at, item.id"
-        ),
-        {"client": client_day.client, "day": client_day.day},
-    )
-    return [Conversation(*row) for row in rows]
-
-
-class Discovered(NamedTuple):
-    """A line together with its conversation, as one statement sees them."""
-
-    conversation_id: str
-    position: int
-    speaker: str
-    spoken_at: datetime
-    text: str
-    session_id: str
-    crew: str
-    title: str | None
-    started_at: datetime
-    ended_at: datetime
-    times_inferred: bool
-    content_hash: bytes
-
-
-def discovered_of(connection: Connection, client_day: ClientDay) -> list[Discovered]:
-    """The lines of a client's day with their conversations, read by one statement, so that all fit together."""
-    rows = connection.execute(
-        text(
-            "SELECT conversation_id, position, speaker, spoken_at, text, session_id, code, title, started_at, "
-            "ended_at, times_inferred, content_hash FROM lines JOIN data_items AS item ON item.id = conversation_id "
-            "JOIN crews ON crews.id = crew_id "
-            "WHERE item.client = :client AND days_date = :day ORDER BY conversation_id, position"
-        ),
-        {"client": client_day.client, "day": client_day.day},
-    )
-    return [Discovered(*row) for row in rows]
-
-
-def lines_of(connection: Connection, client_day: ClientDay) -> list[Line]:
-    """The lines of a client's day, conversation by conversation in the order of their source."""
-    rows = connection.execute(
-        text(
-            "SELECT conversation_id, position, speaker, spoken_at, text FROM lines "
-            "JOIN data_items AS item ON item.id = conversation_id "
-            "WHERE client = :client AND days_date = :day ORDER BY conversation_id, position"
-        ),
-        {"client": client_day.client, "day": client_day.day},
-    )
-    return [Line(*row) for row in rows]
 
 
 def latest_day(connection: Connection, client: str | None = None) -> date | None:
@@ -135,7 +100,7 @@ class Summary(NamedTuple):
 
     client: str
     day: date
-    status: str
+    status: DayState
     conversations: int
     lines: int
     hidden: int | None
@@ -175,3 +140,60 @@ def counts_by_status(connection: Connection) -> dict[str, tuple[int, int]]:
         """)
     )
     return {row.status: (row.days, int(row.conversations)) for row in rows}
+
+
+def set_status(
+    connection: Connection,
+    client_day: ClientDay,
+    state: DayState,
+    *,
+    of: Sequence[DayState] | None = None,
+    error: str | None = None,
+    retry_in_s: float | None = None,
+) -> int:
+    """Set the state of a client's day's conversations (of those in one of the states ``of``); how many there were.
+
+    Rows are locked in order of id, here and in imports, so that the two never wait for each other.
+
+    Args:
+        retry_in_s: when a failed day is tried again by itself (s from now); None: not at all.
+    """
+    return connection.execute(
+        text("""
+            WITH locked AS (
+                SELECT id FROM data_items WHERE client = :client AND days_date = :day
+                    AND (CAST(:of AS text[]) IS NULL OR semantic_status = ANY(:of))
+                ORDER BY id FOR UPDATE
+            )
+            UPDATE data_items SET semantic_status = :status, semantic_error = :error,
+                retry_at = now() + make_interval(secs => CAST(:retry_in AS double precision)),
+                semantic_processed_at = CASE WHEN :status = 'completed' THEN now() ELSE semantic_processed_at END
+            FROM locked WHERE data_items.id = locked.id
+                AND (CAST(:of AS text[]) IS NULL OR semantic_status = ANY(:of))
+        """),
+        {
+            "client": client_day.client,
+            "day": client_day.day,
+            "of": None if of is None else list(of),
+            "status": state,
+            "error": error,
+            "retry_in": retry_in_s,
+        },
+    ).rowcount
+
+
+def lock_conversations(connection: Connection, client_days: Sequence[ClientDay]) -> None:
+    """Lock the conversations of several days in one order, that of imports: day by day it would be another."""
+    if len(client_days) > 1:
+        connection.execute(
+            text("""
+                SELECT id FROM data_items
+                JOIN unnest(CAST(:clients AS text[]), CAST(:days AS date[])) AS held (client, day)
+                    ON data_items.client = held.client AND days_date = held.day
+                ORDER BY id FOR UPDATE OF data_items
+            """),
+            {
+                "clients": [client_day.client for client_day in client_days],
+                "days": [client_day.day for client_day in client_days],
+            },
+        )

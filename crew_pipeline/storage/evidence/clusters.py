@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pandas as pd
 from sqlalchemy import Connection, text
 
-from crew_pipeline.dedup import frames
 from crew_pipeline.model import ClientDay, Fold, Folds
 
 _CLUSTERS_OF_MEMBERS = """
@@ -26,15 +25,16 @@ FROM staged_members ORDER BY conversation_id, position
 """
 
 
-def replace(connection: Connection, client_day: ClientDay, members: pd.DataFrame) -> None:
+def replace(connection: Connection, client_day: ClientDay, members: Iterable[Sequence[Any]]) -> None:
     """Put the clusters of a client's day in the place of those that are there, by COPY.
 
     Args:
-        members: frame ``dedup.frames.MEMBERS`` of this client's day.
+        members: rows of ``dedup.frames.MEMBERS`` of this client's day.
     """
     key = {"client": client_day.client, "day": client_day.day}
     connection.execute(text("DELETE FROM semantic_clusters WHERE client = :client AND day = :day"), key)
-    if members.empty:
+    rows = [tuple(member[1:]) for member in members]
+    if not rows:
         return
     connection.execute(
         text("""
@@ -47,8 +47,8 @@ def replace(connection: Connection, client_day: ClientDay, members: pd.DataFrame
     connection.execute(text("DELETE FROM staged_members"))
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy("COPY staged_members FROM STDIN") as copy:
-        for row in frames.rows(members.drop(columns="client")):
-            copy.write_row(tuple(row))
+        for row in rows:
+            copy.write_row(row)
     connection.execute(text(_CLUSTERS_OF_MEMBERS), key)
     connection.execute(text(_MAPPING), key)
 

@@ -10,8 +10,8 @@ import orjson
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import DocumentError, verify
-from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.days import states as days
+from crew_pipeline.model import ClientDay, DayState
+from crew_pipeline.storage.days import content, states
 
 _MOST = 100
 
@@ -93,11 +93,11 @@ def broken_documents(connection: Connection, on: Sequence[date], token: str) -> 
     broken = []
     for row in rows:
         client_day = ClientDay(row.client, row.day)
-        status = days.status_of(connection, client_day)
-        if status is None or status.status != "completed":
+        status = states.status_of(connection, client_day)
+        if status is None or status.state != DayState.COMPLETED:
             continue
         try:
-            verify(days.lines_of(connection, client_day), orjson.loads(row.body))
+            verify(content.lines_of(connection, client_day), orjson.loads(row.body))
         except DocumentError as error:
             broken.append(f"{row.client}, {row.day}: {error}")
     return broken

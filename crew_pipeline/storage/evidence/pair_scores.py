@@ -10,7 +10,7 @@ TextPair = tuple[bytes, bytes]
 """Hashes of two texts, the lesser first."""
 
 
-def fetch(connection: Connection, reader: str, pairs: Sequence[TextPair]) -> dict[TextPair, float]:
+def fetch(connection: Connection, scorer: str, pairs: Sequence[TextPair]) -> dict[TextPair, float]:
     """The logits of those of ``pairs`` that have been read."""
     rows = connection.execute(
         text("""
@@ -18,12 +18,12 @@ def fetch(connection: Connection, reader: str, pairs: Sequence[TextPair]) -> dic
             FROM unnest(CAST(:lefts AS bytea[]), CAST(:rights AS bytea[])) AS asked (left_hash, right_hash)
             JOIN pair_readings USING (left_hash, right_hash) WHERE reader = :reader
         """),
-        {"reader": reader, "lefts": [one for one, _ in pairs], "rights": [other for _, other in pairs]},
+        {"reader": scorer, "lefts": [one for one, _ in pairs], "rights": [other for _, other in pairs]},
     )
     return {(row.left_hash, row.right_hash): row.logit for row in rows}
 
 
-def store(connection: Connection, reader: str, logits: Mapping[TextPair, float]) -> None:
+def store(connection: Connection, scorer: str, logits: Mapping[TextPair, float]) -> None:
     """Add readings; one that is there already stays as it is."""
     connection.execute(
         text("""
@@ -34,7 +34,7 @@ def store(connection: Connection, reader: str, logits: Mapping[TextPair, float])
             ORDER BY left_hash, right_hash ON CONFLICT DO NOTHING
         """),
         {
-            "reader": reader,
+            "reader": scorer,
             "lefts": [one for one, _ in logits],
             "rights": [other for _, other in logits],
             "logits": list(logits.values()),

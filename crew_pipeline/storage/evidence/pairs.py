@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection, text
 
-from crew_pipeline.dedup.engine import Comparison
+from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.judging import Pairs
 from crew_pipeline.model import ClientDay
 
@@ -29,7 +29,7 @@ def store(connection: Connection, client_day: ClientDay, judgement: str, compari
         {
             **key,
             "judgement": judgement,
-            "stage": comparison.stage,
+            "stage": comparison.basis,
             "texts": list(comparison.texts),
             "candidates": comparison.candidates,
             "whole": comparison.whole,

@@ -39,7 +39,7 @@ class Side(NamedTuple):
 _COLUMNS = "id, client, verdict, left_text, right_text, left_speaker, right_speaker, day, created_at, undone_at"
 
 
-def say(connection: Connection, client: str, day: date, verdict: Verdict, one: Side, other: Side) -> int:
+def say(connection: Connection, client_day: ClientDay, verdict: Verdict, one: Side, other: Side) -> int:
     """Store a verdict; a later one on the same texts takes the place of an earlier one.
 
     Returns:
@@ -47,8 +47,8 @@ def say(connection: Connection, client: str, day: date, verdict: Verdict, one: S
     """
     left, right = sorted((one, other))
     values = {
-        "client": client,
-        "day": day,
+        "client": client_day.client,
+        "day": client_day.day,
         "verdict": verdict,
         "left": left.text_hash,
         "right": right.text_hash,

@@ -6,7 +6,7 @@ that another transaction has locked are passed over, so that two may clean at on
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
@@ -117,6 +117,13 @@ def drop_old_samples(connection: Connection, kept: timedelta, most: int) -> int:
 def drop_lost_preliminaries(connection: Connection, most: int) -> int:
     """Preliminary results whose claim has ended or died: nobody is shown them."""
     return connection.execute(text(_PRELIMINARY), {"most": most}).rowcount
+
+
+def now(connection: Connection) -> datetime:
+    """The moment, by the database's clock."""
+    moment = connection.scalar(text("SELECT now()"))
+    assert isinstance(moment, datetime)
+    return moment
 
 
 def _delete(connection: Connection, statement: str, kept: timedelta, most: int) -> int:

@@ -12,13 +12,14 @@ import pytest
 from dagster import AssetKey, DagsterEventType, DagsterInstance
 from sqlalchemy.exc import OperationalError
 
+from crew_pipeline.days import claims
 from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.resources import DatabaseResource, EmbeddingModel
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import claims, documents
+from crew_pipeline.storage.days import documents
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -49,25 +50,6 @@ def materialized(instance: DagsterInstance, run_id: str, asset: str) -> dict[str
         for record in found
         if (made := record.event_log_entry.asset_materialization) and made.asset_key == AssetKey(asset)
     }
-
-
-PREPARED: dict[str, Any] = {}
-
-
-class EmbeddingModelOf(EmbeddingModel):
-    """The resource around an encoder that a test has prepared, found by name: Dagster copies resources."""
-
-    name: str
-
-    @property
-    def encoder(self) -> Any:
-        return PREPARED[self.name]
-
-
-def model_around(encoder: FailingEncoder) -> EmbeddingModelOf:
-    name = f"encoder {len(PREPARED)}"
-    PREPARED[name] = encoder
-    return EmbeddingModelOf(name=name)
 
 
 class FailingEncoder(SentenceTransformerEncoder):
@@ -168,7 +150,7 @@ def test_a_failure_of_one_client_does_not_lose_the_others(
     bring(db, lines_at("2025-01-15", "a", ("Ann", "this line is poison to it")), client="broken")
     bring(db, lines_at("2025-01-15", "a", *TALK), client="healthy")
     encoder = FailingEncoder(ValueError("cannot embed that"), on="poison")
-    outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
+    outcome = run_days("2025-01-15", resources={"encoder": encoder})
     assert outcome.success
     assert query("SELECT client, semantic_status, semantic_error FROM data_items ORDER BY 1") == [
         ("broken", "failed", f"ValueError; the log of Dagster run {outcome.run_id} says more"),
@@ -192,7 +174,7 @@ def test_a_failure_of_one_client_does_not_lose_the_others(
 def test_a_passing_trouble_is_tried_again(db: Database, run_days: Run, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", *TALK))
     encoder = FailingEncoder(OperationalError("SELECT 1", {}, Exception("server closed the connection")), times=1)
-    outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
+    outcome = run_days("2025-01-15", resources={"encoder": encoder})
     assert outcome.success
     assert encoder.calls == 2
     assert query("SELECT semantic_status FROM data_items") == [("completed",)]
@@ -201,7 +183,7 @@ def test_a_passing_trouble_is_tried_again(db: Database, run_days: Run, query: Qu
 def test_a_missing_model_fails_the_run_at_once_with_a_remedy(db: Database, run_days: Run, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", *TALK))
     encoder = FailingEncoder(ModelNotFoundError("The model is gone; set CREW_MODEL to 'bundled'."))
-    outcome = run_days("2025-01-15", resources={"embedding_model": model_around(encoder)})
+    outcome = run_days("2025-01-15", resources={"encoder": encoder})
     assert not outcome.success
     assert outcome.error == "The model is gone; set CREW_MODEL to 'bundled'."
     assert encoder.calls == 1
@@ -245,8 +227,8 @@ def test_what_arrives_or_changes_during_a_run_waits_for_the_next(db: Database, r
         bring(db, lines_at("2025-01-15", "a", *changed))
         bring(db, lines_at("2025-01-15", "b", ("Lena", "something entirely new that has no vector"), hour=14))
 
-    model = model_around(ArrivingEncoder(meanwhile))
-    outcome = run_days("2025-01-15", resources={"embedding_model": model})
+    model = ArrivingEncoder(meanwhile)
+    outcome = run_days("2025-01-15", resources={"encoder": model})
     assert outcome.success, outcome.error
     (conversation,) = document_of(db, "2025-01-15")
     assert conversation["display_conversation"][0]["text"] == TALK[0][1]
@@ -267,8 +249,8 @@ def test_a_conversation_that_leaves_during_a_run_does_no_harm(db: Database, run_
     def meanwhile() -> None:
         bring(db, lines_at("2025-01-14", "b", ("Zoe", "it began the evening before")))
 
-    model = model_around(ArrivingEncoder(meanwhile))
-    assert run_days("2025-01-15", resources={"embedding_model": model}).success
+    model = ArrivingEncoder(meanwhile)
+    assert run_days("2025-01-15", resources={"encoder": model}).success
     assert query("SELECT engine FROM day_documents WHERE day = '2025-01-15' AND is_current") == [("",)]
     assert run_days("2025-01-14", "2025-01-15").success
     assert [one["session_id"] for one in document_of(db, "2025-01-15")] == ["a"]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days.events import emit
+from crew_pipeline.storage.days.events import EventType, emit
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -24,7 +25,7 @@ def test_a_run_does_not_hold_up_a_writer_that_takes_the_clients_in_another_order
     # What is not ready comes before what is only made again, so a run takes the second client first.
     bring(db, lines_at(DAY, "b", ("Tom", "It is fast enough by now.")), client="second")
     with ThreadPoolExecutor() as pool, db.read() as other:
-        emit(other, "first", date.fromisoformat(DAY), "processing_progress", {}, None)
+        emit(other, ClientDay("first", date.fromisoformat(DAY)), EventType.PROGRESS, {}, None)
         run = pool.submit(run_days, DAY, force=True)
         while query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == [(0,)]:
             assert not run.done()
@@ -33,6 +34,6 @@ def test_a_run_does_not_hold_up_a_writer_that_takes_the_clients_in_another_order
         assert query("SELECT count(*) FROM day_events WHERE client = 'second' AND type = 'processing_started'") == [
             (2,)
         ]
-        emit(other, "second", date.fromisoformat(DAY), "processing_progress", {}, None)
+        emit(other, ClientDay("second", date.fromisoformat(DAY)), EventType.PROGRESS, {}, None)
         other.commit()
         assert run.result().success

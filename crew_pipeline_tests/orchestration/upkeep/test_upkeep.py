@@ -16,14 +16,17 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._daemon.types import DaemonHeartbeat
 
 from crew_pipeline.days.planning import Batch as DayBatch
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.days.sweep import next_run
-from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
+from crew_pipeline.orchestration.instance import configuration_file, daemon_age_s, dagster_instance
 from crew_pipeline.orchestration.partitions import day_partitions
-from crew_pipeline.orchestration.resources import DatabaseResource, EmbeddingModel
+from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner
-from crew_pipeline.orchestration.upkeep.assets import build_operation_schedules, daemon_age_s, look_after
+from crew_pipeline.orchestration.ticks import next_run
+from crew_pipeline.orchestration.upkeep.assets import look_after
 from crew_pipeline.orchestration.upkeep.old_runs import OldRuns
+from crew_pipeline.orchestration.upkeep.schedules import build_upkeep_schedules
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database, dagster_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
@@ -70,7 +73,7 @@ def run_ids(instance: DagsterInstance) -> set[str]:
 
 def ticks(settings: Settings, name: str, start: datetime, count: int) -> list[str]:
     """When a schedule comes next, as the clocks of its zone show it, the present being ``start``."""
-    (schedule,) = [one for one in build_operation_schedules(settings) if one.name == name]
+    (schedule,) = [one for one in build_upkeep_schedules(settings) if one.name == name]
     assert schedule.execution_timezone == settings.timezone
     found = []
     with time_machine.travel(start, tick=False) as traveller:
@@ -126,7 +129,7 @@ def test_a_tick_is_skipped_while_an_earlier_run_is_at_work(
 @pytest.mark.parametrize(("enabled", "status"), [(True, "RUNNING"), (False, "STOPPED")])
 def test_upkeep_is_a_background_job(settings: Settings, enabled: bool, status: str) -> None:
     chosen = settings.model_copy(update={"enable_background_jobs": enabled})
-    assert {one.default_status.value for one in build_operation_schedules(chosen)} == {status}
+    assert {one.default_status.value for one in build_upkeep_schedules(chosen)} == {status}
 
 
 def test_a_sample_is_shown_as_numbers_of_the_asset(
@@ -221,10 +224,10 @@ class Past:
         self._database = DatabaseResource(url=database_url)
 
     def day(self, day: str, model: str = "bundled") -> str:
-        resources = {"database": self._database, "embedding_model": EmbeddingModel(model=model)}
+        resources = {"database": self._database, "encoder": SentenceTransformerEncoder(model)}
         runner = DayRunner(build_defs(self.settings, resources), self.instance)
         when = date.fromisoformat(day)
-        return runner.run(DayBatch(when, when, 1, 1, 1), trigger="test", force=True).run_id
+        return runner.run(DayBatch(when, when, 1, 1, 1), trigger=Trigger.COMMAND, force=True).run_id
 
     def housekeeping(self) -> str:
         job = build_defs(self.settings, {"database": self._database}).resolve_job_def("keep_house")

@@ -1,56 +1,35 @@
-"""The semantic deduplication service: lines of a day in, clusters with evidence for every member out.
+"""Lines of a day are folded: judged pairs of their texts in, clusters with evidence for every member out.
 
-Two steps, so that the second can be done again without the first: texts are compared (which needs vectors, and yields
-judged pairs that are worth keeping), and lines are folded by what the pairs say at an operating point and by what
-people have said about them (which takes milliseconds).
+By what the pairs say at an operating point, and by what people have said about them. No data frame is needed, so that a
+server can fold a day again without loading what makes them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup import clustering, frames, judging, neighbours, text
+from crew_pipeline.dedup import clustering, frames, judging, text
+from crew_pipeline.dedup.comparing import Comparison, compare_lines
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import Vectors
-from crew_pipeline.dedup.features import Texts, Traits
+from crew_pipeline.dedup.cores import cores
+from crew_pipeline.dedup.features import Traits
 from crew_pipeline.dedup.feedback import Feedback, TextPair
-from crew_pipeline.dedup.judging import PairReader, Pairs
-from crew_pipeline.dedup.pair_model import Stage, pair_model
-from crew_pipeline.dedup.speech import Utterance, speaker_names, without_addressees
+from crew_pipeline.dedup.frames import Columns
+from crew_pipeline.dedup.judging import PairScorer
+from crew_pipeline.dedup.pair_model import pair_model
+from crew_pipeline.dedup.speech import SHORT, Utterance
 
-SHORT = 3
-"""A line of fewer content words is never hidden under another speaker's line."""
+if TYPE_CHECKING:
+    import pandas as pd
+
 BY_A_READER = "a reader said that they are the same"
-
-
-class MissingVectorsError(ValueError):
-    """Texts that are to be compared have not been embedded."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What is known of the texts of a client's day among each other.
-
-    Attributes:
-        texts: hashes of the texts that were compared, ascending.
-        pairs: the judged pairs, as indices into ``texts``.
-        candidates: how many pairs lay above the similarity floor.
-        whole: whether every pair above the usual floor was judged; only then can texts be added to it.
-        stage: what the judgement rests on.
-    """
-
-    texts: Sequence[bytes]
-    pairs: Pairs
-    candidates: int
-    whole: bool
-    stage: Stage
 
 
 @dataclass(frozen=True)
@@ -58,170 +37,35 @@ class Clusters:
     """The clusters of a client's day.
 
     Attributes:
-        members: frame ``frames.MEMBERS``, one row a line of a cluster, its canonical line included.
+        rows: of ``frames.MEMBERS``, one a line of a cluster, its canonical line included.
         compared: how many distinct texts were compared.
         candidates: how many pairs lay above the similarity floor.
     """
 
-    members: pd.DataFrame
+    rows: Sequence[tuple[Any, ...]]
     compared: int
     candidates: int
 
-
-def cores(lines: pd.DataFrame) -> list[str]:
-    """The core of each line of ``lines`` (``frames.LINES``, one client's day): normalised, addressees left out."""
-    return list(_cores(frozenset(lines["speaker"]), tuple(lines["text"])))
-
-
-# Every step of a day asks for them: the last day's are kept.
-@lru_cache(maxsize=2)
-def _cores(speakers: frozenset[str], texts: tuple[str, ...]) -> tuple[str, ...]:
-    names = speaker_names(set(speakers))
-    known = {raw: without_addressees(text.normalise(raw), names) for raw in set(texts)}
-    return tuple(known[raw] for raw in texts)
-
-
-def distinct_texts(lines: pd.DataFrame, config: EngineConfig) -> dict[bytes, str]:
-    """The distinct cores of a client's day (``frames.LINES``) that are compared by meaning, by hash, ascending."""
-    found: dict[bytes, str] = {}
-    for core in set(cores(lines)):
-        if config.min_words <= text.count_words(core) <= config.max_words:
-            found[text.text_hash(core)] = core
-    return dict(sorted(found.items()))
-
-
-def exact_repeats() -> Comparison:
-    """No pair compared: by it ``fold_lines`` folds what repeats word for word and nothing else."""
-    return Comparison([], judging.no_pairs(), 0, whole=False, stage="words")
-
-
-def first_comparison(lines: pd.DataFrame, config: EngineConfig) -> Comparison:
-    """Compare the texts of a client's day by their words alone: no embedding is needed."""
-    texts = distinct_texts(lines, config)
-    pairs = judging.first_stage(_texts_of(texts.values()), pair_model())
-    return Comparison(list(texts), pairs, len(pairs), whole=False, stage="words")
-
-
-def compare_lines(
-    lines: pd.DataFrame,
-    vectors: Mapping[bytes, NDArray[np.float32]],
-    config: EngineConfig,
-    reader: PairReader | None = None,
-    known: Comparison | None = None,
-) -> Comparison:
-    """Compare the texts of a client's day with everything there is.
-
-    Args:
-        lines: frame ``frames.LINES``, all of one client.
-        vectors: unit vectors of at least the texts that ``distinct_texts`` names, by text hash.
-        reader: reads pairs in doubt; None leaves them to the stage before.
-        known: an earlier comparison of this day by the same engine. Only texts that are new to it are compared, with
-            each other and with the rest; the result is the same as without it; ``known`` itself where nothing is new.
-
-    Raises:
-        MissingVectorsError: texts that are compared have no vector.
-    """
-    texts = distinct_texts(lines, config)
-    missing = sum(key not in vectors for key in texts)
-    if missing:
-        raise MissingVectorsError(f"{missing} of {len(texts)} texts have no vector; make line_embeddings first")
-    matrix: Vectors = np.stack([vectors[key] for key in texts]) if texts else np.empty((0, 1), np.float32)
-    bench = _Bench.of(lines, texts, matrix, reader)
-    return (known and bench.added_to(known)) or bench.compare()
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """The texts of a day and what is needed to compare them.
-
-    Attributes:
-        keys, texts: hashes, ascending, and cores.
-        speakers: who says each text.
-        short: bool, which texts are too short to fold under another speaker's.
-    """
-
-    keys: list[bytes]
-    texts: list[str]
-    vectors: Vectors
-    speakers: list[set[str]]
-    short: list[bool]
-    reader: PairReader | None
-
-    @classmethod
-    def of(cls, lines: pd.DataFrame, texts: Mapping[bytes, str], vectors: Vectors, reader: PairReader | None) -> _Bench:
-        speakers: dict[str, set[str]] = {core: set() for core in texts.values()}
-        for core, speaker in zip(cores(lines), lines["speaker"], strict=True):
-            if core in speakers:
-                speakers[core].add(text.normalise(speaker))
-        short = [Utterance.of(core).content_words < SHORT for core in texts.values()]
-        return cls(list(texts), list(texts.values()), vectors, list(speakers.values()), short, reader)
-
-    def compare(self) -> Comparison:
-        """Compare all texts."""
-        near = neighbours.near_pairs(self.vectors, judging.FLOOR)
-        return self._comparison(self._judged(near), len(near.left), whole=near.whole)
-
-    def added_to(self, known: Comparison) -> Comparison | None:
-        """The comparison that adds what is new to what is known, or None where it has to be made from nothing."""
-        index = {key: row for row, key in enumerate(self.keys)}
-        if not known.whole or any(key not in index for key in known.texts):
-            return None  # where a text is gone, pairs that were counted are gone with it
-        fresh = np.ones(len(self.keys), np.bool_)
-        place = np.array([index[key] for key in known.texts], np.int64)
-        fresh[place] = False
-        near = neighbours.near_pairs(self.vectors, judging.FLOOR, fresh, known.candidates)
-        if not near.whole:
-            return None
-        old = known.pairs.at(place)
-        # A text that another speaker has said since may make a pair worth reading.
-        again = ~old.settled & self._foldable(old.left, old.right)
-        if not fresh.any() and not again.any():
-            return known
-        doubtful = neighbours.Near(old.left[again], old.right[again], old.similarity[again], whole=True)
-        pairs = judging.joined([old.where(~again), self._judged(doubtful), self._judged(near)])
-        return self._comparison(pairs, known.candidates + len(near.left), whole=True)
-
-    def _comparison(self, pairs: Pairs, candidates: int, *, whole: bool) -> Comparison:
-        return Comparison(self.keys, pairs, candidates, whole, "meaning" if self.reader is None else "reading")
-
-    def _foldable(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which pairs lines could fold by: not those of two short texts that no speaker has in common."""
-        pairs = zip(left.tolist(), right.tolist(), strict=True)
-        return np.array(
-            [
-                not (self.short[one] and self.short[other]) or bool(self.speakers[one] & self.speakers[other])
-                for one, other in pairs
-            ],
-            np.bool_,
-        )
-
-    def _judged(self, near: neighbours.Near) -> Pairs:
-        """Judge pairs; only the texts that are in one are taken apart."""
-        used = np.unique(np.concatenate([near.left, near.right]))
-        within = replace(near, left=np.searchsorted(used, near.left), right=np.searchsorted(used, near.right))
-        texts = _texts_of(self.texts[row] for row in used.tolist())
-        foldable = self._foldable(near.left, near.right)
-        return judging.full_stages(texts, within, pair_model(), self.reader, foldable).at(used)
-
-
-def _texts_of(found: Iterable[str]) -> Texts:
-    return Texts([Utterance.of(core) for core in found])
+    @cached_property
+    def members(self) -> pd.DataFrame:
+        """The rows as a frame ``frames.MEMBERS``."""
+        return frames.frame(self.rows, frames.MEMBERS)
 
 
 def cluster_lines(
     client: str,
     day: str,
-    lines: pd.DataFrame,
+    lines: Columns,
     vectors: Mapping[bytes, NDArray[np.float32]],
     config: EngineConfig,
-    reader: PairReader | None = None,
+    scorer: PairScorer | None = None,
 ) -> Clusters:
     """Compare and fold one client's lines of one day. See ``compare_lines`` and ``fold_lines``."""
     _refuse_others(client, lines)
-    return fold_lines(client, day, lines, compare_lines(lines, vectors, config, reader), config)
+    return fold_lines(client, day, lines, compare_lines(lines, vectors, config, scorer), config)
 
 
-def _refuse_others(client: str, lines: pd.DataFrame) -> None:
+def _refuse_others(client: str, lines: Columns) -> None:
     if set(lines["client"]) - {client}:
         raise ValueError(f"lines of other clients were given with those of {client!r}")
 
@@ -229,7 +73,7 @@ def _refuse_others(client: str, lines: pd.DataFrame) -> None:
 def fold_lines(
     client: str,
     day: str,
-    lines: pd.DataFrame,
+    lines: Columns,
     comparison: Comparison,
     config: EngineConfig,
     feedback: Feedback | None = None,
@@ -240,16 +84,23 @@ def fold_lines(
 
     Args:
         client, day: whose lines they are and of which day (``YYYY-MM-DD``); part of every cluster's id.
-        lines: frame ``frames.LINES``, all of one client.
+        lines: columns ``frames.LINES``, all of one client.
         feedback: what people have said; it outweighs any judgement.
 
     Raises:
         ValueError: the lines belong to more than one client.
     """
     _refuse_others(client, lines)
-    ordered = lines.sort_values(["spoken_at", "conversation_id", "position"], kind="stable").reset_index(drop=True)
-    folding = _Folding(ordered, comparison, config, feedback or Feedback())
+    folding = _Folding(_in_order(lines), comparison, config, feedback or Feedback())
     return Clusters(folding.members(client, day), len(comparison.texts), comparison.candidates)
+
+
+def _in_order(lines: Columns) -> Mapping[str, Sequence[Any]]:
+    """The columns that folding looks at, in order of time."""
+    names = ("spoken_at", "conversation_id", "position", "speaker", "text")
+    rows: list[tuple[Any, ...]] = list(zip(*(lines[name] for name in names), strict=True))
+    rows.sort(key=lambda row: row[:3])
+    return frames.columns(rows, names)
 
 
 @dataclass(frozen=True)
@@ -277,7 +128,7 @@ class _Node:
 class _Folding:
     """Pairs of texts turned into clusters of lines."""
 
-    ordered: pd.DataFrame
+    ordered: Mapping[str, Sequence[Any]]
     comparison: Comparison
     config: EngineConfig
     feedback: Feedback
@@ -323,14 +174,14 @@ class _Folding:
     def traits(self) -> Traits:
         return Traits.of([node.utterance for node in self.nodes])
 
-    def members(self, client: str, day: str) -> pd.DataFrame:
-        """Frame ``frames.MEMBERS`` of the clusters of enough lines, in order of their canonical line."""
+    def members(self, client: str, day: str) -> list[tuple[Any, ...]]:
+        """Rows of ``frames.MEMBERS`` of the clusters of enough lines, in order of their canonical line."""
         canonical = self._stars()
-        conversation, position = self.ordered["conversation_id"].tolist(), self.ordered["position"].tolist()
+        conversation, position = self.ordered["conversation_id"], self.ordered["position"]
         clusters: dict[int, list[int]] = {}
         for number, centre in enumerate(canonical):
             clusters.setdefault(centre, []).append(number)
-        found: list[tuple[object, ...]] = []
+        found: list[tuple[Any, ...]] = []
         for centre in sorted(clusters, key=lambda number: self.nodes[number].rows[0]):
             lines = sorted((row, number) for number in clusters[centre] for row in self.nodes[number].rows)
             if len(lines) < self.config.min_cluster_size:
@@ -342,7 +193,7 @@ class _Folding:
                 + ((1.0, 1.0, "canonical line") if row == head else self._evidence(number, centre))
                 for row, number in lines
             )
-        return frames.frame(found, frames.MEMBERS)
+        return found
 
     def _evidence(self, member: int, centre: int) -> tuple[float, float, str]:
         return (1.0, 1.0, judging.EXACT) if member == centre else self.evidence[(member, centre)]
@@ -362,7 +213,7 @@ class _Folding:
         return clustering.stars(clustering.Links(under, apart, groups), weight, self._ranks(), self._clash)
 
     def _link_by_judgement(self, under: list[dict[int, float]], different: set[TextPair]) -> None:
-        threshold = pair_model().threshold(self.config.folding, self.comparison.stage)
+        threshold = pair_model().threshold(self.config.folding, self.comparison.basis)
         pairs = self.comparison.pairs
         sure = np.flatnonzero(np.maximum(pairs.probability, pairs.probability_same) >= threshold)
         for pair in sure.tolist():

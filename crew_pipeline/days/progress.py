@@ -1,21 +1,20 @@
-"""What a reader is told while a day is computed: how far, and how long it will take."""
+"""What visitors are told while a client's day is made: how far it is, and how long it will take."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days.events import emit
+from crew_pipeline.storage.days import claims, events
+from crew_pipeline.storage.days.events import EventType
 
 # Before anything was measured on this machine: embedding on two cores, and the rest of a run (seconds).
 _FIRST_GUESS_PER_LINE = 1 / 200
 _FIRST_GUESS_FIXED = 0.5
-_RUNS_REMEMBERED = 50
 _AT_MOST_EVERY_S = 0.5
 
 Stage = Literal["discovering", "embedding", "comparing", "clustering", "writing"]
@@ -32,7 +31,7 @@ _SHARES: dict[Stage, tuple[float, float]] = {
 
 def estimated_seconds(connection: Connection, lines: int) -> float:
     """How long a day of ``lines`` lines will take, learned from the runs that finished last."""
-    return round(_estimate(lines, seconds_per_line(connection)), 1)
+    return round(_estimate(lines, claims.seconds_per_line(connection)), 1)
 
 
 def _estimate(lines: int, per_line: float | None) -> float:
@@ -41,29 +40,19 @@ def _estimate(lines: int, per_line: float | None) -> float:
     return max(0.1, lines * per_line)
 
 
-def seconds_per_line(connection: Connection) -> float | None:
-    """What a line took in the runs that finished last; None where there was none."""
-    per_line = connection.scalar(
-        text("""
-            SELECT sum(seconds) / nullif(sum(lines), 0) FROM (
-                -- A run over several days holds all of them for as long as it takes; one in the background rests.
-                SELECT extract(epoch FROM max(ended_at) - min(claimed_at)) AS seconds, sum(line_count) AS lines
-                FROM day_claims
-                WHERE outcome = 'completed' AND line_count > 0 AND ended_at > now() - interval '7 days'
-                GROUP BY token ORDER BY bool_or(background), max(ended_at) DESC LIMIT :runs
-            ) AS runs
-        """),
-        {"runs": _RUNS_REMEMBERED},
-    )
-    return None if per_line is None else float(per_line)
+def started(connection: Connection, client_day: ClientDay, token: str, lines: int) -> None:
+    """Tell that a run has taken a day of ``lines`` lines, and what it will take."""
+    estimate_s = estimated_seconds(connection, lines)
+    events.emit(connection, client_day, EventType.STARTED, {"estimated_time_s": estimate_s}, token)
+    tell(connection, client_day, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
 
 
 class Reporter:
-    """Tells the progress of some clients' days that a claim still holds, at most twice a second within one stage."""
+    """Tells the progress of a client's day that a claim still holds, at most twice a second within one stage."""
 
-    def __init__(self, db: Database, client_days: Sequence[ClientDay], token: str) -> None:
+    def __init__(self, db: Database, client_day: ClientDay, token: str) -> None:
         self._db = db
-        self._units = sorted(client_days, key=lambda client_day: (client_day.day, client_day.client))
+        self._client_day = client_day
         self._token = token
         self._per_line: float | None = None
         self._learned = False
@@ -78,27 +67,18 @@ class Reporter:
         begin, end = _SHARES[stage]
         fraction = begin + (end - begin) * done / max(1, of)
         counted = f"{done:,} of {of:,} {message}" if of > 1 else message
-        for client_day in self._units:
-            # Each in a transaction of its own: whoever waits for the order of one day's events holds no other's.
-            with self._db.write() as connection:
-                self._tell(connection, client_day, stage, fraction, counted)
+        with self._db.write() as connection:
+            self._tell(connection, stage, fraction, counted)
 
-    def _tell(self, connection: Connection, client_day: ClientDay, stage: Stage, fraction: float, message: str) -> None:
-        """Who has been overtaken does not speak any more."""
-        claim = connection.execute(
-            text(
-                "SELECT line_count, extract(epoch FROM clock_timestamp() - claimed_at)::float8 AS spent "
-                "FROM day_claims WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL "
-                "FOR UPDATE"
-            ),
-            {"client": client_day.client, "day": client_day.day, "token": self._token},
-        ).one_or_none()
-        if claim is None:
+    def _tell(self, connection: Connection, stage: Stage, fraction: float, message: str) -> None:
+        """Tell it unless the claim was overtaken: whoever took the day over tells its progress now."""
+        work = claims.at_work(connection, self._client_day, self._token)
+        if work is None:
             return
         if not self._learned:
-            self._per_line, self._learned = seconds_per_line(connection), True
-        left = remaining(fraction, claim.spent, _estimate(claim.line_count, self._per_line))
-        tell(connection, client_day, self._token, stage, fraction, message, left)
+            self._per_line, self._learned = claims.seconds_per_line(connection), True
+        left = remaining(fraction, work.spent_s, _estimate(work.lines, self._per_line))
+        tell(connection, self._client_day, self._token, stage, fraction, message, left)
 
 
 def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
@@ -130,4 +110,4 @@ def tell(
     }
     if preliminary:
         payload["preliminary"] = True
-    emit(connection, client_day.client, client_day.day, "processing_progress", payload, token)
+    events.emit(connection, client_day, EventType.PROGRESS, payload, token)

@@ -1,4 +1,4 @@
-"""Fits the reader's adapter to labelled pairs."""
+"""Fits the pair scorer's adapter to labelled pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sample:
 
 
 def fit(samples: Sequence[Sample], *, epochs: int = EPOCHS, log: bool = True) -> dict[str, NDArray[np.float32]]:
-    """Train an adapter: the arrays of ``reader.npz``, float32. The same samples give the same arrays."""
+    """Train an adapter: the arrays of ``pair_scorer.npz``, float32. The same samples give the same arrays."""
     import torch
 
     torch.manual_seed(SEED)
@@ -76,7 +76,7 @@ def fit(samples: Sequence[Sample], *, epochs: int = EPOCHS, log: bool = True) ->
             total += loss.item() * len(rows)
         if log:
             print(
-                f"reader, epoch {epoch + 1} of {epochs}: loss {total / len(samples):.4f}, "
+                f"pair scorer, epoch {epoch + 1} of {epochs}: loss {total / len(samples):.4f}, "
                 f"{time.monotonic() - started:.0f} s",
                 flush=True,
             )

@@ -14,20 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crew_pipeline.dedup import frames
+from crew_pipeline.dedup.comparing import Comparison, compare_lines, exact_repeats, first_comparison
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.engine import (
-    BY_A_READER,
-    Clusters,
-    Comparison,
-    cluster_lines,
-    compare_lines,
-    cores,
-    distinct_texts,
-    exact_repeats,
-    first_comparison,
-    fold_lines,
-)
+from crew_pipeline.dedup.cores import cores, distinct_texts
 from crew_pipeline.dedup.feedback import Feedback
+from crew_pipeline.dedup.folding import BY_A_READER, Clusters, cluster_lines, fold_lines
 from crew_pipeline.dedup.text import text_hash
 
 DAY = "2025-01-15"
@@ -158,7 +149,7 @@ def test_the_fingerprint_covers_every_option_and_the_model() -> None:
         CONFIG.fingerprint("m"),
         CONFIG.fingerprint("n"),
         EngineConfig(folding="strict").fingerprint("m"),
-        EngineConfig(reader="off").fingerprint("m"),
+        EngineConfig(pair_scorer="off").fingerprint("m"),
         EngineConfig(short_repeats="any").fingerprint("m"),
         EngineConfig(min_words=4).fingerprint("m"),
         EngineConfig(max_words=4).fingerprint("m"),
@@ -186,9 +177,9 @@ def test_adding_lines_ends_where_a_full_comparison_does(
 def test_only_what_is_new_is_read() -> None:
     lines = said(*SAID[:8])
     known = compare_lines(lines, vectors_for(lines), CONFIG, EveryOther())
-    reader = EveryOther()
-    assert compare_lines(lines, vectors_for(lines), CONFIG, reader, known).pairs.reason == known.pairs.reason
-    assert reader.read == 0
+    scorer = EveryOther()
+    assert compare_lines(lines, vectors_for(lines), CONFIG, scorer, known).pairs.reason == known.pairs.reason
+    assert scorer.read == 0
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,4 +1,4 @@
-"""``/metrics``: what Prometheus reads, from the tables, so that every process tells the same."""
+"""The figures that Prometheus reads, from the tables, so that every process tells the same."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from cachetools import TTLCache
-from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
@@ -18,8 +17,6 @@ from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import visits
 from crew_pipeline.storage.sources import rounds
 from crew_pipeline.storage.upkeep import alerts, health, workers
-
-router = APIRouter()
 
 _FRESH_S = 5.0
 _LABELS = ("client", "crew")
@@ -137,11 +134,3 @@ class Metrics:
         registry = CollectorRegistry()
         registry.register(TableCollector(self._db, client))
         return generate_latest(registry)
-
-
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-async def metrics(request: Request) -> Response:
-    """Discovery by crew, what waits, alerts and workers: all of it for this machine, a client's own with its token."""
-    viewer = await request.app.state.doorkeeper.operator_or_client(request)
-    page: Metrics = request.app.state.metrics
-    return Response(await page.page(viewer), media_type=CONTENT_TYPE_LATEST)

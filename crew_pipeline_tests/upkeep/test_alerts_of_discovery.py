@@ -15,7 +15,8 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import history_sources, set_history
 from crew_pipeline.storage.sources.rounds import Health
-from crew_pipeline.upkeep.discovery_alerts import conditions, watch
+from crew_pipeline.upkeep.alert_rules import of_discovery
+from crew_pipeline.upkeep.alerts import watch_discovery
 from crew_pipeline_tests.conftest import NOW
 from crew_pipeline_tests.histories import History
 
@@ -25,7 +26,7 @@ WELL = Health("acme", "agents", NOW, NOW, 0, None, None, 1, 100, 5, 0, 95, 0, 0,
 
 
 def kinds(health: Health, now: datetime = NOW, *, background: bool = True) -> list[str]:
-    return [one.kind for one in conditions([health], now, background=background)]
+    return [one.kind for one in of_discovery([health], now, background=background)]
 
 
 def test_a_crew_that_is_well_raises_nothing() -> None:
@@ -99,19 +100,19 @@ def test_an_alert_is_raised_once_resolved_once_and_told_even_if_late(
         set_history(connection, "acme", "agents", "NOT_SET", "told")
     for _ in range(3):
         discover(db, settings, NOW)
-    assert watch(db, chosen, NOW) == []
+    assert watch_discovery(db, chosen, NOW) == []
     discover(db, settings, NOW)
     receiver.status = 503
-    assert [news.state for news in watch(db, chosen, NOW)] == ["raised"]
+    assert [news.state for news in watch_discovery(db, chosen, NOW)] == ["raised"]
     assert receiver.taken == []
     receiver.status = 204
     discover(db, settings, NOW)
-    assert watch(db, chosen, NOW) == []
+    assert watch_discovery(db, chosen, NOW) == []
     assert [(one["state"], one["kind"]) for one in receiver.taken] == [("raised", "discovery_failing")]
     assert "failed 5 times in a row" in str(query("SELECT message FROM alerts"))
     query("UPDATE crew_discovery_state SET consecutive_failures = 0")
-    assert [news.state for news in watch(db, chosen, NOW)] == ["resolved"]
-    assert watch(db, chosen, NOW) == []
+    assert [news.state for news in watch_discovery(db, chosen, NOW)] == ["resolved"]
+    assert watch_discovery(db, chosen, NOW) == []
     assert [one["state"] for one in receiver.taken] == ["raised", "resolved"]
     assert query("SELECT count(*) FROM alerts") == [(1,)]
     assert "secret" not in caplog.text

@@ -1,17 +1,20 @@
-"""Telling of alerts: into the log, and to the webhook that the settings name."""
+"""Alerts are raised once, resolved when it is over, and told: into the log, and to the webhook of the settings."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 
 import httpx
 
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.sources.rounds import health
 from crew_pipeline.storage.upkeep import alerts
 from crew_pipeline.storage.upkeep.alerts import News
+from crew_pipeline.upkeep.alert_rules import DISCOVERY_KINDS, of_discovery
 
 logger = logging.getLogger(__name__)
 # It logs every address that it posts to, and that of a webhook is a secret.
@@ -55,3 +58,12 @@ def _content(news: News) -> dict[str, str | int | None]:
         "raised_at": stamp(alert.raised_at),
         "resolved_at": stamp(alert.resolved_at) if alert.resolved_at else None,
     }
+
+
+def watch_discovery(db: Database, settings: Settings, now: datetime) -> list[News]:
+    """Raise and resolve the alerts of discovery, and tell of them; returns what has turned."""
+    with db.write() as connection:
+        found = of_discovery(health(connection), now, background=settings.enable_background_jobs)
+        news = alerts.settle(connection, DISCOVERY_KINDS, found, now)
+    announce(db, settings, news)
+    return news

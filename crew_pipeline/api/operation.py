@@ -1,0 +1,54 @@
+"""The routes for whoever runs the system: alive, able to serve, figures for Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.api.models import JSON, Health, Readiness
+from crew_pipeline.api.services import ServicesOf
+from crew_pipeline.storage import migrate
+from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.upkeep import workers
+
+router = APIRouter()
+
+
+@router.get("/healthz", summary="The process lives", response_model=Health)
+async def healthz() -> Response:
+    """Whether the process answers at all."""
+    return Response(b'{"status":"ok"}', media_type=JSON)
+
+
+@router.get("/readyz", summary="It can serve", response_model=Readiness, responses={503: {"model": Readiness}})
+async def readyz(services: ServicesOf) -> Response:
+    """Whether each dependency works: the database and its migrations are needed, a worker for missing days only."""
+    dependencies = await asyncio.to_thread(_dependencies, services.db)
+    ready = dependencies["database"] == "ok" and dependencies["migrations"] == "ok"
+    content = orjson.dumps({"ready": ready, "dependencies": dependencies})
+    return Response(content, 200 if ready else 503, media_type=JSON)
+
+
+def _dependencies(db: Database) -> dict[str, str]:
+    told = {"database": "does not answer", "migrations": "unknown", "worker": "unknown"}
+    try:
+        told["migrations"] = "missing; run 'crew up' or 'crew doctor'" if migrate.pending(db) else "ok"
+        told["database"] = "ok"
+        if told["migrations"] == "ok":
+            with db.read() as connection:
+                alive = workers.alive(connection)
+            told["worker"] = "ok" if alive else "none alive; days that are not ready wait"
+    except SQLAlchemyError:
+        return told
+    return told
+
+
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+async def metrics(request: Request, services: ServicesOf) -> Response:
+    """Discovery by crew, what waits, alerts and workers: all of it for this machine, a client's own with its token."""
+    viewer = await services.doorkeeper.operator_or_client(request)
+    return Response(await services.metrics.page(viewer), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,69 @@
+"""What the routes work with, in one typed place of the application's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from crew_pipeline.api.access import Doorkeeper, NamedClient
+from crew_pipeline.api.counting import VisitCounter
+from crew_pipeline.api.exposition import Metrics
+from crew_pipeline.serving.feed import Feeds
+from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.service import DayService
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes work with.
+
+    Attributes:
+        fingerprint: of the engine in force; documents of another are served as stale.
+        send_within_s: how long a client that follows a day may take to make room for a message before it is cut off.
+    """
+
+    settings: Settings
+    db: Database
+    fingerprint: str
+    doorkeeper: Doorkeeper
+    listener: Listener
+    days: DayService
+    feeds: Feeds
+    visits: VisitCounter
+    metrics: Metrics
+    send_within_s: float
+
+    async def start(self) -> None:
+        """Open what is needed to serve."""
+        await self.db.open_in_loop()
+        await self.listener.start()
+        self.visits.start()
+
+    async def stop(self) -> None:
+        """Write down what was counted, and close everything."""
+        await self.visits.stop()
+        self.feeds.stop()
+        await self.listener.stop()
+        await self.db.close_in_loop()
+
+
+def _services(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
+    return services
+
+
+ServicesOf = Annotated[Services, Depends(_services)]
+"""The services, as a dependency of a route."""
+
+
+async def _client(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> str:
+    return await services.doorkeeper.client_of(connection, client)
+
+
+Client = Annotated[str, Depends(_client)]
+"""The client of a request, as a dependency of a route."""

@@ -1,0 +1,37 @@
+"""``crew api``: the API alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crew_pipeline.commands.common import in_home, open_store
+
+
+@in_home
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+) -> None:
+    """Run the API alone in the foreground (``crew up`` runs it for you)."""
+    import uvicorn
+
+    from crew_pipeline.api.access import refuse_exposed
+    from crew_pipeline.api.app import create_app
+    from crew_pipeline.api.sockets import BoundedWebSocket
+    from crew_pipeline.dedup.config import fingerprint_of
+
+    with open_store() as (settings, databases):
+        refuse_exposed(databases.db, host)
+        application = create_app(settings, databases.application, fingerprint_of(settings), host)
+        uvicorn.run(
+            application,
+            host=host,
+            port=port,
+            log_level=settings.log_level,
+            access_log=False,
+            ws=BoundedWebSocket,
+            # What is encoded once for all clients would be compressed for each again, and each keep a dictionary.
+            ws_per_message_deflate=False,
+        )

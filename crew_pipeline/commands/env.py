@@ -1,0 +1,19 @@
+"""``crew env``: the variables for a Dagster of your own."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from crew_pipeline.commands.common import in_home, open_store
+
+
+@in_home
+def env() -> None:
+    """Print the variables by which a Dagster of your own finds the databases: eval "$(crew env)"."""
+    from crew_pipeline.orchestration.instance import prepare_home
+
+    with open_store() as (settings, databases):
+        variables = {**databases.environment(), "DAGSTER_HOME": str(prepare_home(settings))}
+    for name, value in variables.items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")

@@ -1,0 +1,70 @@
+"""``crew up``: everything on this machine, until it is told to stop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crew_pipeline.commands import console
+from crew_pipeline.commands.common import in_home, open_store
+from crew_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from crew_pipeline.processes.everything import Addresses
+
+
+@in_home
+def up(
+    host: Annotated[str, typer.Option(help="Address of the API.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the API.", min=1, max=65535)] = 8000,
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000,
+) -> None:
+    """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
+    from crew_pipeline.api.access import refuse_exposed
+    from crew_pipeline.orchestration.instance import daemon_age_s, dagster_instance, prepare_home
+    from crew_pipeline.processes.everything import Addresses, children, refuse_taken_port
+    from crew_pipeline.processes.pool import READY_WITHIN_S, environment, grace_s
+    from crew_pipeline.processes.supervisor import Supervisor
+
+    supervisor = Supervisor()
+    supervisor.stop_on_signals()
+    with open_store() as (settings, databases):
+        refuse_exposed(databases.db, host)
+        refuse_taken_port(host, port)
+        refuse_taken_port("127.0.0.1", dagster_port)
+        home = prepare_home(settings)
+        addresses = Addresses(host, port, dagster_port)
+        variables = environment(settings, databases, home, settings.workers)
+        variables.setdefault("CREW_DAGSTER_GRAPHQL_URL", f"{addresses.dagster}/graphql")
+        with dagster_instance(home) as instance:
+            # Dagster's tables are made here, once: the processes would otherwise race to create them.
+            instance.get_runs_count()
+            processes = children(settings, databases, addresses, lambda: daemon_age_s(instance))
+            supervisor.watch(processes, variables, databases.revive, grace_s(settings))
+            try:
+                console.say("Starting database, worker, API and Dagster…")
+                if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"  {name} is ready")):
+                    _say_where(settings, addresses)
+                    supervisor.run()
+            finally:
+                console.say("Stopping…")
+                supervisor.stop()
+
+
+def _say_where(settings: Settings, addresses: Addresses) -> None:
+    console.say(f"\nThe day page and API   {addresses.api}   (docs: {addresses.api}/docs)")
+    console.say(f"The Dagster UI         {addresses.dagster}")
+    console.say(f"\n{_next_discovery(settings)}")
+    console.say(f"Data and logs are in {settings.home_path}. Ctrl-C stops everything.")
+
+
+def _next_discovery(settings: Settings) -> str:
+    from crew_pipeline.orchestration.discovery.schedule import discovery_cron
+    from crew_pipeline.orchestration.ticks import next_run
+
+    if not settings.enable_background_jobs:
+        return "Background jobs are off: 'crew discover' and 'crew process' do their work."
+    cron = discovery_cron(settings)
+    return f"History tables are looked at by {cron}, next at {next_run(cron, settings, datetime.now(UTC)):%H:%M %Z}."

@@ -1,0 +1,243 @@
+"""The one door to claims: whoever computes a client's day claims it first, and writes results only while it holds it.
+
+A claim is a row with a token, which is the id of the Dagster run (or ``refold-…``). At most one of a client's day is
+open. It is kept alive by a heartbeat; one without expires and is overtaken, and its token can never claim that day
+again, so an overtaken run cannot write over what came after it. A background claim yields to a visitor who waits.
+
+The states of a day's conversations (``DayState``), and what moves them:
+
+        import, discovery          a visitor asks (requests.request)
+             │                              │
+             ▼                              ▼
+        ┌─ PENDING ───────────────────▶ QUEUED ◀────────────┐
+        │    ▲                            │                 │ give_back(QUEUED), pause, fail (tried at once)
+        │    │ give_back                  │                 │
+        │    └──────────── PROCESSING ◀───┘ take, begin     │
+        └────────────────▶   │   │ └────────────────────────┘
+             take, begin     │   │
+                             │   └─ fail, give_up, settle_failure ──▶ FAILED ── retry_at is over, or request(force),
+                             ▼                                                  or release ──▶ tried again
+                         COMPLETED      publishing.publish; a conversation that changes becomes PENDING again
+
+and those of a claim (``ClaimOutcome``), open from ``acquire`` or ``take`` until
+
+    publish ──▶ COMPLETED        fail ──▶ RETRIED, or FAILED where the day is set aside
+    give_back ──▶ RELEASED       pause ──▶ PAUSED
+    a visitor waits and another run takes the day from one of the background ──▶ YIELDED
+    nobody kept it alive and another takes the day ──▶ OVERTAKEN
+
+Every function works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.days import progress
+from crew_pipeline.days.retries import Patience
+from crew_pipeline.model import ClaimOutcome, ClientDay, DayState
+from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.days import events
+from crew_pipeline.storage.days.claims import (
+    acquire,
+    failures_in_a_row,
+    finish,
+    hand_over,
+    held,
+    is_open,
+    last_ended,
+    lives,
+    overtaken_tokens,
+    prolong,
+    settle_stamp,
+    want,
+    wanted,
+)
+from crew_pipeline.storage.days.queue import is_asked_for
+from crew_pipeline.storage.days.states import lock_conversations, set_status
+
+__all__ = [
+    "acquire",
+    "begin",
+    "fail",
+    "failures_in_a_row",
+    "finish",
+    "give_back",
+    "give_up",
+    "hand_over",
+    "heartbeat",
+    "held",
+    "is_open",
+    "last_ended",
+    "lives",
+    "overtaken_tokens",
+    "pause",
+    "prolong",
+    "settle_failure",
+    "settle_stamp",
+    "take",
+    "want",
+    "wanted",
+]
+
+
+def take(
+    connection: Connection,
+    client_day: ClientDay,
+    token: str,
+    ttl_s: int,
+    lines: int = 0,
+    *,
+    background: bool = False,
+    after: str | None = None,
+) -> bool:
+    """Claim a client's day, mark the conversations that are read from here on, and tell visitors.
+
+    A day that ``token`` has taken before is only prolonged: conversations that changed since are not what it reads.
+
+    Args:
+        lines: of the day, for the time that it will take.
+        background: the claim yields to a visitor who waits, and does not make others yield.
+        after: a claim made for this one before it started, which it goes on with.
+
+    Returns:
+        Whether ``token`` holds the day.
+    """
+    if after is not None and hand_over(connection, client_day, after, token, ttl_s):
+        claim: str | None = "new"
+    else:
+        claim = acquire(connection, client_day, token, ttl_s, lines, background=background)
+    if claim == "new":
+        if background and is_asked_for(connection, client_day):
+            want(connection, client_day)
+            events.notify(connection, events.REQUEST_CHANNEL, client_day)
+        begin(connection, client_day)
+        progress.started(connection, client_day, token, lines)
+    return claim is not None
+
+
+def begin(connection: Connection, client_day: ClientDay) -> None:
+    """Mark the conversations that a run reads from now on; those that change after this are ``pending`` and stay so."""
+    set_status(connection, client_day, DayState.PROCESSING)
+
+
+def fail(
+    connection: Connection, client_day: ClientDay, token: str, error: str, patience: Patience, *, at_once: bool = False
+) -> None:
+    """A try at a client's day has failed: it is tried again at once, later, or set aside with its error.
+
+    Args:
+        at_once: a reader waits, so that the first tries follow each other; else there is a pause before each.
+    """
+    if client_day not in held(connection, token, [client_day.day], lock=True):
+        return
+    at_once = at_once or wanted(connection, client_day, token)
+    pause = patience.pause(failures_in_a_row(connection, client_day) + 1)
+    if at_once and pause == 0:
+        set_status(connection, client_day, DayState.QUEUED, of=(DayState.PROCESSING,))
+        finish(connection, client_day, token, ClaimOutcome.RETRIED)
+    else:
+        _set_back(connection, client_day, token, error, pause, patience, ClaimOutcome.RETRIED)
+
+
+def give_up(connection: Connection, client_day: ClientDay, token: str, error: str, patience: Patience) -> None:
+    """Not try a client's day, which ``token`` has claimed, after what became of those that tried before.
+
+    Args:
+        error: to be told where none of them told one.
+    """
+    told = events.last_error(connection, client_day)
+    pause = patience.pause(failures_in_a_row(connection, client_day))
+    _set_back(connection, client_day, token, told or error, pause, patience, ClaimOutcome.RELEASED)
+
+
+def _set_back(
+    connection: Connection,
+    client_day: ClientDay,
+    token: str,
+    error: str,
+    pause: float | None,
+    patience: Patience,
+    outcome: ClaimOutcome,
+) -> None:
+    again = None if pause is None else max(pause, patience.backoff_s)
+    set_status(
+        connection,
+        client_day,
+        DayState.FAILED,
+        of=(DayState.PROCESSING, DayState.QUEUED),
+        error=error,
+        retry_in_s=again,
+    )
+    told = {"error": error, **({"retry_in_s": again} if again is not None else {})}
+    events.emit(connection, client_day, events.EventType.FAILED, told, token)
+    finish(connection, client_day, token, ClaimOutcome.FAILED if again is None else outcome)
+
+
+def give_back(
+    connection: Connection,
+    token: str,
+    *,
+    only: ClientDay | None = None,
+    state: DayState = DayState.PENDING,
+    outcome: ClaimOutcome = ClaimOutcome.RELEASED,
+) -> list[ClientDay]:
+    """Return what ``token`` still holds, or ``only`` one day of it, to the queue as ``state``; what it was.
+
+    A day that a reader waits for is ``queued`` in any case.
+    """
+    client_days = [
+        client_day for client_day in held(connection, token, lock=True) if only is None or client_day == only
+    ]
+    lock_conversations(connection, client_days)
+    for client_day in client_days:
+        next_state = DayState.QUEUED if wanted(connection, client_day, token) else state
+        set_status(connection, client_day, next_state, of=(DayState.PROCESSING,))
+        finish(connection, client_day, token, outcome)
+    return client_days
+
+
+def pause(connection: Connection, client_day: ClientDay, token: str, done: str) -> None:
+    """Return a client's day to the queue in the middle, behind others that wait; readers are told what is done."""
+    if client_day in give_back(connection, token, only=client_day, state=DayState.QUEUED, outcome=ClaimOutcome.PAUSED):
+        progress.tell(connection, client_day, token, "queued", 0.0, f"{done}; others go first")
+
+
+def settle_failure(
+    connection: Connection, token: str, error: str, patience: Patience, *, at_once: bool = False
+) -> None:
+    """A run ended in failure: so has every day that it still held. See ``fail``."""
+    client_days = held(connection, token, lock=True)
+    lock_conversations(connection, client_days)
+    for client_day in client_days:
+        fail(connection, client_day, token, error, patience, at_once=at_once)
+
+
+@contextmanager
+def heartbeat(db: Database, token: str, ttl_s: int) -> Iterator[None]:
+    """Keep the claims of ``token`` alive from a thread while the block computes.
+
+    A beat that fails is tried again at the next; the claim outlives two of them.
+    """
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(ttl_s / 3):
+            try:
+                with db.write() as connection:
+                    prolong(connection, token, ttl_s)
+            except SQLAlchemyError:
+                continue
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{token[:8]}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)

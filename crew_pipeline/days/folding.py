@@ -1,0 +1,75 @@
+"""How a client's day is folded and put together: at the client's own operating point, by what its visitors have said.
+
+One way for all who do it: a run, a first look, and a day that is folded again. Loads no data frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from crew_pipeline.dedup import document, frames
+from crew_pipeline.dedup.comparing import Comparison
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.document import Document
+from crew_pipeline.dedup.folding import Clusters, fold_lines
+from crew_pipeline.dedup.frames import Columns
+from crew_pipeline.model import ClientDay, Conversation, Fold, Folds, Line
+from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.days.content import Discovered
+from crew_pipeline.storage.evidence import verdicts
+
+
+def columns_of(client_day: ClientDay, discovered: Iterable[Discovered]) -> Columns:
+    """The lines of a client's day as columns ``frames.DISCOVERED``."""
+    return frames.columns(((client_day.client, *line[:-1]) for line in discovered), frames.DISCOVERED)
+
+
+def config_of(connection: Connection, client: str, config: EngineConfig) -> EngineConfig:
+    """The engine's configuration at the client's own operating point."""
+    return config.at(clients.folding_of(connection, client))
+
+
+def fold(
+    connection: Connection,
+    client_day: ClientDay,
+    lines: Columns,
+    comparison: Comparison,
+    config: EngineConfig,
+    *,
+    surer: bool = False,
+) -> Clusters:
+    """The clusters of a client's day.
+
+    Args:
+        lines: columns ``frames.LINES`` of that day.
+        config: the system's; the client's own operating point holds.
+        surer: at the next stricter point: what a first look folds should not come apart again when more is known.
+    """
+    said = verdicts.in_force(connection, client_day.client)
+    own = config_of(connection, client_day.client, config)
+    if surer:
+        own = own.at("balanced" if own.folding == "loose" else "strict")
+    return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, own, said)
+
+
+def folds_in(members: Iterable[Sequence[Any]]) -> Folds:
+    """The place of each clustered line, from rows of ``frames.MEMBERS`` of one client."""
+    return {
+        (conversation_id, position): Fold(cluster_id, is_canonical, similarity, probability, reason)
+        for _, cluster_id, conversation_id, position, is_canonical, similarity, probability, reason in members
+    }
+
+
+def document_of(client_day: ClientDay, lines: Columns, folds: Folds, fingerprint: str) -> Document:
+    """The document of a client's day.
+
+    Args:
+        lines: columns ``frames.DISCOVERED`` of that day.
+        fingerprint: of the engine that made the folds.
+    """
+    own = list(zip(*(lines[name] for name in frames.DISCOVERED[1:]), strict=True))
+    conversations = {Conversation(conversation_id, *rest) for conversation_id, _, _, _, _, *rest in own}
+    return document.build(client_day.client, conversations, [Line(*row[:5]) for row in own], folds, fingerprint)

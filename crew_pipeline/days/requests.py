@@ -1,0 +1,60 @@
+"""Asking for a client's day: a visitor who waits for it, an operator who has a failed one tried again."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from crew_pipeline.days import claims
+from crew_pipeline.model import ClientDay, DayState
+from crew_pipeline.storage.days import documents, events, queue
+from crew_pipeline.storage.days.states import set_status, status_of
+
+
+def request(
+    connection: Connection, client_day: ClientDay, *, force: bool = False, outdated: bool = False, waiting: bool = True
+) -> bool:
+    """Ask for a client's day now: its conversations go ahead of the queue and a worker is woken.
+
+    A day that failed is only asked for again with ``force``, so that visitors do not keep it failing.
+
+    Args:
+        force: process it even if it is ready or failed.
+        outdated: its document is missing or out of date, so completed conversations are taken as well.
+        waiting: the visitor has nothing to read yet, so a background run that works at the day gives it up.
+
+    Returns:
+        Whether this call changed anything. Asking again while it is queued or processed does not.
+    """
+    wanted = waiting and claims.want(connection, client_day)
+    if force:
+        queue.forgive(connection, client_day)
+    states = [DayState.PENDING]
+    if force:
+        states.append(DayState.FAILED)
+    if force or outdated:
+        states.append(DayState.COMPLETED)
+    if not claims.is_open(connection, client_day):
+        states.append(DayState.PROCESSING)
+    changed = set_status(connection, client_day, DayState.QUEUED, of=states)
+    if changed or wanted or outdated:
+        events.notify(connection, events.REQUEST_CHANNEL, client_day)
+    return changed > 0 or wanted
+
+
+def retry(connection: Connection, client_day: ClientDay) -> bool:
+    """Ask for a day whose last try failed; whether it had."""
+    status = status_of(connection, client_day)
+    return status is not None and status.state == DayState.FAILED and request(connection, client_day, force=True)
+
+
+def release(connection: Connection, client_day: ClientDay) -> bool:
+    """Let a day whose last try failed wait in the background like one that is new; whether it had failed."""
+    # It counts as changed: the sensor asks but once for what is the same.
+    queue.forgive(connection, client_day)
+    return set_status(connection, client_day, DayState.PENDING, of=[DayState.FAILED]) > 0
+
+
+def remake(connection: Connection, client_day: ClientDay) -> None:
+    """Have the document of a day that is ready made again, though its lines and its engine are the same."""
+    documents.outdate(connection, client_day)
+    request(connection, client_day, outdated=True)

@@ -1,0 +1,163 @@
+"""Texts of a day are compared: vectors in, judged pairs out, which are worth keeping.
+
+The lines are folded by them afterwards (``folding``), which takes milliseconds and can be done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crew_pipeline.dedup import judging, neighbours, text
+from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.cores import cores, distinct_texts
+from crew_pipeline.dedup.embedding import Vectors
+from crew_pipeline.dedup.features import Texts
+from crew_pipeline.dedup.frames import Columns
+from crew_pipeline.dedup.judging import Pairs, PairScorer
+from crew_pipeline.dedup.pair_model import Basis, pair_model
+from crew_pipeline.dedup.speech import SHORT, Utterance
+
+
+class MissingVectorsError(ValueError):
+    """Texts that are to be compared have not been embedded."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known of the texts of a client's day among each other.
+
+    Attributes:
+        texts: hashes of the texts that were compared, ascending.
+        pairs: the judged pairs, as indices into ``texts``.
+        candidates: how many pairs lay above the similarity floor.
+        whole: whether every pair above the usual floor was judged; only then can texts be added to it.
+        stage: what the judgement rests on.
+    """
+
+    texts: Sequence[bytes]
+    pairs: Pairs
+    candidates: int
+    whole: bool
+    basis: Basis
+
+
+def exact_repeats() -> Comparison:
+    """No pair compared: by it ``fold_lines`` folds what repeats word for word and nothing else."""
+    return Comparison([], judging.no_pairs(), 0, whole=False, basis="words")
+
+
+def first_comparison(lines: Columns, config: EngineConfig) -> Comparison:
+    """Compare the texts of a client's day by their words alone: no embedding is needed."""
+    texts = distinct_texts(lines, config)
+    pairs = judging.first_stage(_texts_of(texts.values()), pair_model())
+    return Comparison(list(texts), pairs, len(pairs), whole=False, basis="words")
+
+
+def compare_lines(
+    lines: Columns,
+    vectors: Mapping[bytes, NDArray[np.float32]],
+    config: EngineConfig,
+    scorer: PairScorer | None = None,
+    known: Comparison | None = None,
+) -> Comparison:
+    """Compare the texts of a client's day with everything there is.
+
+    Args:
+        lines: columns ``frames.LINES``, all of one client.
+        vectors: unit vectors of at least the texts that ``distinct_texts`` names, by text hash.
+        scorer: scores pairs in doubt; None leaves them to what is known before.
+        known: an earlier comparison of this day by the same engine. Only texts that are new to it are compared, with
+            each other and with the rest; the result is the same as without it; ``known`` itself where nothing is new.
+
+    Raises:
+        MissingVectorsError: texts that are compared have no vector.
+    """
+    texts = distinct_texts(lines, config)
+    missing = sum(key not in vectors for key in texts)
+    if missing:
+        raise MissingVectorsError(f"{missing} of {len(texts)} texts have no vector; make line_embeddings first")
+    matrix: Vectors = np.stack([vectors[key] for key in texts]) if texts else np.empty((0, 1), np.float32)
+    bench = _Bench.of(lines, texts, matrix, scorer)
+    return (known and bench.added_to(known)) or bench.compare()
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The texts of a day and what is needed to compare them.
+
+    Attributes:
+        keys, texts: hashes, ascending, and cores.
+        speakers: who says each text.
+        short: bool, which texts are too short to fold under another speaker's.
+    """
+
+    keys: list[bytes]
+    texts: list[str]
+    vectors: Vectors
+    speakers: list[set[str]]
+    short: list[bool]
+    scorer: PairScorer | None
+
+    @classmethod
+    def of(cls, lines: Columns, texts: Mapping[bytes, str], vectors: Vectors, scorer: PairScorer | None) -> _Bench:
+        speakers: dict[str, set[str]] = {core: set() for core in texts.values()}
+        for core, speaker in zip(cores(lines), lines["speaker"], strict=True):
+            if core in speakers:
+                speakers[core].add(text.normalise(speaker))
+        short = [Utterance.of(core).content_words < SHORT for core in texts.values()]
+        return cls(list(texts), list(texts.values()), vectors, list(speakers.values()), short, scorer)
+
+    def compare(self) -> Comparison:
+        """Compare all texts."""
+        near = neighbours.near_pairs(self.vectors, judging.FLOOR)
+        return self._comparison(self._judged(near), len(near.left), whole=near.whole)
+
+    def added_to(self, known: Comparison) -> Comparison | None:
+        """The comparison that adds what is new to what is known, or None where it has to be made from nothing."""
+        index = {key: row for row, key in enumerate(self.keys)}
+        if not known.whole or any(key not in index for key in known.texts):
+            return None  # where a text is gone, pairs that were counted are gone with it
+        fresh = np.ones(len(self.keys), np.bool_)
+        place = np.array([index[key] for key in known.texts], np.int64)
+        fresh[place] = False
+        near = neighbours.near_pairs(self.vectors, judging.FLOOR, fresh, known.candidates)
+        if not near.whole:
+            return None
+        old = known.pairs.at(place)
+        # A text that another speaker has said since may make a pair worth reading.
+        again = ~old.settled & self._foldable(old.left, old.right)
+        if not fresh.any() and not again.any():
+            return known
+        doubtful = neighbours.Near(old.left[again], old.right[again], old.similarity[again], whole=True)
+        pairs = judging.joined([old.where(~again), self._judged(doubtful), self._judged(near)])
+        return self._comparison(pairs, known.candidates + len(near.left), whole=True)
+
+    def _comparison(self, pairs: Pairs, candidates: int, *, whole: bool) -> Comparison:
+        return Comparison(self.keys, pairs, candidates, whole, "meaning" if self.scorer is None else "reading")
+
+    def _foldable(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which pairs lines could fold by: not those of two short texts that no speaker has in common."""
+        pairs = zip(left.tolist(), right.tolist(), strict=True)
+        return np.array(
+            [
+                not (self.short[one] and self.short[other]) or bool(self.speakers[one] & self.speakers[other])
+                for one, other in pairs
+            ],
+            np.bool_,
+        )
+
+    def _judged(self, near: neighbours.Near) -> Pairs:
+        """Judge pairs; only the texts that are in one are taken apart."""
+        used = np.unique(np.concatenate([near.left, near.right]))
+        within = replace(near, left=np.searchsorted(used, near.left), right=np.searchsorted(used, near.right))
+        texts = _texts_of(self.texts[row] for row in used.tolist())
+        foldable = self._foldable(near.left, near.right)
+        return judging.full_stages(texts, within, pair_model(), self.scorer, foldable).at(used)
+
+
+def _texts_of(found: Iterable[str]) -> Texts:
+    return Texts([Utterance.of(core) for core in found])

@@ -1,0 +1,55 @@
+"""What is used of Dagster that it does not promise: gathered here, with a test each that says what is relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from dagster import DagsterInstance
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.utils import make_new_run_id
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
+
+__all__ = ["BACKFILL_ID_TAG"]
+
+_UNFINISHED_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+
+
+def new_run_id() -> str:
+    """An id for a run to come, so that its days can be claimed before it starts."""
+    return str(make_new_run_id())
+
+
+def is_cron(expression: str) -> bool:
+    """Whether Dagster can schedule by a cron expression."""
+    return is_valid_cron_schedule(expression)
+
+
+def cron_moments(expression: str, after: datetime, timezone: str) -> Iterator[datetime]:
+    """When a cron expression comes from a moment on."""
+    return cron_string_iterator(after.timestamp() + 1, expression, timezone)
+
+
+def unfinished_backfills(instance: DagsterInstance) -> set[str]:
+    """The ids of backfills that are not over."""
+    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_UNFINISHED_BACKFILLS))
+    return {backfill.backfill_id for backfill in backfills}
+
+
+def execute_run(packed_arguments: Any, instance: DagsterInstance) -> int:
+    """Execute a run that a launcher has sent, in this process.
+
+    Args:
+        packed_arguments: what Dagster packs for ``dagster api execute_run``.
+
+    Returns:
+        0, or 1 for a run that failed.
+    """
+    from dagster._cli.api import _execute_run_command_body
+    from dagster._grpc.types import ExecuteRunArgs
+    from dagster._serdes import unpack_value
+
+    arguments = unpack_value(packed_arguments, as_type=ExecuteRunArgs)
+    return _execute_run_command_body(arguments.run_id, instance, lambda _event: None, set_exit_code_on_failure=True)

@@ -1,0 +1,57 @@
+"""When a run ends, what it still holds is given back; where it failed, so have its days."""
+
+from collections.abc import Sequence
+
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    DefaultSensorStatus,
+    RunStatusSensorContext,
+    SensorDefinition,
+    run_status_sensor,
+)
+
+from crew_pipeline.days import claims
+from crew_pipeline.days.retries import Patience
+from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.days.day_work import is_awaited
+from crew_pipeline.orchestration.resources import DatabaseResource
+from crew_pipeline.settings import Settings
+
+_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+
+
+def build_endings(settings: Settings) -> Sequence[SensorDefinition]:
+    """A sensor for each way in which a run may end; always switched on."""
+    patience = Patience.of(settings)
+
+    def settle(context: RunStatusSensorContext, database: DatabaseResource) -> None:
+        run = context.dagster_run
+        with database.db.write() as connection:
+            awaited = is_awaited(run)
+            if run.status == DagsterRunStatus.FAILURE and (awaited or not _cut_off(context.instance, run)):
+                error = f"the Dagster run {run.run_id} failed; its log says why"
+                claims.settle_failure(connection, run.run_id, error, patience, at_once=awaited)
+            for client_day in claims.give_back(connection, run.run_id):
+                context.log.info(f"{client_day}: given back to the queue")
+
+    return [
+        run_status_sensor(
+            run_status=ended,
+            name=f"settle_after_{ended.value.lower()}",
+            default_status=DefaultSensorStatus.RUNNING,
+            description="Gives back the days that a run held when it ended without finishing them.",
+        )(settle)
+        for ended in _ENDED
+    ]
+
+
+def _cut_off(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether a run was ended because its time was over: in the background that is no failure of its days, which go on
+    from there the next time."""
+    limit = run.tags.get(tags.MAX_RUNTIME)
+    record = instance.get_run_record_by_id(run.run_id)
+    if limit is None or record is None or record.start_time is None or record.end_time is None:
+        return False
+    return record.end_time - record.start_time >= float(limit)

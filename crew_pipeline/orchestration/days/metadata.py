@@ -1,0 +1,92 @@
+"""What an operator reads of a day in the Dagster UI, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+from dagster import MetadataValue, TableRecord
+
+from crew_pipeline.dedup import frames
+from crew_pipeline.dedup.document import Document
+from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.days import visits
+from crew_pipeline.storage.days.queue import Work
+
+_LARGEST_SHOWN = 10
+_VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
+
+
+def of_claims(work: Sequence[Work]) -> dict[str, Any]:
+    """What of the day needs work."""
+    return {
+        "clients": len(work),
+        "conversations": sum(one.conversations for one in work),
+        "lines": sum(one.lines for one in work),
+        "unchanged": not work,
+    }
+
+
+def of_embedding(distinct: int, embedded: int, model: str, seconds: float) -> dict[str, Any]:
+    """How many of the day's distinct texts had to be embedded."""
+    return {
+        "distinct_texts": distinct,
+        "embedded": embedded,
+        "from_cache": distinct - embedded,
+        "cache_ratio": round(1 - embedded / distinct, 4) if distinct else 1.0,
+        "model": model,
+        "seconds": round(seconds, 3),
+    }
+
+
+def of_clusters(
+    lines: pd.DataFrame, members: pd.DataFrame, compared: int, candidates: int, seconds: float
+) -> dict[str, Any]:
+    """What was compared, and what folds."""
+    clusters = int(members["cluster_id"].nunique())
+    return {
+        "lines": len(lines),
+        "texts_compared": compared,
+        "candidate_pairs": candidates,
+        "clusters": clusters,
+        "hidden_lines": len(members) - clusters,
+        "largest_clusters": _largest(members, lines),
+        "seconds": round(seconds, 3),
+    }
+
+
+def of_documents(db: Database, documents: Sequence[tuple[str, Document]], seconds: float) -> dict[str, Any]:
+    """What is published, by client; and how often visitors were answered at once lately."""
+    hidden = sum(document.hidden_count for _, document in documents)
+    total = sum(document.line_count for _, document in documents)
+    return {
+        "documents": len(documents),
+        "conversations": sum(document.conversation_count for _, document in documents),
+        "lines": total,
+        "hidden_lines": hidden,
+        "hidden_ratio": round(hidden / total, 4) if total else 0.0,
+        "bytes": sum(len(document.body) for _, document in documents),
+        "versions": {client: document.version for client, document in documents},
+        **(_instant_visits(db) if documents else {}),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _instant_visits(db: Database) -> dict[str, float]:
+    with db.read() as connection:
+        shares = {name: visits.instant_share(visits.since(connection, back)) for name, back in _VISITS_OVER.items()}
+    return {f"instant_visits_{name}": round(share, 4) for name, share in shares.items() if share is not None}
+
+
+def _largest(members: pd.DataFrame, lines: pd.DataFrame) -> MetadataValue[Any]:
+    """The largest clusters of a day as a table."""
+    sizes = members.groupby("cluster_id", sort=True).size().sort_values(ascending=False, kind="stable")
+    head_of = {row.cluster_id: (row.conversation_id, row.position) for row in frames.rows(members) if row.is_canonical}
+    line_at = {(line.conversation_id, line.position): line for line in frames.rows(lines)}
+    records = []
+    for cluster_id, size in sizes.head(_LARGEST_SHOWN).items():
+        line = line_at[head_of[cluster_id]]
+        records.append(TableRecord({"lines": int(size), "speaker": line.speaker, "text": line.text[:120]}))
+    return MetadataValue.table(records) if records else MetadataValue.text("none")
