@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
 DEFAULT_CLIENT = "default"
 """The client of whoever names none."""
+BUNDLED_MODEL = "bundled"
+"""The model that comes with the package."""
 
 
 class ClientDay(NamedTuple):
@@ -58,6 +61,34 @@ Folds = dict[LineKey, Fold]
 
 OperatingPoint = Literal["strict", "balanced", "loose"]
 """How sure the judge must be that two lines say the same; by precision on labelled pairs."""
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""The arithmetic of the embedding model; ``auto``: 16 bits where the processor has them."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What decides how lines fold, with the specification's defaults; each of these is a setting as well.
+
+    Attributes:
+        folding: the operating point: how sure the judge must be that two lines say the same.
+        pair_scorer: what scores pairs in doubt: ``bundled``, ``off``, or the name of a cross-encoder.
+        short_repeats: whether a line of fewer than three content words folds only under a line of its own speaker
+            (``own``) or, where it repeats exactly, under anybody's (``any``).
+        min_words: shorter lines stay visible.
+        max_words: longer lines are folded only where they repeat exactly.
+        min_cluster_size: smallest cluster, in lines.
+        precision: the arithmetic that was asked for; what ``auto`` comes to may differ from machine to machine.
+    """
+
+    folding: OperatingPoint = "balanced"
+    pair_scorer: str = BUNDLED_MODEL
+    short_repeats: Literal["own", "any"] = "own"
+    min_words: int = 3
+    max_words: int = 100
+    min_cluster_size: int = 2
+    precision: Precision = "auto"
 
 
 class DayState(StrEnum):

@@ -13,10 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from crew_pipeline.model import OperatingPoint
+from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint, Precision
 
 DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
-BUNDLED_MODEL = "bundled"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -40,22 +39,28 @@ class Settings(BaseSettings):
         BUNDLED_MODEL, description="sentence-transformers model: 'bundled' (all-MiniLM-L6-v2), a name or a folder"
     )
     folding: OperatingPoint = Field(
-        "balanced", description="how sure the judge must be that two lines say the same; a client may have its own"
+        EngineOptions.folding,
+        description="how sure the judge must be that two lines say the same; a client may have its own",
     )
     pair_scorer: Annotated[str, NoDecode] = Field(
-        "bundled",
+        EngineOptions.pair_scorer,
         validation_alias=AliasChoices("CREW_PAIR_SCORER", "CREW_READER"),
         description="what scores pairs in doubt: 'bundled', 'off', or the name or folder of a cross-encoder",
     )
     short_repeats: Literal["own", "any"] = Field(
-        "own",
+        EngineOptions.short_repeats,
         description="under whose lines very short ones fold: their own speaker's, or any that they repeat exactly",
     )
-    min_words: int = Field(3, ge=1, description="shorter lines stay visible (words)")
-    max_words: int = Field(100, ge=1, description="longer lines are folded only where they repeat exactly (words)")
-    min_cluster_size: int = Field(2, ge=2, description="smallest cluster that is folded (lines)")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of the bundled model; auto: 16 bits where the processor has them, twice as fast"
+    min_words: int = Field(EngineOptions.min_words, ge=1, description="shorter lines stay visible (words)")
+    max_words: int = Field(
+        EngineOptions.max_words, ge=1, description="longer lines are folded only where they repeat exactly (words)"
+    )
+    min_cluster_size: int = Field(
+        EngineOptions.min_cluster_size, ge=2, description="smallest cluster that is folded (lines)"
+    )
+    precision: Precision = Field(
+        EngineOptions.precision,
+        description="arithmetic of the bundled model; auto: 16 bits where the processor has them, twice as fast",
     )
     threads: int = Field(0, ge=0, description="CPU threads of the embedding model; 0: one per core")
     embed_batch: int = Field(64, ge=1, le=1024, description="lines embedded in one forward pass")
@@ -90,7 +95,7 @@ class Settings(BaseSettings):
     )
     sweep_interval_h: int = Field(2, ge=1, le=24, description="hours between two sweeps over the queue")
     sweep_batch: int = Field(75, ge=1, description="conversations that one sweep run takes")
-    sweep_concurrency: int = Field(3, ge=1, description="sweep runs at once, at most; dagster.yaml holds it as well")
+    sweep_concurrency: int = Field(3, ge=1, description="sweep runs at once, at most")
     sweep_timeout_min: int = Field(60, ge=1, description="minutes after which a sweep run is stopped")
 
     cpu_share_business: float = Field(

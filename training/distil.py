@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.static import DIMENSION, TABLE, vocabulary
+from crew_pipeline.model import BUNDLED_MODEL
 from training.archive import write_npz
 
 _AT_ONCE = 512

@@ -25,10 +25,11 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from crew_pipeline.dedup import features, pair_model, pair_scorer
-from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.neighbours import cosine
 from crew_pipeline.dedup.speech import Utterance
+from crew_pipeline.model import BUNDLED_MODEL
 from training import data
 from training import pair_scorer as adapter
 from training.archive import write_npz

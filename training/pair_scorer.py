@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.pair_scorer import ADAPTED, LONGEST, read
+from crew_pipeline.model import BUNDLED_MODEL
 
 RANK = 16
 EPOCHS = 5

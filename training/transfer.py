@@ -13,7 +13,8 @@ import argparse
 import numpy as np
 
 from crew_pipeline.dedup import pair_model, pair_scorer
-from crew_pipeline.dedup.embedding import BUNDLED_MODEL, SentenceTransformerEncoder
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.model import BUNDLED_MODEL
 from training import data, fit
 from training.archive import write_npz
 

@@ -19,7 +19,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from crew_pipeline.model import BUNDLED_MODEL, Precision
+
 _LAST_LAYERS = 2
 """Layers at the end that keep to 32 bits. With the feed-forward parts of the others in 16, similarities move by 0.0003
 on average, 98% of them by less than 0.001, and texts are embedded 1.8 times as fast (docs/benchmarks.md)."""
@@ -33,7 +34,6 @@ MOST_TOKENS = 4096
 """In one forward pass: 64 lines of 64 tokens. Longer lines go in smaller batches, or their activations take most of the
 memory of the process."""
 
-BUNDLED_MODEL = "bundled"
 BUNDLED_NAME = "all-MiniLM-L6-v2"
 
 Vectors = NDArray[np.float32]
@@ -41,26 +41,6 @@ Vectors = NDArray[np.float32]
 
 class ModelNotFoundError(RuntimeError):
     """The embedding model cannot be loaded; the message names it and says what to do."""
-
-
-class ModelOptions(Protocol):
-    """Settings that say which model embeds texts, and how."""
-
-    @property
-    def model(self) -> str:
-        """``bundled``, a name or a folder."""
-
-    @property
-    def embed_batch(self) -> int:
-        """Texts of one forward pass."""
-
-    @property
-    def threads(self) -> int:
-        """CPU threads; 0: one per core."""
-
-    @property
-    def precision(self) -> Precision:
-        """The arithmetic."""
 
 
 class Encoder(Protocol):
@@ -126,9 +106,9 @@ class SentenceTransformerEncoder:
         self._loaded: Any = None
 
     @classmethod
-    def of(cls, options: ModelOptions) -> SentenceTransformerEncoder:
+    def of(cls, settings: Any) -> SentenceTransformerEncoder:
         """The encoder that the settings ask for."""
-        return cls(options.model, batch=options.embed_batch, threads=options.threads, precision=options.precision)
+        return cls(settings.model, batch=settings.embed_batch, threads=settings.threads, precision=settings.precision)
 
     @property
     def model_id(self) -> str:

@@ -6,7 +6,6 @@ DISCOVERED LINES with the columns of the line's conversation: session_id str, cr
 VECTORS    text_hash bytes (16), vector float32 array of length 1
 MEMBERS    client str, cluster_id str, conversation_id str, position int, is_canonical bool, similarity float,
            probability float, reason str; one row a line of a cluster, its canonical line included
-WORK       client str, priority int, conversations int, lines int; one row a client whose day needs work
 DOCUMENTS  client str, document dedup.document.Document; one row a client
 """
 
@@ -22,7 +21,6 @@ LINES = ("client", "conversation_id", "position", "speaker", "spoken_at", "text"
 DISCOVERED = (*LINES, "session_id", "crew", "title", "started_at", "ended_at", "times_inferred")
 VECTORS = ("text_hash", "vector")
 MEMBERS = ("client", "cluster_id", "conversation_id", "position", "is_canonical", "similarity", "probability", "reason")
-WORK = ("client", "priority", "conversations", "lines")
 DOCUMENTS = ("client", "document")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -24,14 +25,20 @@ KEPT = 0.05
 """Lowest probability at which a pair is kept: below it no operating point folds, and no pair scorer is asked."""
 
 EXACT = "same words"
-OBSTACLES = (
-    "",
-    "differ in a value",
-    "opposites",
-    "one denies what the other says",
-    "a question and another speaker's statement",
-)
-_FOR_ALL = (1, 2, 3)
+
+
+class Obstacle(IntEnum):
+    """What forbids a fold whatever the judge says."""
+
+    NONE = 0
+    VALUES_DIFFER = 1
+    OPPOSITES = 2
+    ONE_DENIES = 3
+    QUESTION_AND_STATEMENT = 4
+    """Only between two speakers."""
+
+
+_FOR_ALL = (Obstacle.VALUES_DIFFER, Obstacle.OPPOSITES, Obstacle.ONE_DENIES)
 """The obstacles that hold for one speaker's lines as well."""
 _SAME_CONTENT = 0.85
 
@@ -215,7 +222,7 @@ def _kept(texts: Texts, near: Near, other: Floats, same: Floats, settled: Flags,
 
 
 def obstacles(rows: Floats) -> NDArray[np.int8]:
-    """What forbids a fold whatever the judge says: int8 (n,), indices into ``OBSTACLES``; 0 is nothing.
+    """What forbids a fold whatever the judge says: int8 (n,), of ``Obstacle``.
 
     Each of them is rare among labelled duplicates (see ``docs/judgement.md``) and would hide something that a visitor
     must see.
@@ -225,10 +232,10 @@ def obstacles(rows: Floats) -> NDArray[np.int8]:
         return rows[:, LEXICAL.index(name)]
 
     found = np.zeros(len(rows), np.int8)
-    found[(column("asks_one") > 0) & (column("marks_one") > 0)] = 4
-    found[(column("denies_one") > 0) & (column("coverage_least") >= _SAME_CONTENT)] = 3
-    found[(column("opposites") > 0) & (column("denies_one") == 0)] = 2
-    found[column("values_differ") > 0] = 1
+    found[(column("asks_one") > 0) & (column("marks_one") > 0)] = Obstacle.QUESTION_AND_STATEMENT
+    found[(column("denies_one") > 0) & (column("coverage_least") >= _SAME_CONTENT)] = Obstacle.ONE_DENIES
+    found[(column("opposites") > 0) & (column("denies_one") == 0)] = Obstacle.OPPOSITES
+    found[column("values_differ") > 0] = Obstacle.VALUES_DIFFER
     return found
 
 

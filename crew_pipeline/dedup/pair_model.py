@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -25,7 +25,6 @@ DECIMALS = 4
 
 Basis = Literal["words", "meaning", "reading"]
 """What is known of a pair: its words alone; the model's similarity as well; the reader's verdict as well."""
-POINTS: tuple[OperatingPoint, ...] = get_args(OperatingPoint)
 
 Floats = NDArray[np.float64]
 

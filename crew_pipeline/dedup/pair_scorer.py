@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup.embedding import (
-    BUNDLED_MODEL,
     ModelNotFoundError,
     SentenceTransformerEncoder,
     length_batches,
     multiply_in_bfloat16,
 )
+from crew_pipeline.model import BUNDLED_MODEL
 
 ADAPTER = Path(__file__).parent / "judge" / "pair_scorer.npz"
 LONGEST = 128

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup import lexicon
-from crew_pipeline.dedup.embedding import BUNDLED_MODEL, model_folder
+from crew_pipeline.dedup.embedding import model_folder
+from crew_pipeline.model import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

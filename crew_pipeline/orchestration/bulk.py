@@ -12,15 +12,13 @@ from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, Batch, batches
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import DayState, Trigger
+from crew_pipeline.orchestration import tags
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue, states
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.days.states import Summary
 from crew_pipeline.storage.opening import Databases
-
-# Dagster stores the events of a materialization over many days together instead of one by one.
-_DAGSTER_EVENT_BATCH = "64"
 
 
 @dataclass
@@ -112,7 +110,7 @@ def _run(
     scope: Scope,
     on_progress: Callable[[float, str], object],
 ) -> None:
-    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH)
+    os.environ.setdefault(tags.EVENT_BATCH_VARIABLE, tags.EVENT_BATCH)
     from crew_pipeline.orchestration.build import build_defs
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
     from crew_pipeline.orchestration.runs import DayRunner

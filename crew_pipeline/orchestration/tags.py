@@ -41,6 +41,11 @@ CELERY_QUEUE = "dagster-celery/queue"
 URGENT = "urgent"
 
 
+EVENT_BATCH_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
+EVENT_BATCH = "64"
+"""Dagster stores the events of a materialization over many days together instead of one by one."""
+
+
 def partition_tags(batch: Batch) -> dict[str, str]:
     """The tags by which Dagster knows the days of a run."""
     if batch.first == batch.last:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from crew_pipeline.orchestration import tags
 from crew_pipeline.processes.supervisor import Child
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.opening import Databases
@@ -15,8 +16,6 @@ from crew_pipeline.storage.upkeep import workers
 from crew_pipeline.workers.maker import RECYCLED
 
 READY_WITHIN_S = 240.0
-# Events of one materialization over many days are stored together instead of one by one.
-_DAGSTER_EVENT_BATCH = "64"
 _LONGER_THAN_WORKERS_S = 5.0
 
 
@@ -57,7 +56,7 @@ def environment(settings: Settings, databases: Databases, dagster_home: Path, co
         "CREW_HOME": str(settings.home_path),
         "CREW_THREADS": str(threads),
         "DAGSTER_HOME": str(dagster_home),
-        "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", _DAGSTER_EVENT_BATCH),
+        tags.EVENT_BATCH_VARIABLE: os.environ.get(tags.EVENT_BATCH_VARIABLE, tags.EVENT_BATCH),
         "PYTHONUNBUFFERED": "1",
     }
 

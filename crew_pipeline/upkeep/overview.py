@@ -37,7 +37,7 @@ def overview(db: Database, settings: Settings) -> dict[str, Any]:
         waiting = queue.work(connection, fingerprint_of(settings), most=_QUEUE_SHOWN)
         return {
             "by_status": {
-                name: {"days": by_status.get(name, (0, 0))[0], "conversations": by_status.get(name, (0, 0))[1]}
+                name.value: {"days": by_status.get(name, (0, 0))[0], "conversations": by_status.get(name, (0, 0))[1]}
                 for name in _STATES_SHOWN
             },
             "queue": [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from crew_pipeline.dedup import judging
 from crew_pipeline.dedup.features import LEXICAL, Texts, compare
 from crew_pipeline.dedup.neighbours import Near
-from crew_pipeline.dedup.pair_model import POINTS, pair_model
+from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text import normalise
+from crew_pipeline.model import OperatingPoint
 
 
 class Agreeing:
@@ -96,5 +99,5 @@ def test_the_reason_names_the_words_in_which_a_pair_differs() -> None:
 
 def test_stricter_points_ask_for_more() -> None:
     for basis in ("words", "meaning", "reading"):
-        least = [pair_model().threshold(point, basis) for point in POINTS]
+        least = [pair_model().threshold(point, basis) for point in get_args(OperatingPoint)]
         assert least == sorted(least, reverse=True)

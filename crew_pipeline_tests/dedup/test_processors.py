@@ -19,6 +19,7 @@ from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, vectors_id
 from crew_pipeline.dedup.folding import cluster_lines
 from crew_pipeline.dedup.pair_scorer import BundledScorer
+from crew_pipeline.model import Precision
 
 SUBJECTS = ("the invoice export", "the printer on the second floor")
 SAYINGS = (
@@ -36,7 +37,7 @@ PAIRS = list(itertools.pairwise(TEXTS))
 OTHER_KERNELS = [("AVX512_CORE", "avx512"), ("AVX2", "avx2")]
 
 
-def bits_keep(precision: embedding.Precision) -> bool:
+def bits_keep(precision: Precision) -> bool:
     """Whether vectors and verdicts are the same alone and in company."""
     encoder = SentenceTransformerEncoder(precision=precision)
     vectors = np.stack([encoder.encode([text])[0] for text in TEXTS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -73,6 +74,26 @@ def test_every_asset_covers_several_days_in_a_run_and_retries_with_backoff() -> 
         assert asset.backfill_policy.max_partitions_per_run == 31
         assert asset.op.retry_policy.backoff == dg.Backoff.EXPONENTIAL
         assert asset.op.pool == "crew_days"
+
+
+def test_every_asset_is_a_few_lines_around_what_it_calls() -> None:
+    lengths = {}
+    for asset in build_defs(load_settings()).resolve_asset_graph().assets_defs:
+        if asset.keys:
+            source = inspect.getsource(asset.op.compute_fn.decorated_fn)
+            lengths[asset.op.name] = len(source[source.index("def ") :].strip().splitlines())
+    assert len(lengths) == 7
+    assert max(lengths.values()) <= 15, lengths
+
+
+def test_a_document_leads_back_to_the_history_tables() -> None:
+    graph = build_defs(load_settings()).resolve_asset_graph()
+    upstream, looked_at = {dg.AssetKey("day_document")}, set()
+    while upstream - looked_at:
+        key = (upstream - looked_at).pop()
+        looked_at.add(key)
+        upstream |= graph.get(key).parent_keys
+    assert dg.AssetKey("history_tables") in upstream
 
 
 def test_today_has_a_partition_in_the_configured_zone() -> None:
