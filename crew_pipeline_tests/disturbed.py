@@ -73,7 +73,7 @@ def check_everything(db: Database) -> None:
             ClientDay(*row) for row in connection.execute(text("SELECT DISTINCT client, days_date FROM data_items"))
         ]
         current = connection.execute(text("SELECT client, day, token, engine FROM day_documents WHERE is_current"))
-        made = {row: row for row in current}
+        made = {ClientDay(row.client, row.day): row for row in current}
         assert set(client_days) <= set(made)
         for client_day in client_days:
             assert invariants.broken_documents(connection, [client_day.day], made[client_day].token) == []
