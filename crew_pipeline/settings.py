@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     keep_results_d: int = Field(
         30, ge=1, description="days that superseded versions of a result are kept; the one in force stays"
     )
-    keep_claims_d: int = Field(30, ge=1, description="days that it is kept who computed a client's day")
+    keep_claims_d: int = Field(30, ge=1, description="days that records of who computed a client's day are kept")
     keep_records_d: int = Field(
         30, ge=2, description="days that rounds of discovery, resolved alerts and samples of health are kept"
     )
@@ -144,14 +144,14 @@ class Settings(BaseSettings):
     memory_limit_mb: int = Field(1024, ge=512, description="resident memory above which the worker is recycled (MiB)")
     on_demand: Literal["local", "dagster"] = Field(
         "local",
-        description="who makes days that readers wait for: 'local' (warm workers), 'dagster' (your deployment's runs)",
+        description="who makes days that visitors wait for: 'local' (warm workers), 'dagster' (your deployment's runs)",
     )
     dagster_graphql_url: str = Field(
         "http://127.0.0.1:3000/graphql",
         description="GraphQL of that deployment (http://… or https://…; user:password@ becomes basic authentication)",
     )
     dagster_max_submitted: int = Field(
-        20, ge=1, description="runs submitted to it for readers that have not ended; further days wait their turn"
+        20, ge=1, description="runs for visitors that are submitted to it and not ended; further days wait their turn"
     )
     document_cache_mb: int = Field(32, ge=0, description="day documents that the API keeps in memory (MiB)")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -243,7 +243,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _shown(variable: str, value: object) -> str:
-    """A value as it may be printed: an address with a password is not."""
+    """A value to be printed; an address may hold a password, so it is hidden."""
     return "(hidden)" if variable.endswith("_URL") else repr(value)
 
 

@@ -81,13 +81,13 @@ class Doorkeeper:
         return client
 
     async def operator_or_client(self, request: HTTPConnection) -> str | None:
-        """None for a program of this machine, who may see figures of all clients; else the client of the token.
+        """None for a program of this machine, which may see all clients' figures; else the token's client.
 
         Raises:
-            HTTPException: as of ``client_of``.
+            HTTPException: as in ``client_of``.
         """
         peer = request.client.host if request.client else ""
-        # What a proxy of this machine passes on comes from elsewhere.
+        # What a local proxy passes on comes from elsewhere.
         if is_loopback(peer) and not {"forwarded", "x-forwarded-for"} & set(request.headers):
             _refuse_foreign_sites(request)
             return None
@@ -103,13 +103,13 @@ class Doorkeeper:
 
     def _read(self, connection: Connection) -> None:
         self._clients = tokens.clients_by_hash(connection)
-        # Not "none in force": revoking the last token must not open the door to everybody.
+        # Revoked tokens count: revoking the last one must not open the door to everybody.
         self._open = self._loopback and not tokens.any_created(connection)
 
 
 def _refuse_foreign_sites(request: HTTPConnection) -> None:
-    """Without tokens a browser is the way in: a page of another site must neither read conversations under a name of
-    its own that leads to this machine (DNS rebinding), nor open a WebSocket or start work from there."""
+    """Without tokens a browser is the way in. A page of another site must not read conversations through a host name
+    that it points at this machine (DNS rebinding), open a WebSocket or start work."""
     origin = request.headers.get("origin")
     names = [request.url.hostname or "", *([urlsplit(origin).hostname or ""] if origin else [])]
     if not all(is_loopback(name) for name in names) or request.headers.get("sec-fetch-site") == "cross-site":

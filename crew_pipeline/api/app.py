@@ -34,7 +34,7 @@ def create_app(
     Args:
         fingerprint: of the engine in force; documents of another are served as stale.
         host: the address it will be bound to; decides whether it may be used without tokens.
-        send_within_s: how long a client that follows a day may take to make room for a message before it is cut off.
+        send_within_s: how long a follower of a day may take to make room for a message before it is cut off.
     """
     db = database_at(database_url)
     listener = Listener(db)

@@ -27,7 +27,7 @@ from crew_pipeline.storage.sources import crews
 router = APIRouter()
 
 Blank = Literal[""]
-"""A parameter that is named without a value is one that is left out."""
+"""A parameter that is given without a value counts as left out."""
 
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
 Limit = Annotated[Annotated[int, Field(ge=1, le=500)] | Blank | None, Query(description="conversations a page (50)")]
@@ -64,24 +64,28 @@ async def index(
         most=most + 1,
     )
     following = _cursor(listed[most - 1].place) if len(listed) > most else None
-    content = {"success": True, "data": [_entry(client, one) for one in listed[:most]], "next_cursor": following}
+    content = {
+        "success": True,
+        "data": [_entry(client, conversation) for conversation in listed[:most]],
+        "next_cursor": following,
+    }
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-def _entry(client: str, one: Listed) -> dict[str, Any]:
+def _entry(client: str, conversation: Listed) -> dict[str, Any]:
     return {
-        "id": one.id,
-        "session_id": one.session_id,
+        "id": conversation.id,
+        "session_id": conversation.session_id,
         "client": client,
-        "crew": one.crew,
-        "title": one.title,
-        "days_date": one.day.isoformat(),
-        "started_at": stamp(one.started_at),
-        "ended_at": stamp(one.ended_at),
-        "line_count": one.line_count,
-        "semantic_status": one.semantic_status,
-        "times_inferred": one.times_inferred,
-        "source_deleted_at": stamp(one.source_deleted_at) if one.source_deleted_at else None,
+        "crew": conversation.crew,
+        "title": conversation.title,
+        "days_date": conversation.day.isoformat(),
+        "started_at": stamp(conversation.started_at),
+        "ended_at": stamp(conversation.ended_at),
+        "line_count": conversation.line_count,
+        "semantic_status": conversation.semantic_status,
+        "times_inferred": conversation.times_inferred,
+        "source_deleted_at": stamp(conversation.source_deleted_at) if conversation.source_deleted_at else None,
     }
 
 
@@ -112,7 +116,7 @@ def _place(cursor: str) -> Place:
     },
 )
 async def conversation_complete(services: ServicesOf, client: Client, told: ConversationComplete) -> Response:
-    """Index that one conversation now, by the same way as discovery; telling it again changes nothing."""
+    """Index that one conversation now, as discovery would; telling it again changes nothing."""
     content = await asyncio.to_thread(_take_in, services.db, services.settings, client, told)
     return Response(orjson.dumps(content), media_type=JSON)
 
@@ -129,12 +133,12 @@ def _take_in(db: Database, settings: Settings, client: str, told: ConversationCo
         # What the driver says may name hosts and tables; the operator finds it in `crew status`.
         raise HTTPException(502, f"The source of {told.crew_code} cannot be read now; 'crew status' says why.")
     with db.read() as connection:
-        found = conversations.of_session(connection, client, told.crew_code, told.session_id)
-    if found is None:
+        after = conversations.of_session(connection, client, told.crew_code, told.session_id)
+    if after is None:
         raise HTTPException(404, f"The source of {told.crew_code} has no session {told.session_id}.")
     return {
         "success": True,
-        "conversation": _entry(client, found),
+        "conversation": _entry(client, after),
         "new": before is None,
-        "changed": before is not None and before.content_hash != found.content_hash,
+        "changed": before is not None and before.content_hash != after.content_hash,
     }

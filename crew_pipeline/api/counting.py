@@ -1,4 +1,4 @@
-"""Counts how readers are served, in memory first: a request must not wait for its own record."""
+"""Counts how visitors are served, in memory first: a request must not wait for its own record."""
 
 from __future__ import annotations
 
@@ -51,9 +51,11 @@ class VisitCounter:
             await self._db.writing(visits.add, counts)
         except SQLAlchemyError as error:
             logger.warning("visits were not written down (%s); trying again", type(error).__name__)
-            for (client, kind), one in counts.items():
+            for (client, kind), earlier in counts.items():
                 later = self._counts.get((client, kind), Visits(0, 0.0))
-                self._counts[client, kind] = Visits(later.visits + one.visits, later.milliseconds + one.milliseconds)
+                self._counts[client, kind] = Visits(
+                    later.visits + earlier.visits, later.milliseconds + earlier.milliseconds
+                )
 
     async def _write_on(self) -> None:
         while True:

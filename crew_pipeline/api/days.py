@@ -31,7 +31,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def strict_day(value: object) -> object:
-    """Let only ``YYYY-MM-DD`` through; what else a date may be made of is refused."""
+    """Let only ``YYYY-MM-DD`` through, nothing else that can be read as a date."""
     if not isinstance(value, str) or not _DAY.fullmatch(value):
         raise ValueError("a day is written YYYY-MM-DD")
     return value
@@ -56,7 +56,7 @@ async def latest(services: ServicesOf, client: Client) -> Response:
             "model": DayEnvelope,
             "description": "being processed; `data` holds the raw conversations, or a preliminary result",
         },
-        304: {"description": "the version that the reader has is still in force"},
+        304: {"description": "the version that the visitor has is still in force"},
         500: {"model": DayEnvelope, "description": "processing failed; `fallback_data` holds the raw conversations"},
         **PROBLEMS,
     },
@@ -102,7 +102,7 @@ def _respond(
         }
         return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2"}, JSON)
     if answer.stale:
-        # Without a tag: a reader must not take "not modified" for "still stale" once it has been made again.
+        # Without a tag: a day made again may keep its version, and "not modified" would say "still stale".
         return Response(_envelope(answer.body, metadata), 200, {"Cache-Control": "no-store"}, JSON)
     headers = {"Cache-Control": "private, no-cache"}
     if answer.version is not None:
@@ -180,7 +180,7 @@ async def failed_days(services: ServicesOf, client: Client) -> Response:
     responses={404: A_PROBLEM, **PROBLEMS},
 )
 async def retry(services: ServicesOf, day: Day, client: Client) -> Response:
-    """Have a day made at once whose last try failed."""
+    """Have a day whose last try failed made at once."""
     if not await services.db.as_client(client).writing(requests.retry, ClientDay(client, day)):
         return problem(404, f"{day} has not failed; there is nothing to try again.")
     content = {"days_date": day, "semantic_status": model.DayState.QUEUED}
@@ -191,7 +191,7 @@ async def retry(services: ServicesOf, day: Day, client: Client) -> Response:
 async def day_events(
     services: ServicesOf, day: Day, client: Client, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
 ) -> Response:
-    """What the WebSocket tells, for readers that poll: every event after the one they know."""
+    """What the WebSocket tells, for visitors that poll: every event after the one they know."""
     client_day = ClientDay(client, day)
     happened = await services.db.as_client(client).reading(events.events_after, client_day, after)
     content = {

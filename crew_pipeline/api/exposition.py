@@ -1,4 +1,4 @@
-"""The figures that Prometheus reads, from the tables, so that every process tells the same."""
+"""The figures for Prometheus, read from the tables, so that every process tells the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TOTALS = (
 
 
 class TableCollector(Collector):
-    """The figures as the tables have them; with a client only of its own crews."""
+    """The figures from the tables; with a client, only those of its own crews."""
 
     def __init__(self, db: Database, client: str | None) -> None:
         self._db = db
@@ -46,7 +46,7 @@ class TableCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every figure, read in one go."""
         with self._db.read() as connection:
-            crews = [one for one in rounds.totals(connection) if self._client in {None, one.client}]
+            crews = [crew for crew in rounds.totals(connection) if self._client in {None, crew.client}]
             waiting = conversations.unfinished(connection, self._client)
             open_alerts = alerts.in_force(connection) if self._client is None else []
             alive = workers.alive(connection)
@@ -75,8 +75,8 @@ class TableCollector(Collector):
             raised.add_metric([kind], sum(alert.kind == kind for alert in open_alerts))
         yield raised
         counted = GaugeMetricFamily("crew_day_visits_last_day", "Requests for days, by how they went.", labels=["kind"])
-        for kind, one in served.items():
-            counted.add_metric([kind], one.visits)
+        for kind, total in served.items():
+            counted.add_metric([kind], total.visits)
         yield counted
         if (share := visits.instant_share(served)) is not None:
             yield GaugeMetricFamily("crew_day_visits_instant_ratio", "Answered at once, of the last day.", value=share)
@@ -97,8 +97,8 @@ def _system(connection: Connection) -> Iterator[Metric]:
         ),
         ("crew_days_failed", "Clients' days that have failed.", waiting.days_failed),
     ]
-    if (found := health.newest_with_age(connection)) is not None:
-        sample, age = found
+    if (newest := health.newest_with_age(connection)) is not None:
+        sample, age = newest
         disk = sample.disk_free_mb
         figures += [
             ("crew_health_sample_age_seconds", "Age of the newest sample, which the following are of.", age),
@@ -124,7 +124,7 @@ class Metrics:
         self._reading = asyncio.Lock()
 
     async def page(self, client: str | None) -> bytes:
-        """The text of the page: of one client, or of all with what concerns the whole system."""
+        """The text of the page: for one client, or for all and the system as a whole."""
         async with self._reading:
             if client not in self._pages:
                 self._pages[client] = await asyncio.to_thread(self._read, client)

@@ -1,4 +1,4 @@
-"""The routes of feedback: what readers say about pairs of lines."""
+"""The routes of feedback: what visitors say about pairs of lines."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def say(services: ServicesOf, day: Day, client: Client, said: NewFeedback)
     return Response(orjson.dumps(content), 201, media_type=JSON)
 
 
-@router.get("/api/feedback", summary="What readers have said", response_model=FeedbackList, responses=PROBLEMS)
+@router.get("/api/feedback", summary="What visitors have said", response_model=FeedbackList, responses=PROBLEMS)
 async def list_(
     services: ServicesOf,
     client: Client,
@@ -75,7 +75,7 @@ async def export(services: ServicesOf, client: Client) -> Response:
     responses=_NOT_FOUND,
 )
 async def undo(services: ServicesOf, client: Client, feedback_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
-    """The lines fold as the engine judges them again."""
+    """The lines fold again as the engine judges them."""
     done = await asyncio.to_thread(verdicts.undo, services.db, services.settings, client, feedback_id)
     if done is None:
         raise HTTPException(404, f"There is no verdict {feedback_id} in force; GET /api/feedback lists them.")

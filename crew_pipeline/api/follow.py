@@ -17,7 +17,7 @@ from crew_pipeline.model import ClientDay
 router = APIRouter()
 
 SEND_WITHIN_S = 10.0
-"""How long a client may take to make room for a message (s)."""
+"""How long a follower may take to make room for a message (s)."""
 
 
 @router.websocket("/ws/semantic/{day}")
@@ -30,11 +30,11 @@ async def follow(
 ) -> None:
     """The present state, then every event after ``after``, until the day is completed or failed.
 
-    A client that does not read is cut off; it may come back with the number of the last event that it has seen.
+    A follower that does not read is cut off; it may come back with the number of the last event that it has seen.
     """
     feeds, send_within_s = services.feeds, services.send_within_s
     await socket.accept()
-    # Closing waits for what is not sent yet, for ever where the client does not read.
+    # Closing waits for what is not sent yet, for ever where the follower does not read.
     linger_s = send_within_s
     try:
         async with asyncio.TaskGroup() as group, aclosing(feeds.follow(ClientDay(client, day), after)) as messages:
@@ -50,7 +50,7 @@ async def follow(
 
 
 async def _until_gone(socket: WebSocket) -> None:
-    """Wait for the client to leave. What it says is read and forgotten, or its pongs would be stuck behind it."""
+    """Wait for the follower to leave. What it sends is read and dropped, or its pongs would be stuck behind it."""
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -63,7 +63,7 @@ async def _tell(socket: WebSocket, messages: AsyncIterator[str], send_within_s: 
             async with asyncio.timeout(send_within_s):
                 await socket.send_text(message)
         except RuntimeError as error:
-            # What uvicorn raises once it has given a client up that answers no pings.
+            # Uvicorn raises this once it has given up a follower that answers no pings.
             raise WebSocketDisconnect(1006) from error
     await socket.close()
 

@@ -170,7 +170,7 @@ class Readiness(BaseModel):
 
 
 class NewFeedback(BaseModel, extra="forbid"):
-    """What a reader says about two lines of a day."""
+    """What a visitor says about two lines of a day."""
 
     verdict: Literal["same", "different"]
     line_id: str
@@ -195,7 +195,7 @@ class UndoneFeedback(BaseModel):
 
 
 class Feedback(BaseModel):
-    """A verdict of a reader."""
+    """A verdict of a visitor."""
 
     id: int
     client: str

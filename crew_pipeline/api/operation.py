@@ -7,12 +7,11 @@ import asyncio
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.api.models import JSON, Health, Readiness
 from crew_pipeline.api.services import ServicesOf
 from crew_pipeline.storage import migrate
-from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.database import UNANSWERED, Database
 from crew_pipeline.storage.upkeep import workers
 
 router = APIRouter()
@@ -42,7 +41,7 @@ def _dependencies(db: Database) -> dict[str, str]:
             with db.read() as connection:
                 alive = workers.alive(connection)
             told["worker"] = "ok" if alive else "none alive; days that are not ready wait"
-    except SQLAlchemyError:
+    except UNANSWERED:
         return told
     return told
 

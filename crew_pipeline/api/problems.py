@@ -51,8 +51,10 @@ def install(app: FastAPI) -> None:
 
     async def on_invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        found = [{"where": ".".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()]
-        return problem(422, "; ".join(f"{one['where']}: {one['message']}" for one in found), errors=found)
+        invalid = [
+            {"where": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]} for fault in error.errors()
+        ]
+        return problem(422, "; ".join(f"{fault['where']}: {fault['message']}" for fault in invalid), errors=invalid)
 
     async def on_database(request: Request, error: Exception) -> Response:
         logger.error("%s %s: the database does not answer (%s)", request.method, request.url.path, type(error).__name__)

@@ -24,7 +24,7 @@ class Services:
 
     Attributes:
         fingerprint: of the engine in force; documents of another are served as stale.
-        send_within_s: how long a client that follows a day may take to make room for a message before it is cut off.
+        send_within_s: how long a follower of a day may take to make room for a message before it is cut off.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""How ``crew api`` speaks WebSocket: little is held for a client that does not read, and it can be cut off."""
+"""How ``crew api`` speaks WebSocket: little is held for a follower that does not read, and it can be cut off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SOCKET_BYTES = 64 * 1024
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket of uvicorn, with bounds on what may be unsent and a way for the application to end it.
 
-    ASGI can only ask for a close, and that waits until the client has taken everything sent before.
+    ASGI can only ask for a close, and that waits until the follower has taken everything sent before.
     """
 
     def connection_made(self, transport: BaseTransport) -> None:

@@ -32,6 +32,6 @@ def api(
             log_level=settings.log_level,
             access_log=False,
             ws=BoundedWebSocket,
-            # What is encoded once for all clients would be compressed for each again, and each keep a dictionary.
+            # A message is encoded once for all followers; compression is per follower, each with a dictionary.
             ws_per_message_deflate=False,
         )

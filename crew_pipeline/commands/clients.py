@@ -1,4 +1,4 @@
-"""``crew clients``: what a client has set otherwise than the system."""
+"""``crew clients``: the settings that a client has of its own."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def clients_list(as_json: JsonOption = False) -> None:
     from crew_pipeline.storage.conversations import clients
 
     with open_store() as (settings, databases), databases.db.read() as connection:
-        found = clients.list_all(connection)
+        listed = clients.list_all(connection)
     if as_json:
-        console.print_json({"clients": [one._asdict() for one in found], "default_folding": settings.folding})
+        console.print_json({"clients": [entry._asdict() for entry in listed], "default_folding": settings.folding})
         return
     console.table(
         "",
         ["client", "conversations#", "days#", "folding", "discovered"],
         [
             [
-                one.client,
-                one.conversations,
-                one.days,
-                one.folding or f"{settings.folding} (default)",
-                "yes" if one.active else "no",
+                entry.client,
+                entry.conversations,
+                entry.days,
+                entry.folding or f"{settings.folding} (default)",
+                "yes" if entry.active else "no",
             ]
-            for one in found
+            for entry in listed
         ],
     )
 
@@ -53,7 +53,7 @@ def clients_set(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a client an operating point of its own, its days being folded again; have it discovered or not."""
+    """Set a client's operating point and fold its days again; switch its discovery on or off."""
     from crew_pipeline.days.refolding import set_folding
     from crew_pipeline.storage.conversations import clients
 

@@ -38,10 +38,10 @@ class CommandError(Exception):
 def columns_of(given: list[str] | None) -> dict[str, str]:
     """Column by field, from ``FIELD=NAME`` options."""
     columns: dict[str, str] = {}
-    for one in given or []:
-        field, equals, name = (part.strip() for part in one.partition("="))
+    for option in given or []:
+        field, equals, name = (part.strip() for part in option.partition("="))
         if not (field and equals and name):
-            raise typer.BadParameter(f"{one!r} names no column; write it like --column text=Message")
+            raise typer.BadParameter(f"{option!r} names no column; write it like --column text=Message")
         columns[field] = name
     return columns
 
@@ -55,7 +55,7 @@ _HOME = inspect.Parameter(
 
 
 def in_home(command: Callable[P, T]) -> Callable[P, T]:
-    """Give a command the option ``--data-dir``, which all that opens the store have."""
+    """Give a command the option ``--data-dir``, as every command that opens the store has."""
 
     @wraps(command)
     def in_given_home(*values: P.args, **named: P.kwargs) -> T:
@@ -73,7 +73,7 @@ def in_home(command: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def open_store(*, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
-    """Settings and databases of a command; Dagster code that is loaded meanwhile finds the same ones."""
+    """Settings and databases of a command; Dagster code that is loaded meanwhile uses the same."""
     from crew_pipeline.storage.opening import open_databases
 
     settings = load_settings()
@@ -102,6 +102,6 @@ def day_named(name: str, settings: Settings, databases: Databases, client: str |
 
 
 def log_to_stderr(settings: Settings) -> None:
-    """Let this process tell what happens on standard error."""
+    """Log to standard error what happens in this process."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("crew_pipeline").setLevel(settings.log_level.upper())

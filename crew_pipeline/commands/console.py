@@ -21,10 +21,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Advance(Protocol):
-    """Tells how far a long work is."""
+    """Tells how far a task has come."""
 
     def __call__(self, done: float, message: str | None = None) -> None:
-        """``done`` of the total that was announced, and what is being done."""
+        """``done`` of the announced total; ``message``: what is being done."""
 
 
 def print_json(content: Any) -> None:
@@ -39,7 +39,7 @@ def shown(value: object) -> str:
 
 
 def say(message: str) -> None:
-    """A line for the reader, as it is."""
+    """A line on standard output, as it is."""
     out.print(shown(message))
 
 

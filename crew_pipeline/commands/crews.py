@@ -37,7 +37,7 @@ def crews_add(
     ] = None,
     column: ColumnOption = None,
 ) -> None:
-    """Let discovery read a history table: id, session_id, message and what else it has; others are mapped."""
+    """Let discovery read a history table: id, session_id, message and more; --column maps other names."""
     with open_store() as (_, databases), databases.db.write() as connection:
         crews.set_history(connection, client, code, source_env, table, columns_of(column))
     place = f"{table} in ${source_env}" if source_env else table
@@ -64,22 +64,22 @@ def crews_remove(
 def crews_list(as_json: JsonOption = False) -> None:
     """List the crews that have a history table."""
     with open_store() as (_, databases), databases.db.read() as connection:
-        found = sorted(crews.history_sources(connection), key=lambda one: (one.client, one.code))
+        sources = sorted(crews.history_sources(connection), key=lambda source: (source.client, source.code))
     if as_json:
-        console.print_json({"crews": [asdict(one) for one in found]})
+        console.print_json({"crews": [asdict(source) for source in sources]})
         return
     console.table(
         "",
         ["client", "crew", "table", "source", "columns"],
         [
             [
-                one.client,
-                one.code,
-                one.history_table,
-                one.source_env or "own database",
-                ", ".join(f"{field}={name}" for field, name in sorted(one.columns.items())),
+                source.client,
+                source.code,
+                source.history_table,
+                source.source_env or "own database",
+                ", ".join(f"{field}={name}" for field, name in sorted(source.columns.items())),
             ]
-            for one in found
+            for source in sources
         ],
     )
 
@@ -135,7 +135,7 @@ def _print_check(check: dict[str, Any]) -> None:
     console.styled(f"{mark}  {console.shown(name)}  {console.shown(check['table'])}: {console.shown(read)}")
     for warning in check["warnings"]:
         console.say(f"        {warning}")
-    for one in check["first_rows"]["refused"]:
-        console.say(f"        {one}")
-    for one in check["refused"]:
-        console.say(f"        refused in the past: row {one['row']}: {one['reason']}")
+    for reason in check["first_rows"]["refused"]:
+        console.say(f"        {reason}")
+    for refusal in check["refused"]:
+        console.say(f"        refused in the past: row {refusal['row']}: {refusal['reason']}")

@@ -1,4 +1,4 @@
-"""``crew discover``: one discovery over the history tables, or both ways of it held against each other."""
+"""``crew discover``: one discovery over the history tables, compared with the whole tables if asked."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def discover(
     _print(reports, comparisons, as_json=as_json)
     if any(report.error for report in reports):
         raise CommandError("A history table could not be read; the reasons are above.")
-    if comparisons and any(one.get("error") or not one["agrees"] for one in comparisons):
+    if comparisons and any(comparison.get("error") or not comparison["agrees"] for comparison in comparisons):
         raise CommandError("The store lacks messages of a source; 'crew discover --full' brings them in.")
 
 
 def _saying() -> Callable[[CrewReport], None]:
-    """Says now and then how far a long discovery is."""
+    """Tells now and then how far discovery has come."""
     said = time.monotonic()
 
     def say(report: CrewReport) -> None:
@@ -89,13 +89,14 @@ def _print(reports: list[CrewReport], comparisons: list[dict[str, Any]] | None, 
             console.note(f"{report.client}/{report.crew}: {warning}")
         rest = "" if report.finished else "; there is more, the next discovery goes on"
         console.say(f"{report.client}/{report.crew}: {report.summary}{rest}")
-    for one in comparisons or []:
-        if one.get("error"):
-            console.note(f"{one['client']}/{one['crew']}: {one['error']}")
+    for comparison in comparisons or []:
+        name = f"{comparison['client']}/{comparison['crew']}"
+        if comparison.get("error"):
+            console.note(f"{name}: {comparison['error']}")
             continue
         console.say(
-            f"{one['client']}/{one['crew']}: {one['rows']:,} messages in the source, {one['missing_count']:,} of them "
-            f"not in the store, {one['only_stored_count']:,} lines in the store that the source has no more."
+            f"{name}: {comparison['rows']:,} messages in the source, {comparison['missing_count']:,} of them "
+            f"not in the store, {comparison['only_stored_count']:,} lines in the store that the source has no more."
         )
-        for session, row in one["missing"]:
+        for session, row in comparison["missing"]:
             console.note(f"missing: row {row} of session {session}")

@@ -24,7 +24,7 @@ def doctor(
     from crew_pipeline.orchestration.instance import described
     from crew_pipeline.upkeep.doctor import examine
 
-    # A database of one's own is examined as it is; the embedded one is made when it is first opened.
+    # The user's own database is examined as it is; the embedded one is made when it is first opened.
     with open_store(prepare=not load_settings().database_url) as (settings, databases):
         findings = []
         for finding in examine(settings, databases, lambda: described(settings)):
@@ -35,7 +35,10 @@ def doctor(
                 console.styled(f"{mark}  {finding.name:<11} {console.shown(finding.found + remedy)}")
     if as_json:
         console.print_json(
-            {"ok": all(one.ok or not one.essential for one in findings), "checks": [asdict(one) for one in findings]}
+            {
+                "ok": all(finding.ok or not finding.essential for finding in findings),
+                "checks": [asdict(finding) for finding in findings],
+            }
         )
     if any(finding.essential and not finding.ok for finding in findings):
         raise CommandError("Something essential is missing; the remedies are above.")

@@ -40,7 +40,7 @@ def evaluate(
                 "folding": config.folding,
                 "threshold": result.threshold,
                 "as_folded": asdict(result.folded),
-                "reliability": [asdict(one) for one in result.reliability],
+                "reliability": [asdict(band) for band in result.reliability],
             }
         )
     else:

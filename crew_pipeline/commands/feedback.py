@@ -1,4 +1,4 @@
-"""``crew feedback``: what readers say about pairs of lines, honoured at once and for ever."""
+"""``crew feedback``: what visitors say about pairs of lines, honoured at once and for ever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crew_pipeline.commands.common import (
 from crew_pipeline.model import DEFAULT_CLIENT
 from crew_pipeline.storage.evidence import verdicts as stored
 
-app = typer.Typer(help="What readers say about pairs of lines.", no_args_is_help=True)
+app = typer.Typer(help="What visitors say about pairs of lines.", no_args_is_help=True)
 
 DayArgument = Annotated[str, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")]
 LineArgument = Annotated[str, typer.Argument(help="A line_id, as 'crew day --json' and the API show it.")]
@@ -77,18 +77,18 @@ def list_(
     undone: Annotated[bool, typer.Option("--undone", help="Also those taken back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List what readers have said."""
+    """List what visitors have said."""
     with open_store() as (_, databases), databases.db.read() as connection:
-        found = stored.list_all(connection, client, with_undone=undone)
+        listed = stored.list_all(connection, client, with_undone=undone)
     if as_json:
-        console.print_json({"feedback": [one._asdict() for one in found]})
+        console.print_json({"feedback": [said._asdict() for said in listed]})
         return
     console.table(
         "",
         ["id#", "verdict", "day", "line", "other line"],
         [
-            [one.id, one.verdict + (" (undone)" if one.undone_at else ""), one.day, one.left_text, one.right_text]
-            for one in found
+            [said.id, said.verdict + (" (undone)" if said.undone_at else ""), said.day, said.left_text, said.right_text]
+            for said in listed
         ],
     )
 
@@ -121,8 +121,8 @@ def export(
     from crew_pipeline.dedup import labelled_pairs
 
     with open_store() as (_, databases), databases.db.read() as connection:
-        found = stored.labelled_pairs(connection, client)
-    content = labelled_pairs.written(found)
+        pairs = stored.labelled_pairs(connection, client)
+    content = labelled_pairs.written(pairs)
     if str(file) == "-":
         typer.echo(content.decode(), nl=False)
         return
@@ -130,4 +130,4 @@ def export(
         file.write_bytes(content)
     except OSError as error:
         raise CommandError(f"{file} cannot be written ({error.strerror}); give another path.") from None
-    console.say(f"{len(found)} labelled pairs in {file}")
+    console.say(f"{len(pairs)} labelled pairs in {file}")

@@ -55,8 +55,8 @@ def label(
                 verdicts.undo(databases.db, settings, client, last)
                 continue
             if key in _KEYS:
-                one = questions[number]
-                lines = (one.left.line_id, one.right.line_id)
+                question = questions[number]
+                lines = (question.left.line_id, question.right.line_id)
                 try:
                     verdict = verdicts.say(databases.db, settings, client_day, _KEYS[key], lines)
                     said.append((number, verdict.id))

@@ -58,11 +58,11 @@ def _span(
     databases: Databases, settings: Settings, day: str | None, first: str | None, last: str | None, client: str | None
 ) -> tuple[date, date]:
     if day is not None:
-        one = day_named(day, settings, databases, client)
-        return one, one
+        wanted = day_named(day, settings, databases, client)
+        return wanted, wanted
     if first is None or last is None:
         raise typer.BadParameter("--from and --to go together")
-    begin, end = (day_named(one, settings, databases, client) for one in (first, last))
+    begin, end = (day_named(name, settings, databases, client) for name in (first, last))
     if begin > end:
         raise typer.BadParameter(f"--from {begin} is after --to {end}")
     return begin, end

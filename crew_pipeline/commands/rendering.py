@@ -49,8 +49,8 @@ def print_processed(report: dict[str, Any]) -> None:
         "",
         ["day", "client", "status", "conversations#", "lines#", "folded#"],
         [
-            [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or 0]
-            for one in first
+            [day["day"], day["client"], day["status"], day["conversations"], day["lines"], day["hidden"] or 0]
+            for day in first
         ],
     )
     if len(every) > len(first):
@@ -90,8 +90,8 @@ def print_day(day: date, client: str, answer: dict[str, Any], *, only_folds: boo
                     f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
                     f"{hidden['probability']:.0%} sure)[/]"
                 )
-    lines = sum(one["line_count"] for one in answer["data"])
-    hidden_count = sum(one["hidden_count"] for one in answer["data"])
+    lines = sum(conversation["line_count"] for conversation in answer["data"])
+    hidden_count = sum(conversation["hidden_count"] for conversation in answer["data"])
     console.say(
         f"\n{day}, {client}: {len(answer['data'])} conversations, {lines:,} lines, {hidden_count:,} folded away."
     )
@@ -109,67 +109,67 @@ def print_days(days: list[dict[str, Any]], nothing: str) -> None:
         "",
         ["day", "client", "status", "conversations#", "lines#", "folded#"],
         [
-            [one["day"], one["client"], one["status"], one["conversations"], one["lines"], one["hidden"] or ""]
-            for one in days
+            [day["day"], day["client"], day["status"], day["conversations"], day["lines"], day["hidden"] or ""]
+            for day in days
         ],
     )
 
 
-def print_overview(found: dict[str, Any]) -> None:
+def print_overview(overview: dict[str, Any]) -> None:
     console.table(
         "Days",
         ["status", "days#", "conversations#"],
-        [[name, one["days"], one["conversations"]] for name, one in found["by_status"].items()],
+        [[name, figures["days"], figures["conversations"]] for name, figures in overview["by_status"].items()],
     )
-    if found["queue"]:
+    if overview["queue"]:
         console.say("")
         console.table(
             "Next in the queue",
             ["day", "client", "priority#", "conversations#", "lines#"],
             [
-                [one["day"], one["client"], one["priority"], one["conversations"], one["lines"]]
-                for one in found["queue"]
+                [day["day"], day["client"], day["priority"], day["conversations"], day["lines"]]
+                for day in overview["queue"]
             ],
         )
-    if found["last_runs"]:
+    if overview["last_runs"]:
         console.say("")
         console.table(
             "Last runs",
             ["ended", "day", "client", "outcome", "seconds#"],
             [
-                [one["ended_at"], one["day"], one["client"], one["outcome"], one["seconds"]]
-                for one in found["last_runs"]
+                [run["ended_at"], run["day"], run["client"], run["outcome"], run["seconds"]]
+                for run in overview["last_runs"]
             ],
         )
-    if found["discovery"]:
+    if overview["discovery"]:
         console.say("")
         console.table(
             "Discovery, over the last day",
             ["crew", "last", "rounds#", "scanned#", "new#", "changed#", "errors#", "in all#"],
             [
                 [
-                    f"{one['client']}/{one['crew']}",
-                    f"{one['last_run']:%m-%d %H:%M}" if one["last_run"] else "never",
-                    *(f"{one['last_day'][kind]:,}" for kind in ("rounds", "scanned", "created", "changed", "errors")),
-                    f"{one['conversations']:,}",
+                    f"{crew['client']}/{crew['crew']}",
+                    f"{crew['last_run']:%m-%d %H:%M}" if crew["last_run"] else "never",
+                    *(f"{crew['last_day'][kind]:,}" for kind in ("rounds", "scanned", "created", "changed", "errors")),
+                    f"{crew['conversations']:,}",
                 ]
-                for one in found["discovery"]
+                for crew in overview["discovery"]
             ],
         )
-        for one in found["discovery"]:
-            if one["consecutive_failures"]:
-                times = f"failed {one['consecutive_failures']} times in a row"
-                console.note(f"{one['client']}/{one['crew']} {times}: {one['last_error']}")
-    console.say(f"\n{found['workers']} warm workers alive.")
-    if found["system"]:
-        _print_system(found["system"])
-    for name, one in found["hit_rate"].items():
-        if one["instant"] is not None:
+        for crew in overview["discovery"]:
+            if crew["consecutive_failures"]:
+                times = f"failed {crew['consecutive_failures']} times in a row"
+                console.note(f"{crew['client']}/{crew['crew']} {times}: {crew['last_error']}")
+    console.say(f"\n{overview['workers']} warm workers alive.")
+    if overview["system"]:
+        _print_system(overview["system"])
+    for name, visits in overview["hit_rate"].items():
+        if visits["instant"] is not None:
             console.say(
-                f"Visits over {name.replace('_', ' ')}: {one['instant']:.0%} answered at once "
-                f"({one['hit']:,} hits, {one['stale']:,} stale, {one['miss']:,} misses)."
+                f"Visits over {name.replace('_', ' ')}: {visits['instant']:.0%} answered at once "
+                f"({visits['hit']:,} hits, {visits['stale']:,} stale, {visits['miss']:,} misses)."
             )
-    for alert in found["alerts"]:
+    for alert in overview["alerts"]:
         console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
 
 
@@ -196,7 +196,7 @@ def _print_system(sample: dict[str, Any]) -> None:
 
 
 def _duration(seconds: float) -> str:
-    """A time span in the largest unit that tells it well."""
+    """A time span in the largest unit that it holds twice."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -212,10 +212,10 @@ def print_evaluation(name: str, folding: str, result: Evaluation) -> None:
     console.table(
         f"{result.pairs:,} pairs of {name}, weighted",
         ["", "precision#", "recall#", "F1#"],
-        [[title, one.precision, one.recall, one.f1] for title, one in rows],
+        [[title, quality.precision, quality.recall, quality.f1] for title, quality in rows],
     )
     console.table(
         "\nhow far the probabilities can be taken at their word",
         ["pairs#", "said#", "were#"],
-        [[f"{one.pairs:,}", f"{one.said:.2f}", f"{one.were:.2f}"] for one in result.reliability],
+        [[f"{band.pairs:,}", f"{band.said:.2f}", f"{band.were:.2f}"] for band in result.reliability],
     )

@@ -18,7 +18,7 @@ def retry(
     client: AnyClientOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have days made again that have failed or were set aside."""
+    """Have days that failed or were set aside made again."""
     from crew_pipeline.upkeep.overview import release_failed
 
     if every == (day is not None):

@@ -1,4 +1,4 @@
-"""``crew status`` and ``crew retry``: where days stand, and those that were set aside."""
+"""``crew status``: where days stand, and which have failed or were set aside."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def status(
         raise typer.BadParameter("give a DAY or --failed")
     with open_store() as (settings, databases):
         if failed:
-            found = failed_days(databases.db)
+            content = failed_days(databases.db)
         elif day is not None:
-            found = day_overview(databases.db, day_named(day, settings, databases, None))
+            content = day_overview(databases.db, day_named(day, settings, databases, None))
         else:
-            found = overview(databases.db, settings)
+            content = overview(databases.db, settings)
     if as_json:
-        console.print_json(found)
+        console.print_json(content)
     elif failed or day is not None:
-        _print_days(found, failed=failed)
+        _print_days(content, failed=failed)
     else:
-        rendering.print_overview(found)
+        rendering.print_overview(content)
 
 
-def _print_days(found: dict[str, Any], *, failed: bool) -> None:
-    rendering.print_days(found["days"], "No day has failed." if failed else f"{found['day']}: no conversations.")
-    for one in found["days"]:
-        if one["error"]:
-            console.note(f"{one['client']}, {one['day']}: {one['error']}{_outlook(one) if failed else ''}")
-    if failed and found["days"]:
+def _print_days(content: dict[str, Any], *, failed: bool) -> None:
+    rendering.print_days(content["days"], "No day has failed." if failed else f"{content['day']}: no conversations.")
+    for day in content["days"]:
+        if day["error"]:
+            console.note(f"{day['client']}, {day['day']}: {day['error']}{_outlook(day) if failed else ''}")
+    if failed and content["days"]:
         console.say("'crew retry DAY' or 'crew retry --all' has them made again.")
 
 
-def _outlook(one: dict[str, Any]) -> str:
-    return f"; tried again at {one['retry_at']:%Y-%m-%d %H:%M %Z}" if one["retry_at"] else "; set aside"
+def _outlook(day: dict[str, Any]) -> str:
+    return f"; tried again at {day['retry_at']:%Y-%m-%d %H:%M %Z}" if day["retry_at"] else "; set aside"

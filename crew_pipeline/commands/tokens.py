@@ -19,7 +19,7 @@ def token_create(
     client: Annotated[str, typer.Option(help="The client whose days the token opens.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token; it is shown this once."""
+    """Make a token; it is shown only once."""
     with open_store() as (_, databases), databases.db.write() as connection:
         token = tokens.create(connection, client)
     if as_json:
@@ -34,14 +34,17 @@ def token_create(
 def token_list(as_json: JsonOption = False) -> None:
     """List tokens by their first characters."""
     with open_store() as (_, databases), databases.db.read() as connection:
-        found = tokens.list_all(connection)
+        listed = tokens.list_all(connection)
     if as_json:
-        console.print_json({"tokens": [one._asdict() for one in found]})
+        console.print_json({"tokens": [token._asdict() for token in listed]})
         return
     console.table(
         "",
         ["id#", "client", "token", "created", "revoked"],
-        [[one.id, one.client, f"{one.prefix}…", f"{one.created_at:%Y-%m-%d}", one.revoked_at or ""] for one in found],
+        [
+            [token.id, token.client, f"{token.prefix}…", f"{token.created_at:%Y-%m-%d}", token.revoked_at or ""]
+            for token in listed
+        ],
     )
 
 

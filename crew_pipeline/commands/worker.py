@@ -1,4 +1,4 @@
-"""``crew worker``: warm workers, kept alive; and the process that each of them is."""
+"""``crew worker`` keeps warm workers alive; ``crew worker-process`` is one of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def worker(
 
 @in_home
 def worker_process() -> None:
-    """One worker, which asks by its exit status to be started anew when it has grown too large."""
+    """Run one worker; its exit status asks for a new start when it has grown too large."""
     log_to_stderr(load_settings())
     with open_store() as (settings, databases):
         if settings.on_demand == "dagster":

@@ -96,14 +96,14 @@ def take(
     background: bool = False,
     after: str | None = None,
 ) -> bool:
-    """Claim a client's day, mark the conversations that are read from here on, and tell visitors.
+    """Claim a client's day, mark the conversations that will be read, and tell visitors.
 
-    A day that ``token`` has taken before is only prolonged: conversations that changed since are not what it reads.
+    A day that ``token`` already holds is only prolonged: it does not read conversations that changed since.
 
     Args:
-        lines: of the day, for the time that it will take.
+        lines: of the day, to estimate its time.
         background: the claim yields to a visitor who waits, and does not make others yield.
-        after: a claim made for this one before it started, which it goes on with.
+        after: token of a claim made beforehand for this run, which takes it over.
 
     Returns:
         Whether ``token`` holds the day.
@@ -132,7 +132,7 @@ def fail(
     """A try at a client's day has failed: it is tried again at once, later, or set aside with its error.
 
     Args:
-        at_once: a reader waits, so that the first tries follow each other; else there is a pause before each.
+        at_once: a visitor waits, so the first tries follow each other; else there is a pause before each.
     """
     if client_day not in held(connection, token, [client_day.day], lock=True):
         return
@@ -146,10 +146,10 @@ def fail(
 
 
 def give_up(connection: Connection, client_day: ClientDay, token: str, error: str, patience: Patience) -> None:
-    """Not try a client's day, which ``token`` has claimed, after what became of those that tried before.
+    """Let go of a client's day that ``token`` has claimed, because too many tries before failed or died.
 
     Args:
-        error: to be told where none of them told one.
+        error: told where no earlier try told one.
     """
     told = events.last_error(connection, client_day)
     pause = patience.pause(failures_in_a_row(connection, client_day))
@@ -187,9 +187,9 @@ def give_back(
     state: DayState = DayState.PENDING,
     outcome: ClaimOutcome = ClaimOutcome.RELEASED,
 ) -> list[ClientDay]:
-    """Return what ``token`` still holds, or ``only`` one day of it, to the queue as ``state``; what it was.
+    """Give what ``token`` still holds, or ``only`` that day, back to the queue as ``state``; returns the days.
 
-    A day that a reader waits for is ``queued`` in any case.
+    A day that a visitor waits for is ``queued`` in any case.
     """
     client_days = [
         client_day for client_day in held(connection, token, lock=True) if only is None or client_day == only
@@ -203,7 +203,7 @@ def give_back(
 
 
 def pause(connection: Connection, client_day: ClientDay, token: str, done: str) -> None:
-    """Return a client's day to the queue in the middle, behind others that wait; readers are told what is done."""
+    """Return a half-made day to the queue, behind others that wait; visitors are told what is done."""
     if client_day in give_back(connection, token, only=client_day, state=DayState.QUEUED, outcome=ClaimOutcome.PAUSED):
         progress.tell(connection, client_day, token, "queued", 0.0, f"{done}; others go first")
 
@@ -211,7 +211,7 @@ def pause(connection: Connection, client_day: ClientDay, token: str, done: str) 
 def settle_failure(
     connection: Connection, token: str, error: str, patience: Patience, *, at_once: bool = False
 ) -> None:
-    """A run ended in failure: so has every day that it still held. See ``fail``."""
+    """A run failed, and with it every day that it still held. See ``fail``."""
     client_days = held(connection, token, lock=True)
     lock_conversations(connection, client_days)
     for client_day in client_days:
@@ -222,7 +222,7 @@ def settle_failure(
 def heartbeat(db: Database, token: str, ttl_s: int) -> Iterator[None]:
     """Keep the claims of ``token`` alive from a thread while the block computes.
 
-    A beat that fails is tried again at the next; the claim outlives two of them.
+    A failed beat is made up for by the next; the claim outlives two of them.
     """
     stop = threading.Event()
 

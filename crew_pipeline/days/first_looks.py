@@ -15,13 +15,13 @@ from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.storage.days import documents, preliminary
 
 MOST_LINES_AT_FIRST_SIGHT = 8_000
-"""Of which comparing by words takes some 3 s on two cores; it grows faster than their number."""
+"""Comparing these by words takes some 3 s on two cores; the time grows faster than their number."""
 
 
 def show_first_looks(run: DayRun, lines: Columns, warn: Callable[[str], object]) -> None:
     """Show the first looks of a day, where nothing is shown yet and embedding will take its time.
 
-    Days that are too long for it to be quick get the first one alone. The day goes on without them where they fail.
+    Days too long for the second to be quick get only the first. Where a look fails, the day goes on without.
 
     Args:
         lines: columns ``frames.DISCOVERED`` of the client's day.
@@ -48,7 +48,7 @@ def _to_be_shown(run: DayRun, lines: Columns) -> bool:
 
 
 def _show(run: DayRun, lines: Columns, comparison: Comparison, message: str) -> bool:
-    """Fold by a comparison and show the result; whether the claim still holds."""
+    """Fold by a comparison and show it; returns whether the claim holds."""
     clusters = run.fold(lines, comparison, surer=True)
     built = folding.document_of(run.client_day, lines, folding.folds_in(clusters.rows), "preliminary")
     with run.tools.db.write() as connection:

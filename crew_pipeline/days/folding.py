@@ -1,6 +1,6 @@
 """How a client's day is folded and put together: at the client's own operating point, by what its visitors have said.
 
-One way for all who do it: a run, a first look, and a day that is folded again. Loads no data frames.
+Shared by runs, first looks and days that are folded again. Loads no data frames.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def fold(
 
     Args:
         lines: columns ``frames.LINES`` of that day.
-        config: the system's; the client's own operating point holds.
+        config: the system's; the client's own operating point wins.
         surer: at the next stricter point: what a first look folds should not come apart again when more is known.
     """
     said = verdicts.in_force(connection, client_day.client)
@@ -56,7 +56,7 @@ def fold(
 
 
 def folds_in(members: Iterable[Sequence[Any]]) -> Folds:
-    """The place of each clustered line, from rows of ``frames.MEMBERS`` of one client."""
+    """The fold of each clustered line, from rows of ``frames.MEMBERS`` of one client."""
     return {
         (conversation_id, position): Fold(cluster_id, is_canonical, similarity, probability, reason)
         for _, cluster_id, conversation_id, position, is_canonical, similarity, probability, reason in members

@@ -22,7 +22,7 @@ class Allowance(NamedTuple):
 
     Attributes:
         slots: runs at once.
-        cores: cores that each of them may keep busy; a part of one where the share is that small.
+        cores: cores that each of them may keep busy; below 1 where the share is small.
     """
 
     slots: int
@@ -31,7 +31,7 @@ class Allowance(NamedTuple):
     def fitting(self, planned: Sequence[Batch], within_s: float) -> Sequence[Batch]:
         """As many of the batches as can be made within a time (s), at least one for each slot.
 
-        What is asked for runs by this allowance and in this order, even where another holds meanwhile.
+        Runs once asked for keep this allowance and order, even where another holds meanwhile.
         """
         budget = within_s * self.slots
         for number, batch in enumerate(planned):
@@ -57,7 +57,7 @@ class Pace:
 
     def __init__(self, cores: float = math.inf) -> None:
         """Args:
-        cores: how many may be kept busy; without, there is no limit.
+        cores: how many may be kept busy; by default there is no limit.
         """
         self._cores = cores
         self._started = time.monotonic()

@@ -1,4 +1,4 @@
-"""A pair scorer that remembers: pairs that it has read once are looked up, on whatever day they come again."""
+"""A pair scorer that remembers: pairs that it has scored once are looked up, on whatever day they come again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crew_pipeline.storage.evidence import pair_scores
 
 
 class RememberingScorer:
-    """Reads what it has not read before; its verdicts follow from the two texts alone, so it says the same."""
+    """Scores only pairs that are new: a score follows from the two texts alone, so old ones still hold."""
 
     fitted = True
 
@@ -38,10 +38,10 @@ class RememberingScorer:
 
 
 def remembering(scorer: BundledScorer | NamedScorer | None, db: Database) -> RememberingScorer | NamedScorer | None:
-    """The bundled pair scorer with its memory. One that has only a name may be another tomorrow: it is always asked."""
+    """The bundled pair scorer with its memory. A named one may be another tomorrow, so it is always asked."""
     return RememberingScorer(scorer, db) if isinstance(scorer, BundledScorer) else scorer
 
 
 def _key(pair: tuple[str, str]) -> pair_scores.TextPair:
-    one, other = text_hash(pair[0]), text_hash(pair[1])
-    return (one, other) if one <= other else (other, one)
+    left, right = text_hash(pair[0]), text_hash(pair[1])
+    return (left, right) if left <= right else (right, left)

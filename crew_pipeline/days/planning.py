@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 MAX_DAYS_PER_RUN = 31
 """Days that one run takes at most."""
 
-# Days without conversations between two that have some cost a run almost nothing; a run of its own costs more.
+# Days without conversations in between cost a run almost nothing; a second run costs more.
 MAX_GAP_DAYS = 3
 # A run keeps the lines of its days in memory until their documents are written.
 MAX_LINES = 50_000
@@ -40,12 +40,12 @@ def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> l
         max_days: longest span of a batch (days).
     """
     result: list[Batch] = []
-    for priority in sorted({one.priority for one in work}, reverse=True):
+    for priority in sorted({waiting.priority for waiting in work}, reverse=True):
         days: dict[date, Batch] = {}
-        for one in work:
-            if one.priority == priority:
-                known = days.get(one.day, Batch(one.day, one.day, 0, 0, priority))
-                days[one.day] = _joined(known, Batch(one.day, one.day, one.conversations, one.lines, priority))
+        for waiting in work:
+            if waiting.priority == priority:
+                known = days.get(waiting.day, Batch(waiting.day, waiting.day, 0, 0, priority))
+                days[waiting.day] = _joined(known, day_batch(waiting))
         joined: list[Batch] = []
         for day in sorted(days.values(), reverse=priority == 0):
             if joined and _fit(joined[-1], day, max_conversations, max_days):
@@ -61,13 +61,13 @@ def day_batch(work: Work) -> Batch:
     return Batch(work.day, work.day, work.conversations, work.lines, work.priority)
 
 
-def _joined(one: Batch, other: Batch) -> Batch:
+def _joined(batch: Batch, other: Batch) -> Batch:
     return Batch(
-        min(one.first, other.first),
-        max(one.last, other.last),
-        one.conversations + other.conversations,
-        one.lines + other.lines,
-        one.priority,
+        min(batch.first, other.first),
+        max(batch.last, other.last),
+        batch.conversations + other.conversations,
+        batch.lines + other.lines,
+        batch.priority,
     )
 
 
@@ -83,9 +83,9 @@ def _fit(batch: Batch, day: Batch, max_conversations: int, max_days: int) -> boo
 
 
 def run_key(batch: Batch, changes: Sequence[str]) -> str:
-    """A key that is new exactly when what there is to do in the batch's days is new.
+    """A key that is new exactly when there is something new to do in the batch.
 
-    Dagster uses a run key once for ever, so it covers the changes, not the days alone.
+    Dagster accepts a run key only once, so it covers the changes, not the days alone.
     """
     digest = hashlib.blake2b("\n".join(sorted(changes)).encode(), digest_size=8).hexdigest()
     return f"{batch.first}..{batch.last}:{digest}"

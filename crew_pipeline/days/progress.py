@@ -59,7 +59,7 @@ class Reporter:
         self._last: tuple[str, float] = ("", -1.0)
 
     def stage(self, stage: Stage, done: int = 0, of: int = 1, message: str = "") -> None:
-        """Tell that ``done`` of ``of`` parts of a stage are done; where they are counted, in the message as well."""
+        """Tell that ``done`` of ``of`` parts of a stage are done; if there are several, the message says it too."""
         at = time.monotonic()
         if stage == self._last[0] and at - self._last[1] < _AT_MOST_EVERY_S:
             return
@@ -82,7 +82,7 @@ class Reporter:
 
 
 def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
-    """Seconds that are left: at first by what past runs took, the further a run is the more by its own pace."""
+    """Seconds that are left: at first by what past runs took, later more and more by its own pace."""
     by_past = max(0.0, estimate_s - spent_s)
     if fraction <= 0:
         return round(by_past, 1)

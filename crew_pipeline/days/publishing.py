@@ -20,7 +20,7 @@ class OvertakenError(RuntimeError):
 
 
 def store_clusters(connection: Connection, client_day: ClientDay, token: str, members: Iterable[Sequence[Any]]) -> bool:
-    """Put the clusters of a client's day in the place of those that are there, held against the invariants.
+    """Replace the clusters of a client's day, and hold the new ones against the invariants.
 
     Args:
         members: rows of ``frames.MEMBERS`` of that day.
@@ -68,8 +68,8 @@ def publish(
     if client_day not in claims.held(connection, token, [client_day.day], lock=True):
         raise OvertakenError(f"{client_day}: overtaken by another run; its result stands")
     states.set_status(connection, client_day, DayState.COMPLETED, of=(DayState.PROCESSING,))
-    # The update above waited for imports that touched these conversations, so what is counted now is what was read, or
-    # the document is out of date already.
+    # The update above waited for imports that touched these conversations: where the counts now differ from what was
+    # read, the document is out of date already.
     present = states.counts_of(connection, client_day)
     whole = (present.conversations, present.lines) == (document.conversation_count, document.line_count)
     published = documents.put(connection, client_day, document, fingerprint if whole else "", token)

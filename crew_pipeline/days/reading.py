@@ -14,11 +14,11 @@ from crew_pipeline.storage.days import content, documents, states
 View = Literal["condensed", "full"]
 
 _RAW = "raw"
-"""In the place of the engine's fingerprint."""
+"""Stands for the engine's fingerprint."""
 
 
 def raw(connection: Connection, client_day: ClientDay, view: View = "condensed") -> bytes:
-    """The conversations as they came, nothing folded: UTF-8 JSON, as of a document."""
+    """The conversations as they came, nothing folded: UTF-8 JSON like a document."""
     conversations = content.conversations_of(connection, client_day)
     lines = content.lines_of(connection, client_day)
     return in_view(document.build(client_day.client, conversations, lines, {}, _RAW).body, view)

@@ -1,4 +1,4 @@
-"""Another folding of a day that is ready, from its judged pairs: milliseconds, no model, no Dagster run.
+"""Folds a ready day again from its judged pairs: in milliseconds, without a model or a Dagster run.
 
 Done when visitors have said something about two lines, and when a client is given another operating point.
 """
@@ -30,7 +30,7 @@ _CLAIM_S = 30
 
 @dataclass(frozen=True)
 class Refolded:
-    """What came of it: days that are served anew, and days that follow in the background."""
+    """The outcome: days that are served anew, and days that follow in the background."""
 
     at_once: list[date]
     later: list[date]
@@ -45,7 +45,7 @@ def set_folding(db: Database, settings: Settings, client: str, folding_at: Opera
 
 
 def refold_days_with(db: Database, settings: Settings, client_day: ClientDay, texts: tuple[bytes, bytes]) -> Refolded:
-    """Fold again a client's day, and every other one on which both texts were compared."""
+    """Fold a client's day again, and every other one on which both texts were compared."""
     with db.read() as connection:
         days = pairs.days_with(connection, client_day.client, sorted(set(texts)))
     others = [day for day in days if day != client_day.day]

@@ -42,14 +42,14 @@ def request(
 
 
 def retry(connection: Connection, client_day: ClientDay) -> bool:
-    """Ask for a day whose last try failed; whether it had."""
+    """Ask again for a failed day; returns whether it was one."""
     status = status_of(connection, client_day)
     return status is not None and status.state == DayState.FAILED and request(connection, client_day, force=True)
 
 
 def release(connection: Connection, client_day: ClientDay) -> bool:
-    """Let a day whose last try failed wait in the background like one that is new; whether it had failed."""
-    # It counts as changed: the sensor asks but once for what is the same.
+    """Let a failed day wait in the background like a new one; returns whether it had failed."""
+    # Marked as changed: the sensor asks only once for the same state.
     queue.forgive(connection, client_day)
     return set_status(connection, client_day, DayState.PENDING, of=[DayState.FAILED]) > 0
 

@@ -13,7 +13,7 @@ class Patience(NamedTuple):
     """How often a client's day is tried again before it is set aside.
 
     Attributes:
-        at_once: tries that follow the first without a pause, while a reader waits.
+        at_once: tries that follow the first without a pause, while a visitor waits.
         later: tries in the background after those.
         backoff_s: pause before the first of these (s); it doubles each time, to six hours at most.
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Snapshots:
-    """The lines of the run that is at work in this process: of one, since a process runs one at a time."""
+    """The lines of the run that is at work in this process, which never executes two at a time."""
 
     def __init__(self) -> None:
         self._token = ""

@@ -28,7 +28,7 @@ class SameLineError(ValueError):
 
 
 class TooShortError(ValueError):
-    """Lines were said to be the same of which one is too short to be folded at all."""
+    """Lines were said to be the same, but one is too short to be folded at all."""
 
 
 @dataclass(frozen=True)

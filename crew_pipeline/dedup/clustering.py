@@ -1,4 +1,4 @@
-"""Star clusters: every member has an accepted link of its own to the canonical text, never one through a neighbour."""
+"""Star clusters: every member is linked to the canonical text itself, never through another member."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Links:
     Attributes:
         under: for each text, the texts that may be hidden under it, and how sure that is (0 to 1).
         apart: pairs that must not share a cluster.
-        groups: sets of two or more texts that must share one, disjoint. Their members' links among themselves are in
+        groups: disjoint sets of two or more texts that must share a cluster. The links among their members are in
             ``under`` as well.
     """
 
@@ -28,11 +28,11 @@ def stars(
 ) -> list[int]:
     """Group texts around canonical ones.
 
-    The text that stands for the most lines comes first: its own repeats and those of the texts that may be hidden under
-    it; where that is equal, the one of lower ``rank``. It takes its free neighbours, the surest first, leaving out
-    those that must be apart from it or from one already taken. The rest is looked at again, so a text is never grouped
-    around a centre that was taken away. Of the members under which all others may be hidden, the one of lowest rank
-    becomes the canonical text. The result does not depend on the order of the links.
+    The text that can stand for the most lines becomes the first centre: its own lines and those of the texts that may
+    be hidden under it are counted, and lower ``rank`` decides between equals. It takes its free neighbours, the surest
+    first, except those that must be apart from it or from one already taken. Among the texts that are left the next
+    centre is chosen in the same way, so a text that is taken is never a centre. Of a cluster's members under which all
+    others may be hidden, the one of lowest rank is the canonical text. The order of the links does not matter.
 
     Args:
         weight: lines that carry each text.
@@ -42,7 +42,7 @@ def stars(
     Returns:
         The canonical text of each text; itself where it stands for itself.
     """
-    return _Grouping(links, weight, rank, clash or (lambda one, other: False)).run()
+    return _Grouping(links, weight, rank, clash or (lambda left, right: False)).run()
 
 
 class _Grouping:
@@ -55,9 +55,9 @@ class _Grouping:
         self._clash = clash
         self._apart: dict[int, set[int]] = {}
         for pair in links.apart:
-            one, other = sorted(pair)
-            self._apart.setdefault(one, set()).add(other)
-            self._apart.setdefault(other, set()).add(one)
+            left, right = sorted(pair)
+            self._apart.setdefault(left, set()).add(right)
+            self._apart.setdefault(right, set()).add(left)
         self._mates = {text: tuple(sorted(group)) for group in links.groups for text in group}
         self._over: list[list[int]] = [[] for _ in weight]
         for centre, members in enumerate(links.under):
@@ -69,7 +69,8 @@ class _Grouping:
         canonical = list(range(count))
         free = [True] * count
         reach = [
-            self._weight[text] + sum(self._weight[one] for one in self._links.under[text]) for text in range(count)
+            self._weight[text] + sum(self._weight[member] for member in self._links.under[text])
+            for text in range(count)
         ]
         waiting = _Order({text: (-reach[text], self._rank[text]) for text in range(count) if self._links.under[text]})
         while (centre := waiting.pop(free)) is not None:
@@ -79,34 +80,34 @@ class _Grouping:
                 canonical[text] = best
                 free[text] = False
             for text in cluster:
-                for other in self._over[text]:
-                    if free[other]:
-                        reach[other] -= self._weight[text]
-                        waiting.put(other, (-reach[other], self._rank[other]))
+                for above in self._over[text]:
+                    if free[above]:
+                        reach[above] -= self._weight[text]
+                        waiting.put(above, (-reach[above], self._rank[above]))
         return canonical
 
     def _cluster_around(self, centre: int, free: Sequence[bool]) -> list[int]:
         cluster = [centre]
         under = self._links.under[centre]
-        # Whom people have put together comes along whole, or nobody of them does.
+        # Texts that people have put together join a cluster all together or not at all.
         cluster.extend(mate for mate in self._mates.get(centre, ()) if mate != centre and free[mate])
-        for member in sorted((one for one in under if free[one]), key=lambda one: (-under[one], self._rank[one])):
+        for member in sorted((text for text in under if free[text]), key=lambda text: (-under[text], self._rank[text])):
             if member in cluster:
                 continue
             party = self._mates.get(member, (member,))
-            if all(one in under and free[one] and self._fits(one, cluster) for one in party):
+            if all(mate in under and free[mate] and self._fits(mate, cluster) for mate in party):
                 cluster.extend(party)
         return cluster
 
     def _fits(self, text: int, cluster: Iterable[int]) -> bool:
         apart = self._apart.get(text, ())
-        return not any(one in apart or self._clash(text, one) for one in cluster)
+        return not any(member in apart or self._clash(text, member) for member in cluster)
 
     def _best(self, cluster: Sequence[int]) -> int:
-        """The member of lowest rank under which all others may be hidden; the centre is always one."""
-        for text in sorted(cluster, key=lambda one: self._rank[one]):
+        """The member of lowest rank under which all others may be hidden, as they always may under the centre."""
+        for text in sorted(cluster, key=lambda member: self._rank[member]):
             under = self._links.under[text]
-            if all(other == text or other in under for other in cluster):
+            if all(member == text or member in under for member in cluster):
                 return text
         return cluster[0]
 

@@ -1,6 +1,6 @@
-"""Texts of a day are compared: vectors in, judged pairs out, which are worth keeping.
+"""Compare the texts of a day: vectors in, judged pairs out.
 
-The lines are folded by them afterwards (``folding``), which takes milliseconds and can be done again.
+The pairs are worth keeping: folding the lines by them (``folding``) takes milliseconds and can be done again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class MissingVectorsError(ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known of the texts of a client's day among each other.
+    """What is known of the pairs of texts of a client's day.
 
     Attributes:
         texts: hashes of the texts that were compared, ascending.
         pairs: the judged pairs, as indices into ``texts``.
         candidates: how many pairs lay above the similarity floor.
-        whole: whether every pair above the usual floor was judged; only then can texts be added to it.
-        stage: what the judgement rests on.
+        whole: whether every pair above the usual floor was judged; only then can texts be added later.
+        basis: what the judgement rests on.
     """
 
     texts: Sequence[bytes]
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def exact_repeats() -> Comparison:
-    """No pair compared: by it ``fold_lines`` folds what repeats word for word and nothing else."""
+    """A comparison without pairs: with it ``fold_lines`` folds only what repeats word for word."""
     return Comparison([], judging.no_pairs(), 0, whole=False, basis="words")
 
 
@@ -69,9 +69,9 @@ def compare_lines(
     Args:
         lines: columns ``frames.LINES``, all of one client.
         vectors: unit vectors of at least the texts that ``distinct_texts`` names, by text hash.
-        scorer: scores pairs in doubt; None leaves them to what is known before.
+        scorer: scores pairs in doubt; None leaves them to words and similarity.
         known: an earlier comparison of this day by the same engine. Only texts that are new to it are compared, with
-            each other and with the rest; the result is the same as without it; ``known`` itself where nothing is new.
+            each other and with the rest; the result is the same as without it, and ``known`` itself if nothing is new.
 
     Raises:
         MissingVectorsError: texts that are compared have no vector.
@@ -90,7 +90,7 @@ class _Bench:
     """The texts of a day and what is needed to compare them.
 
     Attributes:
-        keys, texts: hashes, ascending, and cores.
+        keys, texts: hashes of the texts, ascending, and their cores.
         speakers: who says each text.
         short: bool, which texts are too short to fold under another speaker's.
     """
@@ -117,10 +117,10 @@ class _Bench:
         return self._comparison(self._judged(near), len(near.left), whole=near.whole)
 
     def added_to(self, known: Comparison) -> Comparison | None:
-        """The comparison that adds what is new to what is known, or None where it has to be made from nothing."""
+        """The comparison that adds what is new to what is known, or None where all texts have to be compared."""
         index = {key: row for row, key in enumerate(self.keys)}
         if not known.whole or any(key not in index for key in known.texts):
-            return None  # where a text is gone, pairs that were counted are gone with it
+            return None  # where a text is gone, the number of candidates is no longer known
         fresh = np.ones(len(self.keys), np.bool_)
         place = np.array([index[key] for key in known.texts], np.int64)
         fresh[place] = False
@@ -128,7 +128,7 @@ class _Bench:
         if not near.whole:
             return None
         old = known.pairs.at(place)
-        # A text that another speaker has said since may make a pair worth reading.
+        # Once another speaker says a text as well, a pair that was not worth reading may be.
         again = ~old.settled & self._foldable(old.left, old.right)
         if not fresh.any() and not again.any():
             return known
@@ -140,18 +140,15 @@ class _Bench:
         return Comparison(self.keys, pairs, candidates, whole, "meaning" if self.scorer is None else "reading")
 
     def _foldable(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which pairs lines could fold by: not those of two short texts that no speaker has in common."""
+        """Which pairs lines could fold by: all but those of two short texts that have no speaker in common."""
         pairs = zip(left.tolist(), right.tolist(), strict=True)
         return np.array(
-            [
-                not (self.short[one] and self.short[other]) or bool(self.speakers[one] & self.speakers[other])
-                for one, other in pairs
-            ],
+            [not (self.short[a] and self.short[b]) or bool(self.speakers[a] & self.speakers[b]) for a, b in pairs],
             np.bool_,
         )
 
     def _judged(self, near: neighbours.Near) -> Pairs:
-        """Judge pairs; only the texts that are in one are taken apart."""
+        """Judge pairs; only the texts of these pairs are analysed."""
         used = np.unique(np.concatenate([near.left, near.right]))
         within = replace(near, left=np.searchsorted(used, near.left), right=np.searchsorted(used, near.right))
         texts = _texts_of(self.texts[row] for row in used.tolist())
@@ -159,5 +156,5 @@ class _Bench:
         return judging.full_stages(texts, within, pair_model(), self.scorer, foldable).at(used)
 
 
-def _texts_of(found: Iterable[str]) -> Texts:
-    return Texts([Utterance.of(core) for core in found])
+def _texts_of(texts: Iterable[str]) -> Texts:
+    return Texts([Utterance.of(core) for core in texts])

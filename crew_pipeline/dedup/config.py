@@ -1,4 +1,4 @@
-"""What decides how lines fold, and the fingerprints by which results of another engine are known."""
+"""What decides how lines fold, and the fingerprints that tell the results of one engine from another's."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class EngineConfig(EngineOptions):
         )
 
     def fingerprint(self, model: str) -> str:
-        """16 hex digits over everything but the operating point, a colon, and the operating point, which each client
-        may set otherwise."""
+        """16 hex digits over everything but the operating point, then a colon and the operating point itself, because
+        each client may set another."""
         options = asdict(self)
         del options["folding"]
-        # Under its first name: another would put every document out of date.
+        # The name it was first stored under: any other would put every document out of date.
         options["reader"] = options.pop("pair_scorer")
         return f"{_digest(judgement=self.judgement(model), **options)}:{self.folding}"
 

@@ -15,7 +15,7 @@ def cores(lines: Columns) -> list[str]:
     return list(_cores(frozenset(lines["speaker"]), tuple(lines["text"])))
 
 
-# Every step of a day asks for them: the last day's are kept.
+# Every step of a day asks for the cores again, so the last two results are kept.
 @lru_cache(maxsize=2)
 def _cores(speakers: frozenset[str], texts: tuple[str, ...]) -> tuple[str, ...]:
     names = speaker_names(set(speakers))
@@ -24,9 +24,9 @@ def _cores(speakers: frozenset[str], texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def distinct_texts(lines: Columns, config: EngineConfig) -> dict[bytes, str]:
-    """The distinct cores of a client's day (``frames.LINES``) that are compared by meaning, by hash, ascending."""
-    found: dict[bytes, str] = {}
+    """Cores by hash, ascending: the distinct ones of a client's day (``frames.LINES``) that are compared by meaning."""
+    core_of: dict[bytes, str] = {}
     for core in set(cores(lines)):
         if config.min_words <= text.count_words(core) <= config.max_words:
-            found[text.text_hash(core)] = core
-    return dict(sorted(found.items()))
+            core_of[text.text_hash(core)] = core
+    return dict(sorted(core_of.items()))

@@ -79,7 +79,7 @@ def build(
             counts.get(conversation.id, [0, 0]),
             [_line_entry(line, folds, hidden) for line in visible.get(conversation.id, [])],
         )
-        for conversation in sorted(conversations, key=lambda one: (one.started_at, one.id))
+        for conversation in sorted(conversations, key=lambda conversation: (conversation.started_at, conversation.id))
     ]
     verify(ordered, entries)
     body = orjson.dumps(entries)
@@ -93,24 +93,24 @@ def build(
 
 
 def verify(lines: Sequence[Line], entries: Sequence[dict[str, Any]]) -> None:
-    """Hold a document against its lines: each exactly once, with its own speaker, time and words.
+    """Check that a document holds each of its lines exactly once, with the line's own speaker, time and words.
 
     Raises:
-        DocumentError: naming the first line that breaks the promise.
+        DocumentError: naming the first line for which this is not so.
     """
     expected = {line_id(line.conversation_id, line.position): line for line in lines}
     seen: set[str] = set()
     for entry in entries:
         for shown in entry["display_conversation"]:
-            for one in (shown, *shown["hidden_variations"]):
-                key = one["line_id"]
+            for entered in (shown, *shown["hidden_variations"]):
+                key = entered["line_id"]
                 source = expected.get(key)
                 if source is None or key in seen:
                     raise DocumentError(f"line {key} stands in the document twice or has no source")
                 if (source.speaker, stamp(source.spoken_at), source.text) != (
-                    one["speaker"],
-                    one["spoken_at"],
-                    one["text"],
+                    entered["speaker"],
+                    entered["spoken_at"],
+                    entered["text"],
                 ):
                     raise DocumentError(f"line {key} does not carry its own speaker, time and words")
                 seen.add(key)
@@ -119,7 +119,7 @@ def verify(lines: Sequence[Line], entries: Sequence[dict[str, Any]]) -> None:
 
 
 def full_view(body: bytes) -> bytes:
-    """The same day with every line in its place; a hidden one is marked with the line that represents it."""
+    """The same day with every line in its place; a hidden line names the line that represents it."""
     entries: list[dict[str, Any]] = orjson.loads(body)
     hidden: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
@@ -181,7 +181,7 @@ def _line_entry(line: Line, folds: Folds, hidden: dict[LineKey, list[tuple[Line,
     variations = sorted(
         hidden.get(key, []), key=lambda pair: (pair[0].spoken_at, pair[0].conversation_id, pair[0].position)
     )
-    scores = [variation.probability for _, variation in variations]
+    scores = [evidence.probability for _, evidence in variations]
     return {
         "line_id": line_id(*key),
         "speaker": line.speaker,
@@ -193,15 +193,15 @@ def _line_entry(line: Line, folds: Folds, hidden: dict[LineKey, list[tuple[Line,
         "canonical_confidence": round(sum(scores) / len(scores), 4) if scores else None,
         "hidden_variations": [
             {
-                "line_id": line_id(one.conversation_id, one.position),
-                "conversation_id": one.conversation_id,
-                "speaker": one.speaker,
-                "spoken_at": stamp(one.spoken_at),
-                "text": one.text,
+                "line_id": line_id(variation.conversation_id, variation.position),
+                "conversation_id": variation.conversation_id,
+                "speaker": variation.speaker,
+                "spoken_at": stamp(variation.spoken_at),
+                "text": variation.text,
                 "similarity": evidence.similarity,
                 "probability": evidence.probability,
                 "reason": evidence.reason,
             }
-            for one, evidence in variations
+            for variation, evidence in variations
         ],
     }

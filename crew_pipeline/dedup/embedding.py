@@ -146,7 +146,7 @@ class SentenceTransformerEncoder:
         return self._loaded
 
     def encode(self, texts: Sequence[str], on_batch: Callable[[int], None] | None = None) -> Vectors:
-        """Vectors of ``texts``: float32, shape (n, dimension), unit length; the same for a text in any company.
+        """Vectors of ``texts``: float32, shape (n, dimension), unit length; each depends on its own text alone.
 
         ``on_batch`` is called with the number of texts that each forward pass finished.
         """
@@ -183,7 +183,7 @@ def arithmetic(precision: Precision) -> Literal["float32", "bfloat16"]:
 
 @lru_cache(maxsize=1)
 def multiplies_bfloat16() -> bool:
-    """Whether the processor multiplies 16-bit numbers itself, in the way that keeps a text's bits in any company."""
+    """Whether the processor multiplies 16-bit numbers itself, in the way that keeps a text's bits in any batch."""
     try:
         return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -208,7 +208,7 @@ def _linear_in_bfloat16() -> Any:
 
 
 def padded_length(tokens: int, limit: int) -> int:
-    """The length to which a text of so many tokens is padded: a multiple of 4, of more for long ones, which are rare.
+    """The length to which a text of so many tokens is padded: a multiple of 4, or of 8 to 32 for the rare long ones.
 
     Every shape of a batch that was ever computed keeps some memory, so there are only twenty lengths up to 256.
     """
@@ -231,7 +231,7 @@ def length_batches(lengths: Sequence[int], limit: int, size: int) -> Iterator[tu
 def _load(model: str, threads: int) -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Read by oneDNN when this process first multiplies anything, which is after this.
+    # oneDNN reads this when the process first multiplies anything, which is later.
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", _BEST_KERNELS)
     folder = model_folder(model)
     if folder is not None:

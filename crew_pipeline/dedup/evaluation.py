@@ -27,7 +27,7 @@ _BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 
 @dataclass(frozen=True)
 class LabelledPair:
-    """Two lines of one day and a reader's verdict.
+    """Two lines of one day and a visitor's verdict.
 
     Attributes:
         left, right: the texts, addressees included; ``left_speaker`` and ``right_speaker`` say them.
@@ -55,7 +55,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Bin:
-    """Pairs whose probability lies in one range: what was said on average, and how many were duplicates indeed."""
+    """Pairs of one range of probability: their mean probability (``said``), and the share of duplicates (``were``)."""
 
     pairs: int
     said: float
@@ -67,9 +67,9 @@ class Evaluation:
     """The engine's quality beside that of bare cosine similarity at the threshold that suits the same pairs best.
 
     Attributes:
-        engine: of the judgement of pairs at the operating point.
-        folded: of what a day would hide: short lines stay visible under other speakers'.
-        reliability: how far the probabilities can be taken at their word.
+        engine: quality of the judgement of pairs at the operating point.
+        folded: quality of what a day would hide: it hides no short line under another speaker's.
+        reliability: how far pairs are duplicates as often as their probability says.
     """
 
     pairs: int
@@ -83,7 +83,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the engine thinks of labelled pairs, in their order.
+    """The engine's judgement of labelled pairs, in their order.
 
     Attributes:
         probability: float64 (n,), 0 where a pair is no candidate or something forbids a fold.
@@ -99,9 +99,9 @@ class Judged:
 def quality(predicted: Flags, actual: Flags, weight: Floats) -> Quality:
     """Weighted precision, recall and F1 of ``predicted`` against ``actual``; 0 where undefined."""
     hits = float(weight[predicted & actual].sum())
-    found, wanted = float(weight[predicted].sum()), float(weight[actual].sum())
-    precision = hits / found if found else 0.0
-    recall = hits / wanted if wanted else 0.0
+    total_predicted, total_actual = float(weight[predicted].sum()), float(weight[actual].sum())
+    precision = hits / total_predicted if total_predicted else 0.0
+    recall = hits / total_actual if total_actual else 0.0
     f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
     return Quality(round(precision, 4), round(recall, 4), round(f1, 4))
 
@@ -113,24 +113,24 @@ def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig,
     index = {core: row for row, core in enumerate(texts)}
     left, right = (np.array([index[core] for core in side], np.int64) for side in sides)
     similarity = neighbours.cosine(encoder.encode(texts), left, right)
-    taken = Texts([Utterance.of(core) for core in texts])
+    analysed = Texts([Utterance.of(core) for core in texts])
     near = neighbours.Near(left, right, similarity, whole=True)
-    found = judging.verdicts(taken, near, pair_model(), scorer)
+    verdicts = judging.verdicts(analysed, near, pair_model(), scorer)
     one_speaker = _flags([text.normalise(pair.left_speaker) == text.normalise(pair.right_speaker) for pair in pairs])
-    probability = np.where(one_speaker, found.same, found.other)
+    probability = np.where(one_speaker, verdicts.same, verdicts.other)
     counts = np.array([text.count_words(core) for core in texts], np.int64)
     comparable = (counts >= config.min_words) & (counts <= config.max_words)
     candidate = (similarity >= judging.FLOOR) & comparable[left] & comparable[right]
     probability = np.where(candidate, probability, 0.0)
     probability[(left == right) & (counts[left] >= config.min_words)] = 1.0
-    short = _flags([one.content_words < SHORT for one in taken.utterances])
+    short = _flags([utterance.content_words < SHORT for utterance in analysed.utterances])
     return Judged(probability, similarity, one_speaker | ~(short[left] & short[right]))
 
 
 def evaluate(
     pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig, scorer: PairScorer | None
 ) -> Evaluation:
-    """Hold the engine's judgement at its operating point against people's."""
+    """Compare the engine's judgement at its operating point with people's."""
     judged = judge(pairs, encoder, config, scorer)
     actual = _flags([pair.duplicate for pair in pairs])
     weight = np.array([pair.weight for pair in pairs], np.float64)
@@ -152,15 +152,15 @@ def best_threshold(similarity: Floats, actual: Flags, weight: Floats) -> tuple[Q
     """The quality of ``similarity`` at the threshold that suits these pairs best."""
     thresholds = np.round(np.arange(0.5, 1.0, 0.01), 2)
     measured = [(quality(similarity >= threshold, actual, weight), float(threshold)) for threshold in thresholds]
-    return max(measured, key=lambda one: (one[0].f1, one[1]))
+    return max(measured, key=lambda measure: (measure[0].f1, measure[1]))
 
 
 def _cores(pairs: Sequence[LabelledPair]) -> tuple[list[str], list[str]]:
     speakers: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         speakers[pair.day].update((pair.left_speaker, pair.right_speaker))
-    addressed = frozenset(_addressed([text.normalise(one) for pair in pairs for one in (pair.left, pair.right)]))
-    names = {day: speaker_names(found) | addressed for day, found in speakers.items()}
+    addressed = frozenset(_addressed([text.normalise(line) for pair in pairs for line in (pair.left, pair.right)]))
+    names = {day: speaker_names(of_day) | addressed for day, of_day in speakers.items()}
     return (
         [without_addressees(text.normalise(pair.left), names[pair.day]) for pair in pairs],
         [without_addressees(text.normalise(pair.right), names[pair.day]) for pair in pairs],
@@ -168,23 +168,25 @@ def _cores(pairs: Sequence[LabelledPair]) -> tuple[list[str], list[str]]:
 
 
 def _addressed(texts: Sequence[str]) -> set[str]:
-    """Names that pairs do not give: a file of pairs holds few of its days' speakers, but whom they address.
+    """Names of people whom the texts address: a file of pairs names only few of its days' speakers.
 
-    Whatever stands before a colon or comma at the head of a line and is no word of the bundled model's vocabulary.
+    A name is whatever precedes a colon or comma at the head of a line and is no word of the bundled model's vocabulary.
     """
-    heads = {found["name"] for one in texts if (found := _HEAD.match(one))}
+    heads = {head["name"] for line in texts if (head := _HEAD.match(line))}
     pieces = vocabulary().encode_batch(sorted(heads), add_special_tokens=False)
     return {head for head, encoded in zip(sorted(heads), pieces, strict=True) if len(encoded.ids) > 1}
 
 
 def _reliability(probability: Floats, actual: Flags, weight: Floats) -> tuple[Bin, ...]:
-    found = []
+    bins = []
     for low, high in zip(_BINS, (*_BINS[1:], 1.01), strict=True):
         members = (probability >= low) & (probability < high) & (weight > 0)
         if members.any():
-            said, were = (float(np.average(of[members], weights=weight[members])) for of in (probability, actual))
-            found.append(Bin(int(members.sum()), round(said, 4), round(were, 4)))
-    return tuple(found)
+            said, were = (
+                float(np.average(values[members], weights=weight[members])) for values in (probability, actual)
+            )
+            bins.append(Bin(int(members.sum()), round(said, 4), round(were, 4)))
+    return tuple(bins)
 
 
 def _flags(values: Sequence[bool]) -> Flags:

@@ -40,19 +40,19 @@ LEXICAL = (
 )  # fmt: skip
 """Names of the features that need no embedding model, in the order of the columns."""
 NAMES = (*LEXICAL, MEANING, READING)
-"""All features: with the model's cosine similarity (``meaning``) and the reader's logit (``reading``)."""
+"""All features: with the model's cosine similarity (``meaning``) and the pair scorer's logit (``reading``)."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts that pairs point into, taken apart once."""
+    """The texts that pairs point into, analysed once."""
 
     utterances: Sequence[Utterance]
 
     @cached_property
     def words(self) -> list[str]:
         """The distinct content words, sorted."""
-        return sorted({word for one in self.utterances for word in one.content})
+        return sorted({word for utterance in self.utterances for word in utterance.content})
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -78,7 +78,7 @@ class Texts:
 
     @cached_property
     def stems(self) -> Ints:
-        """The same number for words of ``words`` that begin with the same five letters."""
+        """A number for each of ``words``, the same for those that begin with the same five letters."""
         codes: dict[str, int] = {}
         return np.array([codes.setdefault(word[:5], len(codes)) for word in self.words], np.int64)
 
@@ -90,41 +90,42 @@ class Texts:
     @cached_property
     def bags(self) -> Ragged:
         """The different content words of each text, as indices into ``words``, ascending."""
-        return Ragged.of([sorted({self._index[word] for word in one.content}) for one in self.utterances])
+        return Ragged.of([sorted({self._index[word] for word in utterance.content}) for utterance in self.utterances])
 
     @cached_property
     def trigrams(self) -> Ragged:
-        """The different runs of three characters of each text's content, as numbers of no meaning, ascending."""
+        """The different runs of three characters of each text's content, as arbitrary numbers, ascending."""
         codes: dict[str, int] = {}
         return Ragged.of(
             [
-                sorted({codes.setdefault(run, len(codes)) for run in _runs(" ".join(one.content))})
-                for one in self.utterances
+                sorted({codes.setdefault(run, len(codes)) for run in _runs(" ".join(utterance.content))})
+                for utterance in self.utterances
             ]
         )
 
     @cached_property
     def contents(self) -> list[str]:
-        """The content words of each text in a row."""
-        return [" ".join(one.content) for one in self.utterances]
+        """The content words of each text, with spaces between."""
+        return [" ".join(utterance.content) for utterance in self.utterances]
 
     @cached_property
     def in_order(self) -> list[str]:
         """The content words of each text as a string of one character a word."""
         return [
-            "".join(chr(0x10000 + self._index[word] % 1_000_000) for word in one.content) for one in self.utterances
+            "".join(chr(0x10000 + self._index[word] % 1_000_000) for word in utterance.content)
+            for utterance in self.utterances
         ]
 
     @cached_property
     def topics(self) -> NDArray[np.float32]:
         """Static vectors of the texts: weighted mean of the content words, the direction all texts share taken out."""
         weights = np.sqrt(np.maximum(self.word_weights, _LEAST_WEIGHT)).astype(np.float32)
-        return static.without_common(_client_day(self.bags.sums(self.word_vectors * weights[:, None])))
+        return static.without_common(_of_unit_length(self.bags.sums(self.word_vectors * weights[:, None])))
 
     @cached_property
     def plains(self) -> NDArray[np.float32]:
         """Static vectors of the texts: plain mean of all words but fillers."""
-        return _client_day(self.bags.sums(self.word_vectors))
+        return _of_unit_length(self.bags.sums(self.word_vectors))
 
     @cached_property
     def traits(self) -> Traits:
@@ -141,7 +142,7 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
-        """From a list a row."""
+        """From one list for each row."""
         sizes = np.array([len(row) for row in rows], np.int64)
         flat = np.array([item for row in rows for item in row], np.int64)
         return cls(flat, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
@@ -186,25 +187,29 @@ class Traits:
     @classmethod
     def of(cls, utterances: Sequence[Utterance]) -> Traits:
         """Traits of texts."""
-        sets = [frozenset(one.words) for one in utterances]
-        question = [is_question(one.core, next(iter(one.content), "")) for one in utterances]
+        sets = [frozenset(utterance.words) for utterance in utterances]
+        question = [is_question(utterance.core, next(iter(utterance.content), "")) for utterance in utterances]
         return cls(
-            values=[_values(one.words) for one in utterances],
-            negated=_flags(sum(word in lexicon.NEGATIONS for word in one.words) % 2 == 1 for one in utterances),
-            question=_flags(question),
-            marked=_flags("?" in one.core[-4:] for one in utterances),
-            seeks=_flags(asks or bool(one & lexicon.REQUESTS) for asks, one in zip(question, sets, strict=True)),
-            first=[sum(1 << bit for bit, (word, _) in enumerate(lexicon.OPPOSITES) if word in one) for one in sets],
-            second=[sum(1 << bit for bit, (_, word) in enumerate(lexicon.OPPOSITES) if word in one) for one in sets],
-            persons=np.array([[bool(one & person) for person in lexicon.PERSONS] for one in sets], np.bool_).reshape(
-                len(sets), len(lexicon.PERSONS)
+            values=[_values(utterance.words) for utterance in utterances],
+            negated=_flags(
+                sum(word in lexicon.NEGATIONS for word in utterance.words) % 2 == 1 for utterance in utterances
             ),
-            thanks=_flags(bool(one & lexicon.THANKS) for one in sets),
-            greets=_flags(bool(one & lexicon.GREETINGS) for one in sets),
+            question=_flags(question),
+            marked=_flags("?" in utterance.core[-4:] for utterance in utterances),
+            seeks=_flags(asks or bool(words & lexicon.REQUESTS) for asks, words in zip(question, sets, strict=True)),
+            first=[sum(1 << bit for bit, (word, _) in enumerate(lexicon.OPPOSITES) if word in words) for words in sets],
+            second=[
+                sum(1 << bit for bit, (_, word) in enumerate(lexicon.OPPOSITES) if word in words) for words in sets
+            ],
+            persons=np.array(
+                [[bool(words & person) for person in lexicon.PERSONS] for words in sets], np.bool_
+            ).reshape(len(sets), len(lexicon.PERSONS)),
+            thanks=_flags(bool(words & lexicon.THANKS) for words in sets),
+            greets=_flags(bool(words & lexicon.GREETINGS) for words in sets),
         )
 
     def opposed(self, left: Ints, right: Ints) -> Flags:
-        """Which pairs hold one word of a pair of opposites each."""
+        """Which pairs have the two words of a pair of opposites, one in each text."""
         pairs = zip(left.tolist(), right.tolist(), strict=True)
         return _flags(
             (
@@ -238,7 +243,7 @@ def compare(texts: Texts, left: Ints, right: Ints, same_speaker: Flags) -> Float
 
 
 def _of_words(texts: Texts, left: Ints, right: Ints) -> dict[str, Floats]:
-    """Which words find a counterpart in the other text, and how much those tell that do not."""
+    """Which words have a counterpart in the other text, and how much the words without one tell."""
     weights = texts.word_weights
     a_word, a_pair = texts.bags.take(left)
     b_word, b_pair = texts.bags.take(right)
@@ -273,11 +278,11 @@ def _of_words(texts: Texts, left: Ints, right: Ints) -> dict[str, Floats]:
 
 
 def best_counterparts(texts: Texts, left: Ints, right: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-    """How well each word of the one text is matched by a word of the other, 0 to 1; 1 only for the same word.
+    """How well each word of one text is matched by a word of the other, 0 to 1; 1 only for the same word.
 
     Returns:
-        For the words of ``texts.bags.take(left)`` and of ``take(right)``, in their order: the best match by meaning or
-        spelling, twice; and, twice, 1 where the other text has the word itself or a spelling or form of it.
+        Two arrays for the words of ``texts.bags.take(left)`` and of ``take(right)``: the best match by meaning or
+        spelling. Two more for the same words: 1 where the other text has the word or a spelling or form of it, else 0.
     """
     parts = []
     sizes = np.cumsum(texts.bags.sizes[left] * texts.bags.sizes[right])
@@ -300,7 +305,7 @@ def _best_of(texts: Texts, left: Ints, right: Ints) -> tuple[Floats, Floats, Flo
     a_key, b_key = a_pair * vocabulary + a_word, b_pair * vocabulary + b_word
     best_a, best_b = _among(a_key, b_key).astype(np.float64), _among(b_key, a_key).astype(np.float64)
     alike_a, alike_b = best_a.copy(), best_b.copy()
-    # Values match only themselves, and a word that is there needs no second best.
+    # Values match only themselves, and a word that the other text has needs no further match.
     for mine, theirs, best, alike in (
         ((a_word, a_pair), (b_word, b_pair), best_a, alike_a),
         ((b_word, b_pair), (a_word, a_pair), best_b, alike_b),
@@ -316,13 +321,13 @@ def _best_of(texts: Texts, left: Ints, right: Ints) -> tuple[Floats, Floats, Flo
     return best_a, best_b, alike_a, alike_b
 
 
-def _word_likeness(texts: Texts, one: Ints, other: Ints) -> tuple[Floats, Floats]:
-    """Similarity of words: of their vectors, or of their letters where those look like spellings of one word; and 1.0
-    for those that do, or that are forms of one word, else 0."""
+def _word_likeness(texts: Texts, left: Ints, right: Ints) -> tuple[Floats, Floats]:
+    """Similarity of words: of their vectors, or of their letters where these look like spellings of one word; and 1.0
+    where they are spellings or forms of one word, else 0."""
     from rapidfuzz import process
     from rapidfuzz.distance import OSA
 
-    low, high = np.minimum(one, other), np.maximum(one, other)
+    low, high = np.minimum(left, right), np.maximum(left, right)
     pairs, back = np.unique(low * len(texts.words) + high, return_inverse=True)
     low, high = pairs // len(texts.words), pairs % len(texts.words)
     likeness = _dot(texts.word_vectors, low, high)
@@ -376,8 +381,8 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
     denies_one = traits.negated[left] != traits.negated[right]
     opposed = traits.opposed(left, right)
     persons_a, persons_b = traits.persons[left], traits.persons[right]
-    words = np.array([len(one.words) for one in texts.utterances])
-    content = np.array([one.content_words for one in texts.utterances])
+    words = np.array([len(utterance.words) for utterance in texts.utterances])
+    content = np.array([utterance.content_words for utterance in texts.utterances])
     return {
         "filler_ratio": np.abs(np.log((words[left] + 1) / (words[right] + 1))),
         "asks_one": asks_one,
@@ -424,7 +429,7 @@ def _among(items: Ints, others: Ints) -> Flags:
     return np.asarray(others[place] == items, np.bool_)
 
 
-def _client_day(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _of_unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     return np.asarray(vectors / np.where(length == 0, np.float32(1), length), np.float32)
 
@@ -448,5 +453,5 @@ def _most(owner: Ints, values: Floats, count: int) -> Floats:
 
 
 def _share(covered: Floats, total: Floats, of_other: Floats) -> Floats:
-    """How much of a text's weight is covered; a text that tells nothing is covered by another such."""
+    """The share of a text's weight that is covered; a text without weight is covered if the other has none either."""
     return np.where(total > 0, covered / np.where(total > 0, total, 1), (of_other == 0).astype(np.float64))

@@ -13,14 +13,14 @@ class Feedback:
     """What people have said about pairs of texts, by hash (``key`` of each pair), the latest word first.
 
     Attributes:
-        same: must share a cluster wherever both stand in a day.
-        different: must not; a text with itself: its repeats stay visible.
+        same: pairs that must share a cluster wherever a day has both texts.
+        different: pairs that must not; where a text is paired with itself, its repeats stay visible.
     """
 
     same: Sequence[TextPair] = ()
     different: Sequence[TextPair] = ()
 
     @staticmethod
-    def key(one: bytes, other: bytes) -> TextPair:
+    def key(left: bytes, right: bytes) -> TextPair:
         """The two hashes in ascending order."""
-        return (one, other) if one <= other else (other, one)
+        return (left, right) if left <= right else (right, left)

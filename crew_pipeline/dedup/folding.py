@@ -1,7 +1,7 @@
-"""Lines of a day are folded: judged pairs of their texts in, clusters with evidence for every member out.
+"""Fold the lines of a day: judged pairs of their texts in, clusters with evidence for every member out.
 
-By what the pairs say at an operating point, and by what people have said about them. No data frame is needed, so that a
-server can fold a day again without loading what makes them.
+Lines fold by what the pairs say at an operating point, and by what people have said about them. No data frame is
+needed, so that a server can fold a day again without loading pandas.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class _Folding:
 
     @cached_property
     def nodes(self) -> list[_Node]:
-        """In order of hash and first line, so that nothing depends on the order of arrival."""
+        """The nodes in order of hash and first line, so that the order in which lines arrive does not matter."""
         rows_of: dict[tuple[bytes, str], list[int]] = {}
         utterances: dict[bytes, Utterance] = {}
         speakers = [text.normalise(speaker) for speaker in self.ordered["speaker"]]
@@ -160,40 +160,40 @@ class _Folding:
     @cached_property
     def lone(self) -> set[bytes]:
         """Texts whose repeats were said to be different."""
-        return {one for one, other in self.feedback.different if one == other}
+        return {left for left, right in self.feedback.different if left == right}
 
     @cached_property
     def nodes_of(self) -> dict[bytes, list[int]]:
         """The nodes of each text."""
-        found: dict[bytes, list[int]] = {}
+        numbers: dict[bytes, list[int]] = {}
         for number, node in enumerate(self.nodes):
-            found.setdefault(node.key, []).append(number)
-        return found
+            numbers.setdefault(node.key, []).append(number)
+        return numbers
 
     @cached_property
     def traits(self) -> Traits:
         return Traits.of([node.utterance for node in self.nodes])
 
     def members(self, client: str, day: str) -> list[tuple[Any, ...]]:
-        """Rows of ``frames.MEMBERS`` of the clusters of enough lines, in order of their canonical line."""
+        """Rows of ``frames.MEMBERS``: the clusters of enough lines, in order of their canonical line."""
         canonical = self._stars()
         conversation, position = self.ordered["conversation_id"], self.ordered["position"]
         clusters: dict[int, list[int]] = {}
         for number, centre in enumerate(canonical):
             clusters.setdefault(centre, []).append(number)
-        found: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         for centre in sorted(clusters, key=lambda number: self.nodes[number].rows[0]):
             lines = sorted((row, number) for number in clusters[centre] for row in self.nodes[number].rows)
             if len(lines) < self.config.min_cluster_size:
                 continue
             head = self.nodes[centre].rows[0]
             cluster_id = _cluster_id(client, day, conversation[head], position[head])
-            found.extend(
+            rows.extend(
                 (client, cluster_id, conversation[row], position[row], row == head)
                 + ((1.0, 1.0, "canonical line") if row == head else self._evidence(number, centre))
                 for row, number in lines
             )
-        return found
+        return rows
 
     def _evidence(self, member: int, centre: int) -> tuple[float, float, str]:
         return (1.0, 1.0, judging.EXACT) if member == centre else self.evidence[(member, centre)]
@@ -202,12 +202,12 @@ class _Folding:
         under: list[dict[int, float]] = [{} for _ in self.nodes]
         different = {pair for pair in self.feedback.different if pair[0] != pair[1]}
         self._link_by_judgement(under, different)
-        groups = self._link_by_readers(under)
+        groups = self._link_by_visitors(under)
         apart = frozenset(
-            frozenset((one, other))
+            frozenset((left_node, right_node))
             for left, right in different
-            for one in self.nodes_of.get(left, ())
-            for other in self.nodes_of.get(right, ())
+            for left_node in self.nodes_of.get(left, ())
+            for right_node in self.nodes_of.get(right, ())
         )
         weight = [len(node.rows) for node in self.nodes]
         return clustering.stars(clustering.Links(under, apart, groups), weight, self._ranks(), self._clash)
@@ -220,20 +220,20 @@ class _Folding:
             left, right = (self.comparison.texts[int(side[pair])] for side in (pairs.left, pairs.right))
             if (left, right) in different:
                 continue
-            for one in self.nodes_of.get(left, ()):
-                for other in self.nodes_of.get(right, ()):
-                    same = bool(self.nodes[one].speakers & self.nodes[other].speakers)
+            for left_node in self.nodes_of.get(left, ()):
+                for right_node in self.nodes_of.get(right, ()):
+                    same = bool(self.nodes[left_node].speakers & self.nodes[right_node].speakers)
                     probability = float((pairs.probability_same if same else pairs.probability)[pair])
                     if probability < threshold:
                         continue
                     because = pairs.reason[pair] + ("; same speaker" if same else "")
-                    for member, centre in ((one, other), (other, one)):
+                    for member, centre in ((left_node, right_node), (right_node, left_node)):
                         if self._may_hide(member, centre):
                             under[centre][member] = probability
                             self.evidence[(member, centre)] = (float(pairs.similarity[pair]), probability, because)
 
-    def _link_by_readers(self, under: list[dict[int, float]]) -> list[list[int]]:
-        """Link what readers have put together; the groups. A later word outweighs an earlier one."""
+    def _link_by_visitors(self, under: list[dict[int, float]]) -> list[list[int]]:
+        """Link what visitors have put together and return the groups. A later word outweighs an earlier one."""
         group_of = {number: {number} for number in range(len(self.nodes))}
         apart = {pair for pair in self.feedback.different if pair[0] != pair[1]}
         for left, right in self.feedback.same:
@@ -245,7 +245,7 @@ class _Folding:
             repeated = len(merged) > len(keys) and any(
                 sum(self.nodes[number].key == key for number in merged) > 1 for key in self.lone
             )
-            if repeated or any((one, other) in apart for one in keys for other in keys):
+            if repeated or any((first, second) in apart for first in keys for second in keys):
                 continue
             for number in merged:
                 group_of[number] = merged
@@ -257,29 +257,29 @@ class _Folding:
                         similarity = self.evidence.get((member, centre), (1.0, 1.0, ""))[0]
                         under[centre][member] = 1.0
                         self.evidence[(member, centre)] = (similarity, 1.0, BY_A_READER)
-        return [groups[first] for first in sorted(groups)]
+        return [groups[number] for number in sorted(groups)]
 
     def _may_hide(self, member: int, centre: int) -> bool:
-        """Whether a reader misses nothing: no value is lost, and no short line goes under another speaker's."""
+        """Whether a visitor misses nothing: no value is lost, and no short line goes under another speaker's."""
         if not self.traits.values[member] <= self.traits.values[centre]:
             return False
-        one, other = self.nodes[member], self.nodes[centre]
-        return not one.short or one.speakers == {other.speaker}
+        hidden, shown = self.nodes[member], self.nodes[centre]
+        return not hidden.short or hidden.speakers == {shown.speaker}
 
-    def _clash(self, one: int, other: int) -> bool:
-        """Whether two texts contradict each other, or are one whose repeats must stay apart."""
-        if self.nodes[one].key == self.nodes[other].key and self.nodes[one].key in self.lone:
+    def _clash(self, left: int, right: int) -> bool:
+        """Whether two nodes contradict each other, or are of one text whose repeats must stay apart."""
+        if self.nodes[left].key == self.nodes[right].key and self.nodes[left].key in self.lone:
             return True
         traits = self.traits
-        mine, theirs = traits.values[one], traits.values[other]
+        mine, theirs = traits.values[left], traits.values[right]
         if mine - theirs and theirs - mine:
             return True
-        sides = np.array([one]), np.array([other])
-        return bool(traits.negated[one] == traits.negated[other] and traits.opposed(*sides)[0])
+        sides = np.array([left]), np.array([right])
+        return bool(traits.negated[left] == traits.negated[right] and traits.opposed(*sides)[0])
 
     def _ranks(self) -> list[int]:
-        """The clearest complete version first: most content words, fewest fillers and no cut-off ending, most often
-        said, first said."""
+        """The rank of each node, the clearest first: most content words, fewest fillers and no cut-off ending, most
+        often said, first said."""
 
         def clarity(number: int) -> tuple[int, int, int, int]:
             node = self.nodes[number]

@@ -32,13 +32,13 @@ class Columns(Protocol):
 
 
 def columns(rows: Iterable[Sequence[Any]], names: Sequence[str]) -> Mapping[str, Sequence[Any]]:
-    """Columns of plain Python values, for what needs no data frame."""
+    """Columns of plain Python values, for code that needs no data frame."""
     kept = list(rows)
     return {name: [row[place] for row in kept] for place, name in enumerate(names)}
 
 
 def frame(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """A data frame of plain Python values in object columns, empty ones included."""
+    """A data frame of plain Python values; all columns have the dtype object, even without rows."""
     import pandas as pd
 
     return pd.DataFrame([tuple(row) for row in rows], columns=list(columns), dtype=object)

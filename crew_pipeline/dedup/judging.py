@@ -1,4 +1,4 @@
-"""Whether two texts say the same: proposed by similarity, decided by a fitted judge, stage by stage, with reasons."""
+"""Whether two texts say the same: similarity proposes, a fitted judge decides, basis by basis, with reasons."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from crew_pipeline.dedup.pair_model import DECIMALS, Basis, PairModel
 FLOOR = 0.55
 """Lowest cosine similarity of the embedding model at which a pair is looked at."""
 FIRST_FLOOR = 0.5
-"""The same for the static vectors of the first stage."""
+"""The same for the static vectors that ``first_stage`` compares."""
 FIRST_NEIGHBOURS = 3
-"""How many neighbours of a text the first stage looks at."""
+"""How many neighbours of a text ``first_stage`` looks at."""
 KEPT = 0.05
 """Lowest probability at which a pair is kept: below it no operating point folds, and no pair scorer is asked."""
 
@@ -51,7 +51,7 @@ class PairScorer(Protocol):
     """Reads pairs of texts together."""
 
     fitted: bool
-    """Whether the judge's last stage was fitted with its verdicts."""
+    """Whether the judge of the basis ``reading`` was fitted with its scores."""
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """Log-odds of being duplicates."""
@@ -66,8 +66,8 @@ class Pairs:
         similarity: float64 (n,), cosine similarity, 4 decimals.
         probability: float64 (n,), of being a duplicate when two people say them.
         probability_same: float64 (n,), the same when one speaker says both.
-        settled: bool (n,), False for pairs in doubt that were not read because no day's lines could fold by them.
-        reason: what decided, in words.
+        settled: bool (n,), False for pairs in doubt that were not read because no lines of the day could fold by them.
+        reason: what speaks for the pair, in words.
     """
 
     left: Ints
@@ -109,7 +109,7 @@ def no_pairs() -> Pairs:
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
-    """Pairs of several lists, none of them in two, in ascending order."""
+    """The pairs of several lists, in ascending order; no pair is in two lists."""
     together = Pairs(
         np.concatenate([part.left for part in parts]),
         np.concatenate([part.right for part in parts]),
@@ -133,14 +133,13 @@ def first_stage(texts: Texts, model: PairModel) -> Pairs:
 def full_stages(
     texts: Texts, near: Near, model: PairModel, scorer: PairScorer | None, foldable: Flags | None = None
 ) -> Pairs:
-    """Judge candidate pairs with everything there is: words, the model's similarity, and the pair scorer
-    where in doubt.
+    """Judge candidate pairs by their words, the model's similarity and, where in doubt, the pair scorer.
 
-    The verdict on a pair depends on its two texts alone, not on the other pairs.
+    The judgement of a pair depends on its two texts alone, not on the other pairs.
 
     Args:
         near: pairs of indices into ``texts``, with their cosine similarity by the embedding model.
-        scorer: None where pairs in doubt are left to what is known before.
+        scorer: None leaves pairs in doubt to words and similarity.
         foldable: bool (n,), which pairs are worth reading; None for all.
     """
     judged = verdicts(texts, near, model, scorer, foldable)
@@ -149,12 +148,12 @@ def full_stages(
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What is thought of pairs, in their order.
+    """The judgement of pairs, in their order.
 
     Attributes:
         rows: float64 (n, k), their features.
         other, same: float64 (n,), the probability that they are duplicates when two people say them, and when one
-            does; 0 where something forbids it.
+            does; 0 where an obstacle forbids a fold.
         settled: bool (n,), see ``Pairs``.
     """
 
@@ -187,12 +186,12 @@ def verdicts(
         if scorer.fitted:
             other[doubtful], same[doubtful] = _both_ways(model, "reading", np.column_stack([rows[doubtful], logits]))
         else:
-            other[doubtful], same[doubtful] = (_halfway(found[doubtful], logits) for found in (other, same))
+            other[doubtful], same[doubtful] = (_halfway(probability[doubtful], logits) for probability in (other, same))
     return Verdicts(rows, *_without_obstacles(rows, other, same), settled)
 
 
 def _both_ways(model: PairModel, basis: Basis, rows: Floats) -> tuple[Floats, Floats]:
-    """Probabilities of the pairs between two people, and by one speaker."""
+    """Probabilities of the pairs when two people say them, and when one speaker says both."""
     judge = model.judges[basis]
     column = LEXICAL.index("same_speaker")
     by_one = rows.copy()
@@ -201,22 +200,21 @@ def _both_ways(model: PairModel, basis: Basis, rows: Floats) -> tuple[Floats, Fl
 
 
 def _halfway(probability: Floats, logits: Floats) -> Floats:
-    """Between the judge and a pair scorer it was not fitted with: the mean of their log-odds, as a probability."""
+    """The mean of the log-odds of the judge and of a pair scorer it was not fitted with, as a probability."""
     bounded = probability.clip(1e-4, 1 - 1e-4)
     return np.asarray(1 / (1 + np.exp(-(np.log(bounded / (1 - bounded)) + logits) / 2))).round(DECIMALS)
 
 
 def _without_obstacles(rows: Floats, other: Floats, same: Floats) -> tuple[Floats, Floats]:
-    found = obstacles(rows)
-    return np.where(found > 0, 0.0, other), np.where(np.isin(found, _FOR_ALL), 0.0, same)
+    obstacle = obstacles(rows)
+    return np.where(obstacle > 0, 0.0, other), np.where(np.isin(obstacle, _FOR_ALL), 0.0, same)
 
 
 def _kept(texts: Texts, near: Near, other: Floats, same: Floats, settled: Flags, rows: Floats) -> Pairs:
     kept = np.flatnonzero(np.maximum(other, same) >= KEPT)
     left, right = near.left[kept], near.right[kept]
     why = [
-        reason(texts, one, another, rows[row])
-        for row, one, another in zip(kept.tolist(), left.tolist(), right.tolist(), strict=True)
+        reason(texts, a, b, rows[row]) for row, a, b in zip(kept.tolist(), left.tolist(), right.tolist(), strict=True)
     ]
     return Pairs(left, right, near.similarity[kept], other[kept], same[kept], settled[kept], why)
 
@@ -224,32 +222,34 @@ def _kept(texts: Texts, near: Near, other: Floats, same: Floats, settled: Flags,
 def obstacles(rows: Floats) -> NDArray[np.int8]:
     """What forbids a fold whatever the judge says: int8 (n,), of ``Obstacle``.
 
-    Each of them is rare among labelled duplicates (see ``docs/judgement.md``) and would hide something that a visitor
-    must see.
+    Each obstacle is rare among labelled duplicates (see ``docs/judgement.md``), and to fold in spite of it would hide
+    something that a visitor must see.
     """
 
     def column(name: str) -> Floats:
         return rows[:, LEXICAL.index(name)]
 
-    found = np.zeros(len(rows), np.int8)
-    found[(column("asks_one") > 0) & (column("marks_one") > 0)] = Obstacle.QUESTION_AND_STATEMENT
-    found[(column("denies_one") > 0) & (column("coverage_least") >= _SAME_CONTENT)] = Obstacle.ONE_DENIES
-    found[(column("opposites") > 0) & (column("denies_one") == 0)] = Obstacle.OPPOSITES
-    found[column("values_differ") > 0] = Obstacle.VALUES_DIFFER
-    return found
+    obstacle = np.zeros(len(rows), np.int8)
+    obstacle[(column("asks_one") > 0) & (column("marks_one") > 0)] = Obstacle.QUESTION_AND_STATEMENT
+    obstacle[(column("denies_one") > 0) & (column("coverage_least") >= _SAME_CONTENT)] = Obstacle.ONE_DENIES
+    obstacle[(column("opposites") > 0) & (column("denies_one") == 0)] = Obstacle.OPPOSITES
+    obstacle[column("values_differ") > 0] = Obstacle.VALUES_DIFFER
+    return obstacle
 
 
 def reason(texts: Texts, left: int, right: int, row: Floats) -> str:
     """What speaks for a pair, and the words in which it differs: a sentence for people."""
     value = dict(zip(LEXICAL, row.tolist(), strict=False))
     parts = [_wording(value)]
-    one, other = texts.utterances[left], texts.utterances[right]
-    shared = _telling(texts, set(one.content) & set(other.content))
+    first, second = texts.utterances[left], texts.utterances[right]
+    shared = _telling(texts, set(first.content) & set(second.content))
     if value["same_content"] == 0 and shared:
         parts.append("both say " + ", ".join(shared))
     if value["seeks_both"] > 0:
         parts.append("both ask")
-    gone = [_telling(texts, set(mine.content) - set(theirs.content)) for mine, theirs in ((one, other), (other, one))]
+    gone = [
+        _telling(texts, set(mine.content) - set(theirs.content)) for mine, theirs in ((first, second), (second, first))
+    ]
     if any(gone):
         parts.append("differs in " + " / ".join(", ".join(words) or "–" for words in gone))
     if value["denies_one"] > 0:

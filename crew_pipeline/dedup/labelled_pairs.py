@@ -1,4 +1,4 @@
-"""The labelled-pair format: JSON lines of two lines of talk and whether the one may be hidden under the other.
+"""The labelled-pair format: JSON lines of two lines of talk and whether one may be hidden under the other.
 
 ``{"corpus", "day", "a": {"speaker", "text"}, "b": {"speaker", "text"}, "duplicate": bool, "weight": float}``; speakers,
 ``corpus``, ``day`` and ``weight`` may be missing.

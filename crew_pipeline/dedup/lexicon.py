@@ -65,7 +65,7 @@ OPPOSITES = tuple(
     """
     )
 )
-"""Pairs of words of which a line that holds the one contradicts a line that holds the other."""
+"""Pairs of words: a line that holds one of them contradicts a line that holds the other."""
 
 NUMBER_WORDS = {
     word: str(number)
@@ -96,7 +96,7 @@ VALUE_WORDS = _words(
     november december today tomorrow yesterday tonight red green blue yellow black white orange purple pink brown grey
     """
 )
-"""Words that name one of a few: where one stands in the place of another, something else is said."""
+"""Words that name one of a few values: a line with one of them says something else than a line with another."""
 
 QUESTION_OPENERS = _words(
     """

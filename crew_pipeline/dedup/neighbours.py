@@ -51,15 +51,15 @@ def near_pairs(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None =
         vectors: float32 (n, dimension), unit rows.
         floor: lowest similarity kept, after rounding.
         fresh: bool (n,); where given, only pairs with at least one such row are looked for, and ``known`` is how many
-            pairs above the floor the others have among themselves. Nothing but ``whole = False`` is to be relied on
-            when they are too many together: the caller then asks again without.
+            pairs above the floor the other rows have among themselves. Where there are too many in all, nothing of the
+            result counts but ``whole = False``: the caller then asks again without ``fresh``.
     """
     if len(vectors) < 2:
         return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
-    for bound in (floor, *(one for one in FLOORS_ABOVE if one > floor)):
-        found = _search(vectors, bound, fresh)
-        if found is not None:
-            left, right, similarity = _scored(vectors, *found, bound)
+    for bound in (floor, *(higher for higher in FLOORS_ABOVE if higher > floor)):
+        candidates = _search(vectors, bound, fresh)
+        if candidates is not None:
+            left, right, similarity = _scored(vectors, *candidates, bound)
             if known + len(left) <= MOST_PAIRS:
                 return Near(left, right, similarity, whole=bound == floor)
         if fresh is not None:
@@ -77,11 +77,11 @@ def nearest_pairs(vectors: Vectors, floor: float, neighbours: int) -> Near:
         return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    scores, found = index.search(vectors, min(neighbours + 1, count))
-    rows = np.repeat(np.arange(count, dtype=np.int64), found.shape[1])
-    other = found.reshape(-1).astype(np.int64)
-    good = (other >= 0) & (other != rows) & (scores.reshape(-1) >= floor - _SLACK)
-    low, high = np.minimum(rows, other)[good], np.maximum(rows, other)[good]
+    scores, nearest = index.search(vectors, min(neighbours + 1, count))
+    left = np.repeat(np.arange(count, dtype=np.int64), nearest.shape[1])
+    right = nearest.reshape(-1).astype(np.int64)
+    good = (right >= 0) & (right != left) & (scores.reshape(-1) >= floor - _SLACK)
+    low, high = np.minimum(left, right)[good], np.maximum(left, right)[good]
     pairs = np.unique(low * count + high)
     return Near(*_scored(vectors, pairs // count, pairs % count, floor), whole=False)
 
@@ -98,9 +98,9 @@ def _search(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None) -> 
     total = 0
     for start in range(0, len(asked), _ROWS_AT_ONCE):
         rows = asked[start : start + _ROWS_AT_ONCE]
-        limits, _, found = index.range_search(vectors[rows], floor - _SLACK)
+        limits, _, hits = index.range_search(vectors[rows], floor - _SLACK)
         left = np.repeat(rows, limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
-        right = found.astype(np.int64)
+        right = hits.astype(np.int64)
         once = right > left
         if fresh is not None:
             once |= (right != left) & ~fresh[right]

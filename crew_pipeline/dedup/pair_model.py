@@ -1,7 +1,7 @@
 """The fitted judgement of a pair: features in, a calibrated probability of being a duplicate out.
 
 The file ``judge/pairs.json`` is written by ``training/fit.py`` and never changed at serving time. It holds a judge for
-each stage (how much is known of a pair), each the mean log-odds of a logistic model, which is steady where there was
+each basis (what is known of a pair). A judge is the mean log-odds of a logistic model, which is steady where there was
 little to learn from, and of boosted trees, which know that features mean different things together.
 """
 
@@ -24,7 +24,7 @@ FILE = Path(__file__).parent / "judge" / "pairs.json"
 DECIMALS = 4
 
 Basis = Literal["words", "meaning", "reading"]
-"""What is known of a pair: its words alone; the model's similarity as well; the reader's verdict as well."""
+"""What is known of a pair: its words alone; the model's similarity as well; the pair scorer's logit as well."""
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Judge:
-    """The judge of one stage.
+    """The judge of one basis.
 
     Attributes:
         mean, scale, weights: float64 (k,), the logistic model over standardised features; ``bias`` its intercept.
@@ -92,23 +92,23 @@ class Judge:
 
 @dataclass(frozen=True)
 class PairModel:
-    """All stages and operating points of one file."""
+    """All bases and operating points of one file."""
 
     stored: dict[str, Any]
     fingerprint: str
 
     @cached_property
     def judges(self) -> dict[str, Judge]:
-        """The judge of each stage."""
+        """The judge of each basis."""
         return {basis: Judge.read(self.stored["stages"][basis]) for basis in COLUMNS}
 
     def threshold(self, point: OperatingPoint, basis: Basis = "reading") -> float:
-        """Lowest probability at which a stage folds a pair."""
+        """Lowest probability at which a pair folds on a basis."""
         return float(self.stored["stages"][basis]["points"][point])
 
     @property
     def doubt(self) -> tuple[float, float]:
-        """Between which probabilities of the stage before a pair is worth reading."""
+        """Between which probabilities on the basis ``meaning`` a pair is worth reading."""
         low, high = self.stored["doubt"]
         return float(low), float(high)
 

@@ -1,8 +1,8 @@
 """Reads two texts together: the bundled model turned into a cross-encoder by a small adapter.
 
 The adapter (``training/pair_scorer.py``) holds low-rank additions to the model's weight matrices (LoRA; Hu et al.,
-2021), a segment vector and a scoring head: under 2 MB instead of the model's 90. Reading is exact where comparing two
-vectors is blurred, and a hundred times slower than looking at words; only pairs in doubt are read.
+2021), a segment vector and a scoring head: under 2 MB instead of the model's 90. Reading a pair is more exact than
+comparing two vectors, but a hundred times slower than looking at words, so only pairs in doubt are read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ADAPTED = (
     "intermediate.dense",
     "output.dense",
 )
-"""Matrices of a layer that have an addition."""
+"""Matrices of a layer to which the adapter adds."""
 
 _AT_ONCE = 64
 
@@ -44,7 +44,7 @@ class BundledScorer:
     """Scores pairs of texts; the model it stands on is loaded on first use and kept."""
 
     fitted = True
-    """Whether the judge's last stage was fitted with this pair scorer's verdicts."""
+    """Whether the judge of the basis ``reading`` was fitted with its scores."""
 
     def __init__(self, base: SentenceTransformerEncoder) -> None:
         self._base = base
@@ -76,14 +76,14 @@ class BundledScorer:
 
     @property
     def identity(self) -> str:
-        """What a verdict follows from besides its two texts."""
+        """What a score follows from besides its two texts."""
         return f"bundled:{adapter_fingerprint()}:{self._base.model_id}"
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
         """Log-odds that the texts of each pair say the same: float64 (n,), rounded to 3 decimals, symmetric.
 
         Every pair is read in both directions, and padded to a length that follows from its own tokens, so its score
-        does not depend on the company it is read in.
+        does not depend on the other pairs.
         """
         if not pairs:
             return np.zeros(0)
@@ -91,8 +91,8 @@ class BundledScorer:
 
         embeddings, encoder, segment, head, bias = self._load()
         tokenizer = self._base.load().tokenizer
-        first = [one for one, other in pairs] + [other for one, other in pairs]
-        second = [other for one, other in pairs] + [one for one, other in pairs]
+        first = [left for left, right in pairs] + [right for left, right in pairs]
+        second = [right for left, right in pairs] + [left for left, right in pairs]
         encoded = tokenizer(first, second, truncation=True, max_length=LONGEST)
         scores = np.zeros(len(first), np.float64)
         with torch.inference_mode():
@@ -154,7 +154,7 @@ class NamedScorer:
             self._loaded = self._load()
         import torch
 
-        both = [*pairs, *((other, one) for one, other in pairs)]
+        both = [*pairs, *((right, left) for left, right in pairs)]
         scores = np.asarray(
             self._loaded.predict(both, activation_fn=torch.nn.Identity(), show_progress_bar=False), np.float64
         )
@@ -178,7 +178,7 @@ class NamedScorer:
 def scorer_of(name: str, encoder: SentenceTransformerEncoder) -> BundledScorer | NamedScorer | None:
     """The pair scorer that the settings name, kept for the life of the process; None for ``off``.
 
-    The bundled pair scorer stands on the bundled model; ``encoder`` is shared with it where it is that one.
+    The bundled pair scorer stands on the bundled model; where ``encoder`` is that model, the two share it.
     """
     if name == "off":
         return None

@@ -45,8 +45,8 @@ def speaker_names(speakers: Iterable[str]) -> frozenset[str]:
 def without_addressees(normalised: str, names: Collection[str]) -> str:
     """A normalised text without the people it is addressed to.
 
-    ``kjele: …``, ``@kjele …``, ``<kjele> …``, ``…, kjele``, ``kjele where …``, ``ann, bob: …``, for ``names`` alone: in
-    ``web01: disk is full`` the first word is what the line is about. A text that is nothing but names is left alone.
+    It drops ``kjele: …``, ``@kjele …``, ``<kjele> …``, ``…, kjele``, ``kjele where …``, ``ann, bob: …``, but only
+    for ``names``: ``web01: disk is full`` is about its first word. A text that is nothing but names is left alone.
     """
     rest = normalised
     for _ in range(_AT_MOST):
@@ -65,14 +65,14 @@ def _without_head(text: str, names: Collection[str]) -> str | None:
     several = _SEVERAL.match(text)
     if several and (several["names"] in names or all(name.strip(",") in names for name in several["names"].split())):
         return text[several.end() :] or None
-    found = _HEAD.match(text)
-    if found is None:
+    head = _HEAD.match(text)
+    if head is None:
         return _without_bare_name(text, names)
-    rest = text[found.end() :]
+    rest = text[head.end() :]
     if not any(character.isalnum() for character in rest):
         return None
-    name = found["at"] or found["quoted"] or found["plain"]
-    unmistakable = found["plain"] is None or ":" in text[found.end("plain") : found.end()]
+    name = head["at"] or head["quoted"] or head["plain"]
+    unmistakable = head["plain"] is None or ":" in text[head.end("plain") : head.end()]
     if name in names and (unmistakable or name not in lexicon.FUNCTION_WORDS):
         return rest
     return _without_bare_name(text, names)
@@ -87,19 +87,19 @@ def _without_bare_name(text: str, names: Collection[str]) -> str | None:
 def tokens(normalised: str) -> list[str]:
     """The words of a text, values (numbers, versions, paths, addresses, names of code) whole, restarts collapsed.
 
-    A word or a pair of words that is at once said again ("the the", "I think I think") counts once.
+    A word or a pair of words that is said again at once ("the the", "I think I think") counts once.
     """
-    found: list[str] = []
+    words: list[str] = []
     for raw in _TOKEN.findall(normalised.replace("’", "'")):
         token = raw.rstrip(".:'`*_-…~|") if _SIGNED.fullmatch(raw) else raw.strip(_EDGES)
         if not token:
             if not raw.isascii():
-                found.append(raw)
+                words.append(raw)
         elif has_value(token):
-            found.append(token)
+            words.append(token)
         else:
-            found.extend(_PIECE.findall(token) or ([] if token.isascii() else [token]))
-    return _without_restarts(found)
+            words.extend(_PIECE.findall(token) or ([] if token.isascii() else [token]))
+    return _without_restarts(words)
 
 
 def _without_restarts(words: list[str]) -> list[str]:
@@ -114,7 +114,7 @@ def _without_restarts(words: list[str]) -> list[str]:
 
 
 def _counts(word: str) -> bool:
-    """Whether a word says more when it is said twice: a digit of a number that is read out."""
+    """Whether saying a word twice says more than saying it once, as with the digits of a number that is read out."""
     return has_value(word) or word in lexicon.NUMBER_WORDS
 
 
@@ -125,7 +125,7 @@ class Utterance:
     Attributes:
         core: normalised text without addressees; texts of one core repeat each other word for word.
         words: its words, restarts collapsed.
-        content: the words that are no fillers; all words where nothing else is said.
+        content: the words that are not fillers; all words where there are only fillers.
     """
 
     core: str
@@ -141,10 +141,10 @@ class Utterance:
 
     @property
     def content_words(self) -> int:
-        """How many different words it has that are no function words and no fillers."""
+        """How many different words it has that are neither function words nor fillers."""
         return len({word for word in self.words if word not in lexicon.FUNCTION_WORDS})
 
     @property
     def disfluencies(self) -> int:
-        """How many words a reader could do without: fillers, and a cut-off ending."""
+        """How many words a visitor could do without: fillers, and a cut-off ending."""
         return len(self.words) - len(self.content) + self.core.endswith(("-", "…", "..", ","))

@@ -1,6 +1,6 @@
 """Words as vectors without a forward pass: a table distilled from the bundled model (``training/distil.py``).
 
-A hundred times faster than the model, and the means by which single words of two lines are held against each other.
+A hundred times faster than the model, and the way in which single words of two lines are compared.
 """
 
 from __future__ import annotations

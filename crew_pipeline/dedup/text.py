@@ -34,8 +34,8 @@ def text_hash(normalised: str) -> bytes:
 def count_words(text: str) -> int:
     """How many words a text has: runs between white space that hold a letter or a digit.
 
-    Scripts that are written without spaces count a word for every two letters, so that a sentence of theirs is not
-    taken for a single short word.
+    In scripts that are written without spaces every two letters count as a word, so that a sentence is not taken for
+    a single short word.
     """
     if text.isascii():
         return sum(1 for token in text.split() if _LETTER_OR_DIGIT.search(token))

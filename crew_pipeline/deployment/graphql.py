@@ -84,7 +84,7 @@ class Deployment:
         """
         parsed = httpx.URL(url)
         auth = httpx.BasicAuth(parsed.username, parsed.password) if parsed.userinfo else None
-        # Not in the address: httpx logs it.
+        # Kept out of the address: httpx logs it.
         self._url = parsed.copy_with(userinfo=b"")
         self._client = httpx.Client(auth=auth, timeout=httpx.Timeout(timeout_s, connect=5))
         self._selector: dict[str, str] | None = None
@@ -118,7 +118,7 @@ class Deployment:
         raise DeploymentError(f"{self.place} did not launch a run ({kind}): {_told(answer)}")
 
     def runs(self, ids: Sequence[str]) -> list[RunState]:
-        """The runs with these ids that are known there, and all that readers wait for and that have not ended.
+        """The runs with these ids that are known there, and all unfinished ones that visitors wait for.
 
         Raises:
             DeploymentError: it did not answer.
@@ -140,7 +140,7 @@ class Deployment:
         return list(states.values())
 
     def end(self, ids: Sequence[str]) -> None:
-        """Count runs as cancelled whose process is dead, so that they take no place of others.
+        """Cancel runs whose process is dead, so that they take no place of others.
 
         Raises:
             DeploymentError: it did not answer.
@@ -161,11 +161,11 @@ class Deployment:
 
     def _find_job(self) -> dict[str, str]:
         try:
-            found = self._ask(_REPOSITORIES, {})["found"]
+            answer = self._ask(_REPOSITORIES, {})["found"]
         except UnclearError as error:
-            # Nothing was to be done yet, so it is certain that nothing was.
+            # This only asked a question, so certainly nothing was done.
             raise DeploymentError(str(error)) from error
-        for repository in found.get("nodes", ()):
+        for repository in answer.get("nodes", ()):
             if any(job["name"] == DAY_JOB for job in repository["jobs"]):
                 return {
                     "repositoryName": repository["name"],

@@ -1,4 +1,4 @@
-"""What incremental discovery has taken in, held against a reading of the whole table: nothing may be missing."""
+"""Compare what incremental discovery has stored with a reading of the whole table: nothing may be missing."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ UPDATE source_messages SET spoken_at = NULL WHERE session_id IN (
     UNION SELECT session_id FROM source_messages WHERE spoken_at IS NULL)
 """
 
-# A message is known by its session, speaker and words, and its time where the source tells one. One that is there
-# several times is counted, not only looked for.
+# A message is identified by its session, speaker and words, and by its time where the source tells one. Messages that
+# are there several times are counted, not only looked for.
 _DIFFERENCES = """
 WITH ours AS (
     SELECT session_id, position AS row, spoken_at,
@@ -63,8 +63,8 @@ class Comparison:
     """Differences between a history table and the store.
 
     Attributes:
-        missing: messages of the source that the store lacks: session and id.
-        only_stored: lines that the source has no more (deleted there, or edited), as many as shown.
+        missing: session and id of messages of the source that the store lacks.
+        only_stored: stored lines that the source no longer has (deleted or edited there), as many as shown.
     """
 
     client: str
@@ -93,11 +93,11 @@ def compare(db: Database, source: HistorySource, settings: Settings, now: dateti
     """
     limits = limits_of(settings, now)
     result = Comparison(source.client, source.code)
-    with opened(source, db, 10 * settings.discovery_timeout_s) as reader, db.write() as connection:
-        with reader.begin():
-            table = examine(reader, source.history_table, source.columns)
+    with opened(source, db, 10 * settings.discovery_timeout_s) as source_connection, db.write() as connection:
+        with source_connection.begin():
+            table = examine(source_connection, source.history_table, source.columns)
         connection.execute(text(_STAGE))
-        _copy(connection, _messages(reader, table, limits, result))
+        _copy(connection, _messages(source_connection, table, limits, result))
         connection.execute(text(_FORGET_INFERRED), {"crew_id": source.crew_id})
         for row in connection.execute(text(_DIFFERENCES), {"crew_id": source.crew_id}):
             if row.side > 0:
@@ -125,12 +125,14 @@ def compare_all(db: Database, settings: Settings, client: str | None, now: datet
 
 
 def _messages(
-    reader: Connection, table: HistoryTable, limits: Limits, result: Comparison
+    source_connection: Connection, table: HistoryTable, limits: Limits, result: Comparison
 ) -> Iterator[tuple[str, int, datetime | None, bytes]]:
     reached: int | None = None
     more = True
     while more:
-        batch = scan.read_batch(reader, table, scan.above(table, reached), limits, most_sessions=scan.MOST_ROWS)
+        batch = scan.read_batch(
+            source_connection, table, scan.above(table, reached), limits, most_sessions=scan.MOST_ROWS
+        )
         result.rows += len(batch.rows)
         for row in batch.rows:
             line = row.line

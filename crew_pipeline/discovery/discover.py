@@ -43,11 +43,11 @@ class RoundPlan:
 
     Attributes:
         trigger: who asked, for the record.
-        due: leave crews alone that have failed lately.
-        patrol: also look after what was read before.
+        due: leave out crews that have failed lately.
+        patrol: also check what was read before.
         full: read every table from its beginning; None follows ``CREW_USE_OPTIMIZED_DISCOVERY``.
         round_s: time for each crew (s); None follows ``CREW_DISCOVERY_TIMEOUT_S``.
-        budget_s: time for all crews together (s); those that it does not reach come first the next time.
+        budget_s: time for all crews together (s); crews not reached within it come first the next time.
     """
 
     trigger: Trigger = Trigger.COMMAND
@@ -90,9 +90,9 @@ def discover(
 
 
 def apply_crews_file(db: Database, settings: Settings) -> str | None:
-    """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one; a sentence where it cannot be used.
+    """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one; a sentence if it cannot be used.
 
-    What was set up before stays then, and is read.
+    In that case what was set up before stays, and is read.
     """
     if settings.crews_file is None:
         return None
@@ -108,13 +108,13 @@ def apply_crews_file(db: Database, settings: Settings) -> str | None:
 def discover_session(
     db: Database, settings: Settings, now: datetime, source: HistorySource, session: str
 ) -> CrewReport:
-    """Take in one session of a crew now; where the table has no index to find it by, all that is new in the table."""
+    """Take in one session of a crew now or, if the table has no index to find it by, all that is new in it."""
 
-    def step(one: CrewRound) -> None:
-        if one.table.session_indexed:
-            one.read_session(session)
+    def step(crew_round: CrewRound) -> None:
+        if crew_round.table.session_indexed:
+            crew_round.read_session(session)
         else:
-            one.run(patrol=False)
+            crew_round.run(patrol=False)
 
     return discover_crew(db, source, settings, now, step, Trigger.WEBHOOK, settings.discovery_timeout_s)
 
@@ -129,24 +129,24 @@ def discover_crew(
     seconds: float,
     on_batch: Callable[[CrewReport], None] | None = None,
 ) -> CrewReport:
-    """One step over one crew, recorded with how it ended; a failure of the source is told in the report.
+    """Take one step over one crew and record how it ended; the report tells if the source failed.
 
-    A look of the sensor that found nothing is not worth a record: there is one every half minute.
+    A look of the sensor that found nothing gets no record: there is one every half minute.
     """
     report = CrewReport(source.client, source.code)
     started = time.monotonic()
     try:
-        with opened(source, db, _statement_s(settings, seconds)) as reader:
-            found = _examined(reader, source)
-            report.warnings = found.warnings
+        with opened(source, db, _statement_s(settings, seconds)) as source_connection:
+            table = _examined(source_connection, source)
+            report.warnings = table.warnings
             limits = limits_of(settings, now)
             deadline = started + seconds
-            step(CrewRound(db, reader, source, found, settings, limits, report, deadline, on_batch))
+            step(CrewRound(db, source_connection, source, table, settings, limits, report, deadline, on_batch))
     except SourceError as error:
         report.error = str(error)
     except SQLAlchemyError as error:
         report.error = _failure(error, source)
-        # The driver's own text may hold addresses, parameters and messages: only what kind of error it was is told.
+        # The driver's own text may hold addresses, parameters and messages: only the kind of error is told.
         state = getattr(getattr(error, "orig", None), "sqlstate", None)
         logger.warning("discovery of %s failed: %s %s", source.code, type(error).__name__, state or "")
     except Exception as error:
@@ -165,17 +165,17 @@ def discover_crew(
     return report
 
 
-def _examined(reader: Connection, source: HistorySource) -> HistoryTable:
-    """How the table is read, looked up anew every few minutes, and after a failure."""
-    key = (reader.engine.url, source.history_table, tuple(sorted(source.columns.items())))
+def _examined(source_connection: Connection, source: HistorySource) -> HistoryTable:
+    """How the table is read, examined anew every few minutes and after a failure."""
+    key = (source_connection.engine.url, source.history_table, tuple(sorted(source.columns.items())))
     with _looking_up:
-        found = _tables.get(key)
-    if found is None:
-        with reader.begin():
-            found = examine(reader, source.history_table, source.columns)
+        table = _tables.get(key)
+    if table is None:
+        with source_connection.begin():
+            table = examine(source_connection, source.history_table, source.columns)
         with _looking_up:
-            _tables[key] = found
-    return found
+            _tables[key] = table
+    return table
 
 
 def _forget_tables() -> None:
@@ -184,7 +184,7 @@ def _forget_tables() -> None:
 
 
 def _statement_s(settings: Settings, seconds: float) -> float:
-    """How long one statement may take: no longer than the round, and ten times a round where that has no end."""
+    """How long one statement may take: at most the round, or ten usual rounds if the round has no end."""
     longest = settings.discovery_timeout_s
     return 10 * longest if math.isinf(seconds) else min(longest, math.ceil(max(seconds, 1.0)))
 

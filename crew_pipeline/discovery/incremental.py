@@ -38,15 +38,15 @@ from crew_pipeline.storage.sources.watermarks import Block, Extent
 logger = logging.getLogger(__name__)
 
 PATROL_ROWS = 50_000
-"""Rows that one step of the patrol holds against the source by their count and sum."""
+"""Rows that one step of the patrol compares with the source, by count and sum of keys."""
 PATROL_BLOCKS = 1_000
 MOST_REREAD = 8
-"""Blocks that one step reads again."""
+"""Most blocks that one step reads again."""
 PATROL_SESSIONS = 500
 """Sessions that one step of the patrol looks for in the source."""
 EVERY_ROUND = timedelta(hours=1)
 EVERY_PATROL = timedelta(days=2)
-"""How far back is compared, where keys are times."""
+"""How far back rounds and patrols compare, where keys are times."""
 _SESSIONS_KEPT = 10_000
 _KEYS_TO_JUDGE_BY = 200
 _FITS = 16
@@ -57,14 +57,14 @@ class CrewRound:
     """One round. A step is a transaction: the watermark's row is locked, rows are read and merged, the watermark set.
 
     Attributes:
-        engine: of the application's database.
-        reader: read-only connection to the source.
+        db: the application's database.
+        source_connection: read-only connection to the source.
         deadline: of ``time.monotonic``; what is not read by then is read the next time.
         on_batch: called after each batch.
     """
 
     db: Database
-    reader: Connection
+    source_connection: Connection
     source: HistorySource
     table: HistoryTable
     settings: Settings
@@ -74,7 +74,7 @@ class CrewRound:
     on_batch: Callable[[CrewReport], None] | None = None
 
     def run(self, *, patrol: bool = True) -> None:
-        """Read what is new and what came late; with ``patrol`` also look after what was read before."""
+        """Read what is new and what came late; with ``patrol`` also check what was read before."""
         self._recognise()
         if not self._timed:
             self._fill_gaps()
@@ -88,7 +88,7 @@ class CrewRound:
             self._patrol()
 
     def read_session(self, session_id: str) -> None:
-        """Read all rows of one session, whatever the watermark says; it stays where it is."""
+        """Read all rows of one session, whatever the watermark says; its top stays where it is."""
         self._recognise()
         reached: int | None = None
         while True:
@@ -100,7 +100,7 @@ class CrewRound:
             reached = batch.reached
 
     def read_all(self) -> None:
-        """Read the whole table as if nothing were known of it, from where the last such reading ran out of time."""
+        """Read the whole table as if nothing were known of it, going on where the last such reading ran out of time."""
         self._recognise()
         while True:
             with self._turn() as (connection, mark):
@@ -139,7 +139,7 @@ class CrewRound:
                 raise SourceError(f"{self.source.code} was set up otherwise while it was read; the next round goes on.")
             name = f"{self.source.source_env or ''}/{self.table.name}/{self.table.key}:{self.table.kind}"
             if mark.source and mark.source != name:
-                mark = mark.anew(-1, scan.highest_key(self.reader, self.table), lift=True)
+                mark = mark.anew(-1, scan.highest_key(self.source_connection, self.table), lift=True)
                 mark = replace(mark, block=0, patrol=0, scanned=None)
                 discovery.forget_blocks(connection, self.source.crew_id, None)
                 self.report.begun_anew = True
@@ -150,7 +150,7 @@ class CrewRound:
 
     def _read(self, where: ColumnElement[bool] | None, most_sessions: int | None = None) -> Batch:
         most = most_sessions or self.settings.discovery_batch
-        return scan.read_batch(self.reader, self.table, where, self.limits, most_sessions=most)
+        return scan.read_batch(self.source_connection, self.table, where, self.limits, most_sessions=most)
 
     def _read_of(self, session_id: str, reached: int | None) -> Batch:
         """Rows of a session beyond a key."""
@@ -158,12 +158,12 @@ class CrewRound:
         return self._read(wanted if beyond is None else and_(wanted, beyond))
 
     def _recognise(self) -> None:
-        """Make sure that it is still the table that was read, as far as it was read."""
+        """Check that rows read before are still the same; if not, set the watermark back."""
         with self._turn() as (connection, mark):
             keys = [key for key, _ in mark.anchors]
             anew = None
             if keys and not self._timed:
-                anew = mark.begins_anew(*scan.read_digests(self.reader, self.table, keys, self.limits))
+                anew = mark.begins_anew(*scan.read_digests(self.source_connection, self.table, keys, self.limits))
             if anew is not None:
                 self.report.begun_anew |= anew.lift
                 if anew.top != mark.top:
@@ -179,7 +179,12 @@ class CrewRound:
                 if not gaps:
                     return
                 batch = scan.read_gaps(
-                    self.reader, self.table, gaps, reached, self.limits, most_sessions=self.settings.discovery_batch
+                    self.source_connection,
+                    self.table,
+                    gaps,
+                    reached,
+                    self.limits,
+                    most_sessions=self.settings.discovery_batch,
                 )
                 if batch.seen:
                     placed = self._take_in(connection, batch, mark)
@@ -190,7 +195,7 @@ class CrewRound:
                 return
 
     def _read_on(self) -> bool:
-        """Read one batch above the watermark; whether there is more."""
+        """Read one batch above the watermark and say whether there is more."""
         with self._turn() as (connection, mark):
             batch = self._read(scan.above(self.table, mark.top))
             if batch.reached is None:
@@ -203,7 +208,7 @@ class CrewRound:
         return batch.more
 
     def _sized(self, connection: Connection, mark: Watermark, keys: Sequence[int]) -> Watermark:
-        """With blocks of a size that fits how far apart keys lie; what was counted in others is counted anew."""
+        """The watermark with blocks sized to the distance of keys; if their size changes, all is counted anew."""
         size = scan.block_size(self.table, keys)
         if mark.block and (len(keys) < _KEYS_TO_JUDGE_BY or mark.block // _FITS < size < mark.block * _FITS):
             return mark
@@ -220,7 +225,7 @@ class CrewRound:
             self._save(connection, after)
 
     def _patrol(self) -> None:
-        """Look after what was read before; what goes wrong with that keeps nothing new from being read."""
+        """Check what was read before; an error in that keeps no new rows from being read."""
         try:
             if self._timed and not self._out_of_time:
                 self._compare_recent(EVERY_PATROL)
@@ -233,7 +238,7 @@ class CrewRound:
             self.report.warnings.append(f"looking after older rows failed ({type(error).__name__}); it is tried again")
 
     def _patrol_step(self) -> bool:
-        """Compare the next stretch; whether something differed there, so that one should go on at once."""
+        """Compare the next stretch; whether to go on at once, because something differed there."""
         with self._turn() as (connection, mark):
             if mark.top is None or not mark.block:
                 return False
@@ -244,7 +249,7 @@ class CrewRound:
             return differed and reached < below
 
     def _patrol_end(self, connection: Connection, first: int, below: int) -> int:
-        """How far the patrol goes this time: as many rows as are soon counted, and the emptiness between them."""
+        """How far the patrol goes this time: over rows that are counted quickly, and empty stretches between."""
         listed = discovery.next_blocks(connection, self.source.crew_id, first, below, PATROL_BLOCKS)
         rows = 0
         for block, count in listed:
@@ -254,14 +259,14 @@ class CrewRound:
         return listed[-1][0] + 1 if len(listed) == PATROL_BLOCKS else below
 
     def _compare(self, connection: Connection, mark: Watermark, first: int, below: int) -> tuple[Watermark, int, bool]:
-        """Hold blocks against the source and read some of those again that differ.
+        """Compare blocks with the source, and reread some of those that differ.
 
         Returns:
-            The watermark after that, the first block that was not seen to, and whether any differed.
+            The watermark after that, the first block not dealt with, and whether any differed.
         """
         known = discovery.blocks_between(connection, self.source.crew_id, first, below)
-        found = scan.read_blocks(self.reader, self.table, mark.block, first, below, mark.top)
-        differing = sorted(block for block in {*known, *found} if known.get(block) != found.get(block))
+        in_source = scan.read_blocks(self.source_connection, self.table, mark.block, first, below, mark.top)
+        differing = sorted(block for block in {*known, *in_source} if known.get(block) != in_source.get(block))
         for block in differing[:MOST_REREAD]:
             mark = self._read_again(connection, mark, block)
         return mark, differing[MOST_REREAD] if len(differing) > MOST_REREAD else below, bool(differing)
@@ -282,15 +287,15 @@ class CrewRound:
             reached = batch.reached if batch.more else None
         discovery.set_blocks(connection, self.source.crew_id, {block: counted})
         begun = self._sessions_beginning(connection, mark, first, last + 1)
-        return self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in sessions])
+        return self._see_to_missing(connection, mark, [extent for extent in begun if extent.session_id not in sessions])
 
     def _sessions_beginning(self, connection: Connection, mark: Watermark, first: int, below: int) -> list[Extent]:
-        """Sessions whose first line stands where rows of these keys have their places."""
+        """Sessions whose first line stands where rows with these keys may stand."""
         spans = [timed_stretch(first, below)] if self._timed else mark.stretches(first, below)
         return [
-            one
+            extent
             for begin, end in spans
-            for one in discovery.sessions_beginning(connection, self.source.crew_id, begin, end)
+            for extent in discovery.sessions_beginning(connection, self.source.crew_id, begin, end)
         ]
 
     def _look_for_sessions(self) -> None:
@@ -299,16 +304,17 @@ class CrewRound:
             begun = discovery.sessions_beginning(
                 connection, self.source.crew_id, mark.checked, 2**63 - 1, PATROL_SESSIONS
             )
-            keys = sorted({mark.key_at(one.first) for one in begun})
-            present = scan.sessions_at(self.reader, self.table, keys) if keys else set()
-            mark_after = self._see_to_missing(connection, mark, [one for one in begun if one.session_id not in present])
+            keys = sorted({mark.key_at(extent.first) for extent in begun})
+            present = scan.sessions_at(self.source_connection, self.table, keys) if keys else set()
+            missing = [extent for extent in begun if extent.session_id not in present]
+            mark_after = self._see_to_missing(connection, mark, missing)
             checked = begun[-1].first + 1 if len(begun) == PATROL_SESSIONS else 0
             self._save(connection, replace(mark_after, checked=checked))
 
     def _see_to_missing(self, connection: Connection, mark: Watermark, missing: Sequence[Extent]) -> Watermark:
-        """Of sessions whose beginning was not found: note those that are gone, and withdraw what is, if that is set."""
-        names = sorted({one.session_id for one in missing})
-        still = scan.sessions_present(self.reader, self.table, names) if names else {}
+        """For sessions whose beginning was not found: note those that are gone, and withdraw lost lines if set to."""
+        names = sorted({extent.session_id for extent in missing})
+        still = scan.sessions_present(self.source_connection, self.table, names) if names else {}
         for session in names:
             gone = session not in still
             if gone:
@@ -318,19 +324,19 @@ class CrewRound:
             if self.settings.deleted_sessions == "withdraw":
                 mark = self._withdraw(connection, mark, session, gone=gone)
             elif not gone and not self._timed:
-                # Where it begins now, so that it is not looked for in vain each time.
+                # Note where it begins now, so that it is not looked for in vain each time.
                 begins = max(mark.positions(still[session]), default=0)
                 discovery.begin_at(connection, self.source.crew_id, session, begins)
         return mark
 
     def _forget_blocks_of(self, connection: Connection, mark: Watermark, session: str) -> None:
-        """Have the blocks compared anew that a session's rows were counted in: they may come back as they were."""
+        """Have the blocks of a session's rows compared anew: the rows may come back just as they were."""
         lines = discovery.lines_of_sessions(connection, self.source.crew_id, [session])
-        keys = [timed_key(one.position) if self._timed else mark.key_at(one.position) for one in lines]
+        keys = [timed_key(line.position) if self._timed else mark.key_at(line.position) for line in lines]
         discovery.drop_blocks(connection, self.source.crew_id, sorted({key // mark.block for key in keys}))
 
     def _withdraw(self, connection: Connection, mark: Watermark, session: str, *, gone: bool) -> Watermark:
-        """Take lines out of their day that the source has no more."""
+        """Take out of their day those lines that the source no longer has."""
         kept: list[int] = []
         more, reached = not gone, None
         while more:
@@ -394,5 +400,5 @@ class CrewRound:
 
 
 def doubling(rows: Sequence[HistoryRow]) -> list[HistoryRow]:
-    """The last row, and those ever further before it, as ``Watermark`` keeps them."""
+    """The last row and rows at doubling distances before it, as ``Watermark`` keeps them."""
     return [rows[-(1 << power)] for power in range(len(rows).bit_length())]

@@ -17,7 +17,7 @@ def speaker_and_text(message: object) -> tuple[str, str]:
     """Speaker and text of a message: an object, or its JSON text.
 
     Flat messages (n8n: ``{type, content}``; ``{role, content}``; ``{speaker, text}``) and nested ones (LangChain:
-    ``{type, data: {content}}``) are known. A message that only calls tools says which.
+    ``{type, data: {content}}``) are known. The text of one that only calls tools names them.
 
     Raises:
         RejectedLineError: it is no object, or holds no text.
@@ -41,7 +41,7 @@ def speaker_and_text(message: object) -> tuple[str, str]:
 
 
 def plain(content: object) -> str:
-    """The text of a content: a string, or parts of which some are text.
+    """The text of a content: a string, or a list of parts, of which some are text.
 
     Raises:
         RejectedLineError: it is neither.

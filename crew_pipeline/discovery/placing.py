@@ -1,12 +1,12 @@
 """Where a row's line stands in its conversation, so that reading a row again changes nothing. Pure decisions.
 
-A line's position is its row's key plus a *base*, 0 at first. A row that is read again is found under one of the bases
-that were ever in use, with the same words and time, and is left alone. Where another line stands at its place the key
-has been used for two messages, and a new base is taken that leads above every position ever given: no line ever takes
-the place of another, and every base has a stretch of positions of its own. Only an edit changes a line: a row that kept
-its key, its session and its time, or, where the source tells no time, whose speaker goes on from what it said.
+A line's position is its row's key plus a *base*, 0 at first. When a row is read again, its line is looked for under
+every base ever used; if it is there with the same words and time, nothing changes. If another line stands there, the
+key has been used for two messages, and a new base puts the row above every position ever given. So no line takes the
+place of another, and every base has its own stretch of positions. Only an edit changes a line: its row kept key,
+session and time or, where the source tells no time, the same speaker's text goes on from what it was.
 
-Where keys are times, a line's position is its millisecond and its rank among the lines of its session in it.
+Where keys are times, a line's position is its millisecond plus its rank among its session's lines of that millisecond.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crew_pipeline.storage.conversations.ingest import SourceLine
 from crew_pipeline.storage.sources.watermarks import StoredLine
 
 RANKS = 1_000_000
-"""Lines of a session in one millisecond, where keys are times."""
+"""Most lines of a session in one millisecond, where keys are times."""
 _MICROSECONDS = 1_000
 
 Place = tuple[str, int]
@@ -28,7 +28,7 @@ Place = tuple[str, int]
 
 
 def timed_stretch(first: int, below: int) -> tuple[int, int]:
-    """From which position on, and below which, rows of these keys stand, where keys are times."""
+    """The first position of rows with these keys, and the one behind the last, where keys are times."""
     return first // _MICROSECONDS * RANKS, (below // _MICROSECONDS + 1) * RANKS
 
 
@@ -38,7 +38,7 @@ def timed_key(position: int) -> int:
 
 
 class HistoryRow:
-    """A row of a history table as a line whose position is its key still."""
+    """A row of a history table as a line, whose position is yet to be decided."""
 
     __slots__ = ("key", "line")
 
@@ -52,11 +52,11 @@ class Placing:
     """Rows at their places.
 
     Attributes:
-        mark: the watermark with the bases and the highest position after them.
+        mark: the watermark, with bases and highest position as they are afterwards.
         lines: those that are new or were edited.
-        places: of every row that has one.
+        places: the place of every row that has one.
         unchanged: rows whose lines are there already.
-        crowded: rows for which there is no place left that a number of 64 bits could name.
+        crowded: rows whose position would be too large for 64 bits.
     """
 
     mark: Watermark
@@ -67,28 +67,28 @@ class Placing:
 
 
 def places_to_look_at(rows: Iterable[HistoryRow], mark: Watermark, *, timed: bool) -> set[tuple[str, int, int]]:
-    """Session, first position and the one behind the last of every stretch at which these rows may stand already."""
-    found = set()
+    """Stretches where these rows may stand already: session, first position, and the one behind the last."""
+    stretches = set()
     for row in rows:
         session = row.line.session_id
         if timed:
             begin = row.key // _MICROSECONDS * RANKS
-            found.add((session, begin, begin + RANKS))
+            stretches.add((session, begin, begin + RANKS))
         else:
-            found |= {(session, position, position + 1) for position in mark.positions(row.key)}
-    return found
+            stretches |= {(session, position, position + 1) for position in mark.positions(row.key)}
+    return stretches
 
 
 def place(rows: Sequence[HistoryRow], known: Iterable[StoredLine], mark: Watermark, *, timed: bool) -> Placing:
     """Give every row its place.
 
     Args:
-        known: lines at the places to look at, and for rows up to ``mark.recognise_to`` all of their sessions.
+        known: lines at ``places_to_look_at``, and all lines of the sessions of rows up to ``mark.recognise_to``.
         timed: whether keys are times.
     """
-    at = {(one.session_id, one.position): one for one in known}
+    at = {(line.session_id, line.position): line for line in known}
     work = _Work(Placing(mark), at, timed=timed)
-    # What is there already finds its own line first, so that no other row is taken for its edited form.
+    # Rows that are stored already take their lines first, so that no other row is taken for an edit of them.
     for row in [row for row in rows if not work.find(row)]:
         work.add(row)
     done = work.done
@@ -108,16 +108,16 @@ class _Work:
         self._by_content: dict[tuple[str, str, str, object], list[int]] = defaultdict(list)
         self._by_moment: dict[tuple[str, str, object], list[Place]] = defaultdict(list)
         for session, position in sorted(at, reverse=True):
-            one = at[session, position]
-            self._by_content[session, one.speaker, one.text, one.spoken_at].append(position)
-            self._by_moment[session, one.speaker, one.spoken_at].append((session, position))
-            # Descending, so that the first that is met is the last of its millisecond.
+            line = at[session, position]
+            self._by_content[session, line.speaker, line.text, line.spoken_at].append(position)
+            self._by_moment[session, line.speaker, line.spoken_at].append((session, position))
+            # Positions descend, so the first one met in a millisecond is its last.
             self._next.setdefault((session, position // RANKS * RANKS), position + 1)
 
     def find(self, row: HistoryRow) -> bool:
         """Whether the row's line is there already, as it is."""
         usual = self._usual(row)
-        same = next((one for one in usual if one not in self._taken and self._is(one, row.line)), None)
+        same = next((place for place in usual if place not in self._taken and self._is(place, row.line)), None)
         same = same or self._elsewhere(row)
         if same is not None:
             self.done.unchanged += 1
@@ -125,11 +125,11 @@ class _Work:
         return same is not None
 
     def add(self, row: HistoryRow) -> None:
-        """Put a line that is new at a place of its own, and one that was edited where it was."""
+        """Put a new line at a place of its own, and an edited one where it was."""
         session = row.line.session_id
         usual = self._usual(row)
         earlier = self._by_moment[session, row.line.speaker, row.line.spoken_at] if self._timed else usual
-        edited = next((one for one in earlier if one not in self._taken and self._was(one, row)), None)
+        edited = next((place for place in earlier if place not in self._taken and self._was(place, row)), None)
         free = edited or (self._next_rank(row) if self._timed else self._unused(row, usual))
         if free[1] > HIGHEST:
             self.done.crowded.append(row)
@@ -158,7 +158,7 @@ class _Work:
         )
 
     def _was(self, place: Place, row: HistoryRow) -> bool:
-        """Whether the line there is an earlier form of this one."""
+        """Whether the line at this place is an earlier form of the row's."""
         at, line = self._at.get(place), row.line
         if at is None:
             return False
@@ -177,16 +177,16 @@ class _Work:
         line = row.line
         if line.time_inferred or not (self._timed or self._may_be_copy(row)):
             return None
-        places = self._by_content[line.session_id, line.speaker, line.text, line.spoken_at]
-        while places:
-            found = (line.session_id, places.pop())
-            if found not in self._taken:
-                return found
+        positions = self._by_content[line.session_id, line.speaker, line.text, line.spoken_at]
+        while positions:
+            place = (line.session_id, positions.pop())
+            if place not in self._taken:
+                return place
         return None
 
     def _unused(self, row: HistoryRow, usual: Sequence[Place]) -> Place:
-        """A place under one of the bases, the newest if it can be, or under one that is taken anew."""
-        free = None if self.done.mark.lift else next((one for one in usual if one not in self._at), None)
+        """A free place under an existing base, the newest if possible, or else under a new one."""
+        free = None if self.done.mark.lift else next((place for place in usual if place not in self._at), None)
         if free is None:
             self.done.mark = self.done.mark.lifted(row.key, self._given)
             free = (row.line.session_id, self._given + 1)

@@ -20,7 +20,7 @@ class Reading:
         rejected: how many of them were refused.
         rejections: line number and reason of the first ``10,000``, in order.
         titles: title of each conversation that has one, by its ``session_id``.
-        moved: session and position at which a line may have stood in an earlier export, and stands no more.
+        moved: session and position at which a line may have stood in an earlier export, but no longer does.
         spared: session and position of lines that were refused.
     """
 
@@ -45,7 +45,7 @@ class Reading:
             self.rejections.append((source_line, reason))
 
     def entitle(self, session_id: object, title: object) -> None:
-        """Keep a title on one line, at most ``512`` characters of it; what is no text, or empty, is passed over."""
+        """Keep a title on one line, at most ``512`` characters of it; anything empty or not a text is ignored."""
         if isinstance(session_id, str) and isinstance(title, str):
             shown = " ".join(_UNKEEPABLE.sub("", title).split())[:_MAX_TITLE_CHARS]
             if shown:

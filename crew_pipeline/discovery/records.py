@@ -32,7 +32,7 @@ class Limits:
     Attributes:
         zone: time zone in which days begin.
         first_day: lines of earlier days have no partition.
-        now: lines of days to come have no partition yet, and a wrong clock.
+        now: a line of a later day has no partition yet, and a wrong clock.
         max_text_chars: longest text.
     """
 

@@ -68,7 +68,7 @@ def read_registry(path: Path) -> Registry:
 
 
 def apply_registry(connection: Connection, registry: Registry, *, prune: bool = False) -> Applied:
-    """Set up what is listed; with ``prune`` crews that are not listed are read no more.
+    """Set up what is listed; with ``prune``, crews that are not listed are no longer read.
 
     Raises:
         CrewError: a name cannot be used; nothing has been changed if the caller rolls back.

@@ -16,12 +16,11 @@ class CrewReport:
     """What one crew's source brought: counts, refused lines with reasons, or the error that ended it.
 
     Attributes:
-        sessions, sessions_failed: those that rows were read of, and those with a row that was refused, since they were
-            counted last.
-        scanned, failed: how many of either were counted before.
+        sessions, sessions_failed: sessions with rows that were read, and with a row refused, since the last ``settle``.
+        scanned, failed: how many of each ``settle`` has counted.
         finished: false where time ran out; the next round goes on.
         begun_anew: the table was replaced, or uses its keys again; it has been read from where that began.
-        deleted: sessions that the source was found to have lost.
+        deleted: sessions that the source no longer has.
         not_yet: keys of rows whose time lies ahead; they are asked for again.
         stored: what the crew holds afterwards, counted in the tables.
         warnings: what makes reading this table slow or its times unsure.

@@ -68,9 +68,9 @@ class Batch:
         return {block: Block(rows[block], sums[block]) for block in sorted(rows)}
 
     def without(self, key: int) -> Batch:
-        """The batch up to the key before this one, its last."""
+        """The batch without the rows of this key, its last one."""
         rows = [row for row in self.rows if row.key != key]
-        refused = [one for one in self.refused if one[0] != key]
+        refused = [refusal for refusal in self.refused if refusal[0] != key]
         sessions = {row.line.session_id for row in rows} | {session for _, session, _ in refused}
         left = Batch(rows, refused, None, True, self.not_yet - {key}, sessions)
         left.reached = max([*left.seen, *left.not_yet], default=None)
@@ -78,7 +78,7 @@ class Batch:
 
 
 def block_size(table: HistoryTable, keys: Sequence[int]) -> int:
-    """Keys in a block, so that it holds some thousand rows where keys lie as far apart as these."""
+    """Keys in a block, chosen to hold some thousand rows if keys lie as far apart as these."""
     if table.kind == "time":
         return BLOCK_OF_MICROSECONDS
     distances = sorted(after - before for before, after in pairwise(keys)) or [1]
@@ -113,7 +113,7 @@ def read_batch(
         batch, read = _read(connection, table, query.limit(most_rows + 1), limits, most_sessions, most_rows)
         if read <= most_rows or batch.reached is None or batch.more:
             return batch
-        # The statement ended within the rows of a key: those before it are one batch, or, if there are none, all of it.
+        # The limit cut through the rows of one key: give the rows before it or, if there are none, all of that key.
         shorter = batch.without(batch.reached)
         if shorter.reached is not None:
             return shorter
@@ -132,7 +132,7 @@ def read_gaps(
     *,
     most_sessions: int,
 ) -> Batch:
-    """Rows in the gaps beyond a key, as ``read_batch`` does; each gap is looked up by itself, by the key's index."""
+    """Rows in the gaps beyond a key, read like ``read_batch``; each gap is looked up on its own, by the key's index."""
     for start in range(0, len(gaps), _GAPS_AT_ONCE):
         some = gaps[start : start + _GAPS_AT_ONCE]
         spans = [(first if beyond is None else max(first, beyond + 1), last) for first, last in some]
@@ -169,7 +169,7 @@ def _read(
         session = "" if row.session_id is None else str(row.session_id)
         full = len(batch.sessions) >= most_sessions and session not in batch.sessions
         taken = len(batch.rows) + len(batch.refused)
-        # Rows of one key stay together: what they are among each other is only known together.
+        # Rows of one key stay in one batch: how they relate to each other is only seen together.
         if (full or chars >= MOST_CHARS or taken >= most_rows) and key != batch.reached:
             batch.more = True
             break
@@ -182,7 +182,7 @@ def _read(
 
 
 def _take(batch: Batch, table: HistoryTable, row: Any, key: int, session: str, limits: Limits) -> bool:
-    """Turn a row into a line; whether reading may go on."""
+    """Turn a row into a line and say whether reading may go on."""
     try:
         batch.rows.append(HistoryRow(key, _line(table, row, key, limits)))
     except NotYetError:
@@ -241,7 +241,7 @@ def _rows_query(table: HistoryTable, where: ColumnElement[bool] | None) -> Selec
 
 
 def _as_written(table: HistoryTable, name: str) -> ColumnElement[Any]:
-    """A column as text where its own values might not survive the driver: times without end, JSON too deep."""
+    """A column; as text where the driver might fail on its values: times without end, JSON nested too deep."""
     column = table.clause.c[name]
     return cast(column, Text()) if table.dialect == "postgresql" else column
 
@@ -264,22 +264,22 @@ def digest(row: HistoryRow) -> str:
 def read_digests(
     connection: Connection, table: HistoryTable, keys: Sequence[int], limits: Limits
 ) -> tuple[dict[int, set[str]], int | None]:
-    """Digests of the rows at these keys, those that are there, and the table's highest key."""
+    """Digests of the rows that are there at these keys, and the table's highest key."""
     batch = read_batch(connection, table, within(table, [(key, key) for key in keys]), limits, most_sessions=len(keys))
-    found: dict[int, set[str]] = {}
+    digests: dict[int, set[str]] = {}
     for row in batch.rows:
-        found.setdefault(row.key, set()).add(digest(row))
+        digests.setdefault(row.key, set()).add(digest(row))
     for key, _, _ in batch.refused:
-        found.setdefault(key, set()).add("")
-    return found, highest_key(connection, table)
+        digests.setdefault(key, set()).add("")
+    return digests, highest_key(connection, table)
 
 
 def highest_key(connection: Connection, table: HistoryTable) -> int | None:
     """The highest key of the table; None where it is empty."""
     query = select(table.key_column).select_from(table.clause).where(table.readable)
     with connection.begin():
-        found = connection.execute(query.order_by(table.key_column.desc()).limit(1)).scalar()
-    return None if found is None else table.key_of(found)
+        value = connection.execute(query.order_by(table.key_column.desc()).limit(1)).scalar()
+    return None if value is None else table.key_of(value)
 
 
 def read_blocks(
@@ -311,17 +311,17 @@ def _microseconds_of(table: HistoryTable) -> ColumnElement[Any]:
 def sessions_at(connection: Connection, table: HistoryTable, keys: Sequence[int]) -> set[str]:
     """The sessions of the rows at these keys."""
     session = table.clause.c[table.session_id]
-    found: set[str] = set()
+    sessions: set[str] = set()
     with connection.begin():
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             some = table.key_column.in_([table.bound(key) for key in keys[start : start + _KEYS_AT_ONCE]])
             rows = connection.execute(select(session).select_from(table.clause).where(some))
-            found |= {str(row[0]) for row in rows}
-    return found
+            sessions |= {str(row[0]) for row in rows}
+    return sessions
 
 
 def sessions_present(connection: Connection, table: HistoryTable, sessions: Sequence[str]) -> dict[str, int]:
-    """Those of these sessions that the source has any row of, and the lowest key of each."""
+    """Those of these sessions that have any row in the source, and the lowest key of each."""
     session = table.clause.c[table.session_id]
     query = (
         select(session.label("session"), func.min(table.key_column).label("first"))
@@ -331,8 +331,8 @@ def sessions_present(connection: Connection, table: HistoryTable, sessions: Sequ
     )
     with connection.begin():
         # Padded names, and names that differ in case where the source does not tell them apart, count as present.
-        found = {_folded(str(row.session)): table.key_of(row.first) for row in connection.execute(query)}
-    return {one: found[_folded(one)] for one in sessions if _folded(one) in found}
+        lowest = {_folded(str(row.session)): table.key_of(row.first) for row in connection.execute(query)}
+    return {name: lowest[_folded(name)] for name in sessions if _folded(name) in lowest}
 
 
 def _folded(session: str) -> str:

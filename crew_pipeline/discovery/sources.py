@@ -1,4 +1,4 @@
-"""Source databases: opened by the name of a variable, read-only, with a limit on every statement."""
+"""Source databases: found by an environment variable, read-only, with a time limit on every statement."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def source_engine(source: HistorySource, own: Database, statement_timeout_s: flo
 
 @lru_cache(maxsize=_ENGINES_KEPT)
 def _server(url: URL, statement_timeout_s: float) -> Engine:
-    """Kept, so that statements need not be put together anew in every round."""
+    """An engine that is kept, so that rounds need not compile their statements anew."""
     if url.get_backend_name() == "postgresql":
         return _engine(url, connect_args=_postgres_arguments(url, int(statement_timeout_s * 1000)))
     if url.get_backend_name() not in {"mysql", "mariadb"}:
@@ -136,7 +136,7 @@ def _sqlite(path: Path, statement_timeout_s: float) -> Engine:
         connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
         return connection
 
-    # The address is not connected to, but tells one source from another.
+    # This address is never connected to; it only tells sources apart.
     engine = _engine(URL.create("sqlite", database=str(path)), creator=connect)
     event.listen(engine, "before_cursor_execute", partial(_limit_sqlite, statement_timeout_s))
     return engine

@@ -54,9 +54,9 @@ class HistoryTable:
         key: the column by which rows are read on.
         kind: whether the key is an integer ``id`` or a ``time``.
         zoned: for a time as key, whether the column has a time zone.
-        message: the column with a message of its own shape; None where ``speaker`` and ``text`` are columns.
+        message: the column with whole messages as JSON; None where ``speaker`` and ``text`` are columns.
         created_at: None where the table tells no time.
-        session_kind: how a session's name is kept; it is text everywhere else.
+        session_kind: how the column keeps a session's name, which is text everywhere else.
         naive_is_utc: whether times without a zone are UTC and not of the configured zone.
         session_indexed, key_indexed: whether an index begins with that column.
         key_unique: whether no two rows can have the same key.
@@ -112,7 +112,7 @@ class HistoryTable:
 
     @cached_property
     def readable(self) -> ColumnElement[bool]:
-        """Rows that have a key that can be read on by; a moment without end has not, nor the last number of 64 bits."""
+        """Rows whose key can be read on by: not those of moments without end, or of the last number of 64 bits."""
         if self.kind == "id":
             return self.key_column.between(-_MOST_KEY, _MOST_KEY)
         first, last = (
@@ -129,8 +129,8 @@ class HistoryTable:
         if self.session_kind == "text":
             return named.in_(sessions)
         if self.session_kind == "integer":
-            return named.in_([int(one) for one in sessions if one.lstrip("-").isdecimal()])
-        return named.in_([found for found in map(_as_uuid, sessions) if found is not None])
+            return named.in_([int(session) for session in sessions if session.lstrip("-").isdecimal()])
+        return named.in_([uuid for uuid in map(_as_uuid, sessions) if uuid is not None])
 
     def bound(self, key: int) -> int | datetime:
         """A key as a value to compare the column with."""
@@ -156,17 +156,19 @@ class HistoryTable:
     @property
     def warnings(self) -> list[str]:
         """What makes reading this table slow or its times unsure, each with what to do."""
-        found = []
+        warnings = []
         if not self.key_indexed:
-            found.append(
+            warnings.append(
                 f"{self.key} has no index, so every round reads the whole table; "
                 f"CREATE INDEX ON {self.name} ({self.key}) makes rounds cost what is new"
             )
         if not self.key_unique and self.kind == "id":
-            found.append(f"nothing keeps {self.key} unique; ALTER TABLE {self.name} ADD PRIMARY KEY ({self.key}) does")
+            warnings.append(
+                f"nothing keeps {self.key} unique; ALTER TABLE {self.name} ADD PRIMARY KEY ({self.key}) does"
+            )
         if self.created_at is None:
-            found.append("the table tells no time; lines carry the time at which they were first seen")
-        return found
+            warnings.append("the table tells no time; lines carry the time at which they were first seen")
+        return warnings
 
 
 def _as_uuid(value: str) -> UUID | None:
@@ -177,7 +179,7 @@ def _as_uuid(value: str) -> UUID | None:
 
 
 def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970; a moment without a zone is taken as it is written."""
+    """Microseconds since 1970; a moment without a zone counts as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
@@ -193,7 +195,7 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
     """
     inspector = inspect(connection)
     try:
-        found = {one["name"]: one for one in inspector.get_columns(name)}
+        columns = {reflected["name"]: reflected for reflected in inspector.get_columns(name)}
         primary = inspector.get_pk_constraint(name)["constrained_columns"]
         indexes = inspector.get_indexes(name)
         indexed: list[list[Any]] = [list(primary), *(index["column_names"] for index in indexes if _is_whole(index))]
@@ -202,30 +204,30 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
         raise SourceError(
             f"the history table {name} is not there; check its name, and that the user may read it."
         ) from None
-    missing = sorted(set(mapping.values()) - set(found))
+    missing = sorted(set(mapping.values()) - set(columns))
     if missing:
-        raise SourceError(f"{name} has no column {missing[0]}; it has {_listed(found)}.")
-    chosen = {field: mapping.get(field) or _guess(field, found) for field in _NAMES}
-    is_json = chosen["message"] is not None and isinstance(found[chosen["message"]]["type"], JSON)
+        raise SourceError(f"{name} has no column {missing[0]}; it has {_listed(columns)}.")
+    chosen = {field: mapping.get(field) or _guess(field, columns) for field in _NAMES}
+    is_json = chosen["message"] is not None and isinstance(columns[chosen["message"]]["type"], JSON)
     if "message" in mapping or (is_json and not {"speaker", "text"} & set(mapping)):
         chosen |= {"speaker": None, "text": None}
     elif chosen["speaker"] and (chosen["text"] or chosen["message"]):
         chosen |= {"text": chosen["text"] or chosen["message"], "message": None}
     if not chosen["session_id"] or not (chosen["message"] or (chosen["speaker"] and chosen["text"])):
         raise SourceError(
-            f"{name} needs a column session_id, and either message or speaker and text; it has {_listed(found)}. "
+            f"{name} needs a column session_id, and either message or speaker and text; it has {_listed(columns)}. "
             "Name others with --column FIELD=COLUMN."
         )
-    key, kind = _key(connection, name, mapping.get("id"), found, primary, chosen["created_at"])
-    leading = {columns[0] for columns in indexed if columns}
+    key, kind = _key(connection, name, mapping.get("id"), columns, primary, chosen["created_at"])
+    leading = {names[0] for names in indexed if names}
     return HistoryTable(
         name=name,
         dialect=connection.dialect.name,
         key=key,
         kind=kind,
-        zoned=bool(getattr(found[key]["type"], "timezone", False)) if kind == "time" else False,
+        zoned=bool(getattr(columns[key]["type"], "timezone", False)) if kind == "time" else False,
         session_id=chosen["session_id"],
-        session_kind=_session_kind(found[chosen["session_id"]]["type"]),
+        session_kind=_session_kind(columns[chosen["session_id"]]["type"]),
         message=None if chosen["speaker"] and chosen["text"] else chosen["message"],
         speaker=chosen["speaker"] if chosen["text"] else None,
         text=chosen["text"],
@@ -233,35 +235,35 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
         session_indexed=chosen["session_id"] in leading,
         key_indexed=key in leading or key == "rowid",
         key_unique=key == "rowid" or [key] in unique,
-        naive_is_utc=_is_mysql_timestamp(connection, found, chosen["created_at"]),
+        naive_is_utc=_is_mysql_timestamp(connection, columns, chosen["created_at"]),
     )
 
 
-def _guess(field: str, found: Mapping[str, ReflectedColumn]) -> str | None:
-    return next((name for name in _NAMES[field] if name in found), None)
+def _guess(field: str, columns: Mapping[str, ReflectedColumn]) -> str | None:
+    return next((name for name in _NAMES[field] if name in columns), None)
 
 
 def _key(
     connection: Connection,
     name: str,
     given: str | None,
-    found: Mapping[str, ReflectedColumn],
+    columns: Mapping[str, ReflectedColumn],
     primary: Sequence[str],
     created_at: str | None,
 ) -> tuple[str, Literal["id", "time"]]:
     candidates = [given] if given else ["id", *(primary if len(primary) == 1 else [])]
     for candidate in candidates:
-        if candidate in found and isinstance(found[candidate]["type"], Integer):
+        if candidate in columns and isinstance(columns[candidate]["type"], Integer):
             return candidate, "id"
     if given:
         raise SourceError(f"column {given} of {name} is no whole number; rows can be read on by one only.")
     if connection.dialect.name == "sqlite":
         return "rowid", "id"
-    if created_at and _is_time(found[created_at]["type"]):
+    if created_at and _is_time(columns[created_at]["type"]):
         return created_at, "time"
     raise SourceError(
-        f"{name} has neither an integer id nor a column of times to read on by; it has {_listed(found)}. Give it one, "
-        "such as id BIGSERIAL, or name it with --column id=COLUMN."
+        f"{name} has neither an integer id nor a column of times to read on by; it has {_listed(columns)}. Give it "
+        "one, such as id BIGSERIAL, or name it with --column id=COLUMN."
     )
 
 
@@ -272,19 +274,19 @@ def _session_kind(kind: TypeEngine[Any]) -> Literal["text", "uuid", "integer", "
 
 
 def _is_whole(index: Any) -> bool:
-    """Whether an index finds every row: a partial one, or one of ranges, does not."""
+    """Whether an index finds every row: a partial index, or one of ranges, does not."""
     options = index.get("dialect_options", {})
     return not any(options.get(f"{dialect}_where") for dialect in ("postgresql", "sqlite")) and options.get(
         "postgresql_using", "btree"
     ) in {"btree", "hash"}
 
 
-def _is_mysql_timestamp(connection: Connection, found: Mapping[str, ReflectedColumn], name: str | None) -> bool:
+def _is_mysql_timestamp(connection: Connection, columns: Mapping[str, ReflectedColumn], name: str | None) -> bool:
     """MySQL hands out a TIMESTAMP in the session's zone, which is UTC here, without saying so."""
     return (
         connection.dialect.name in {"mysql", "mariadb"}
         and name is not None
-        and type(found[name]["type"]).__name__.upper() == "TIMESTAMP"
+        and type(columns[name]["type"]).__name__.upper() == "TIMESTAMP"
     )
 
 
@@ -292,5 +294,5 @@ def _is_time(kind: TypeEngine[Any]) -> bool:
     return isinstance(kind, DateTime)
 
 
-def _listed(found: Iterable[str]) -> str:
-    return ", ".join(found)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

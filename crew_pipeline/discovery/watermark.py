@@ -1,25 +1,24 @@
 """How far a history table has been read, so that nothing is read twice and nothing is lost. Pure decisions.
 
 A row is known by its *key*: an integer id, or the microsecond of its time where there is no id. Reading on from the
-highest key alone loses rows, because keys do not become visible in their order. So a watermark holds more than it:
+highest key alone would lose rows, because keys do not become visible in order. So a watermark holds more than that:
 
 - ``top``: the highest key read. What lies above it is new.
-- ``gaps``: stretches below the top that held no row when they were read. A transaction that commits late, a session of
-  the database that holds back a cache of the sequence, a row that was put off because its time has not come: whatever
-  fills a gap is found in the next round, since every round asks for rows in the gaps. It does not matter how long that
-  takes; clocks and times of rows play no part. The newest 256 stretches are watched.
-- ``blocks`` (in a table): how many rows of each stretch of keys were read, and the sum of their keys. Each round holds
-  some of them against the source (the *patrol*), so whatever else has happened far below the top, from a row inserted
-  under an old key to a session deleted, is found when the patrol comes by. Where the key is a time there are no gaps:
-  the blocks of the last hour are compared in every round instead, and those of two days by every patrol.
-- ``anchors``: a few rows with a digest of what they are, dense near the top and ever sparser below. Where one is not
-  the row that it was, or the top is gone, keys may be in use again (a table truncated and begun anew, replaced by
-  another, or SQLite handing out the ids of deleted rows). All above the highest anchor that still holds is then
-  read again.
+- ``gaps``: stretches below the top that held no row when they were read. Every round asks for rows in the gaps, so
+  whatever fills one is found in the next round: a transaction that commits late, a database session that holds back
+  cached numbers of the sequence, a row put off because its time had not come. It does not matter how long that takes;
+  clocks and times of rows play no part. The newest 256 stretches are watched.
+- ``blocks`` (in a table): how many rows of each stretch of keys were read, and the sum of their keys. Each round
+  compares some of them with the source (the *patrol*), so other changes far below the top, such as a row inserted under
+  an old key or a session deleted, are found when the patrol comes by. Where the key is a time there are no gaps: the
+  blocks of the last hour are compared in every round instead, and those of two days by every patrol.
+- ``anchors``: a few rows with a digest of what they are, dense near the top and ever sparser below. If one of them has
+  changed, or the top is gone, keys may be in use again (a table truncated and begun anew, replaced by another, or
+  SQLite handing out the ids of deleted rows). Then all above the highest unchanged anchor is read again.
 
-Reading a row again must not harm, whatever has become of its key; that is what ``placing`` sees to, by ``bases`` and
-``highest``. Rows that were read and the watermark after them are written in one transaction, so a process may die
-anywhere. Two that read at once take turns by the lock on the watermark's row.
+Reading a row again does no harm, whatever has become of its key: ``placing`` sees to that with ``bases`` and
+``highest``. Rows and the watermark after them are written in one transaction, so a process may die at any point.
+Processes that read at once take turns, by the lock on the watermark's row.
 """
 
 from __future__ import annotations
@@ -46,16 +45,15 @@ class Watermark:
         top: None before the first row.
         gaps: ascending, apart from each other, all below ``top``.
         anchors: key and digest, ascending.
-        bases: what has been added to keys to make positions, in order of time, and from which position on; see
-            ``placing``.
-        lift: the next line that is new begins a new base.
+        bases: what is added to keys to make positions, and from which position on, oldest first; see ``placing``.
+        lift: whether the next new line begins a new base.
         highest: the highest position that was ever given.
         recognise_to: rows up to this key may be copies of what was read under other keys.
         block: keys in a block; 0 before the first row.
         patrol: the next block to be held against the source.
-        checked: the position from which on sessions are looked for in the source next.
+        checked: the position where the next search for sessions in the source starts.
         scanned: how far a reading of the whole table has come; None where none is under way.
-        source: which table of which source this is the watermark of.
+        source: which table of which source the watermark is for.
     """
 
     top: int | None = None
@@ -73,10 +71,12 @@ class Watermark:
 
     @staticmethod
     def of(stored: Mapping[str, Any] | None) -> Watermark:
-        """The watermark that was stored; an unread table's for None."""
+        """The watermark that was stored; for None, that of an unread table."""
         if not stored:
             return Watermark()
-        pairs = {name: tuple((one, other) for one, other in stored[name]) for name in ("gaps", "anchors", "bases")}
+        pairs = {
+            name: tuple((first, second) for first, second in stored[name]) for name in ("gaps", "anchors", "bases")
+        }
         return Watermark(**{**stored, **pairs})
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,33 +85,33 @@ class Watermark:
 
     def positions(self, key: int) -> list[int]:
         """Where a row of this key may stand, newest base first. Each base has a stretch of positions of its own."""
-        found = []
+        positions = []
         below: int | None = None
         for base, first in reversed(self.bases):
             if first <= key + base <= HIGHEST and (below is None or key + base < below):
-                found.append(key + base)
+                positions.append(key + base)
             below = first
-        return found
+        return positions
 
     def stretches(self, first: int, below: int) -> list[tuple[int, int]]:
-        """From which position on, and below which, rows of keys from ``first`` on, below ``below``, may stand."""
-        found = []
+        """Where rows of keys from ``first`` on, below ``below``, may stand: from which position on, and below which."""
+        stretches = []
         end: int | None = None
         for base, start in reversed(self.bases):
             begins, ends = max(first + base, start), below + base if end is None else min(below + base, end)
             if begins < ends:
-                found.append((begins, min(ends, HIGHEST + 1)))
+                stretches.append((begins, min(ends, HIGHEST + 1)))
             end = start
-        return found
+        return stretches
 
     def key_at(self, position: int) -> int:
         """The key that a line at this position had."""
         return position - next((base for base, first in reversed(self.bases) if position >= first), 0)
 
     def lifted(self, key: int, highest: int) -> Watermark:
-        """With a new base, by which this key comes behind the highest position.
+        """The watermark with a new base, which puts this key behind the highest position.
 
-        Of too many the oldest is forgotten: the source has long lost the rows that were read under it.
+        If there are too many, the oldest is forgotten: the source has long lost the rows that were read under it.
         """
         bases = (*self.bases, (highest + 1 - key, highest + 1))
         return replace(self, bases=bases[-MOST_BASES:], lift=False)
@@ -119,7 +119,7 @@ class Watermark:
     def read_up(
         self, keys: Sequence[int], digests: Mapping[int, str], reached: int, *, dense: bool = True
     ) -> Watermark:
-        """After all rows above the top up to ``reached`` were read by one statement.
+        """The watermark after one statement read all rows above the top up to ``reached``.
 
         Args:
             keys: of the rows that were taken in, ascending.
@@ -143,7 +143,7 @@ class Watermark:
         )
 
     def filled(self, keys: Iterable[int]) -> Watermark:
-        """After rows in gaps were taken in."""
+        """The watermark after rows in gaps were taken in."""
         gaps = list(self.gaps)
         for key in sorted(set(keys)):
             index = bisect_right(gaps, key, key=lambda span: span[0]) - 1
@@ -154,7 +154,7 @@ class Watermark:
         return replace(self, gaps=tuple(gaps[-MOST_GAPS:]))
 
     def begins_anew(self, present: Mapping[int, set[str]], highest: int | None) -> Watermark | None:
-        """The watermark to read on from where keys may be in use again; None where they are not.
+        """If keys may be in use again, the watermark to read on from; otherwise None.
 
         Args:
             present: digests of the rows that the source now has at the anchors' keys.
@@ -163,12 +163,12 @@ class Watermark:
         if self.top is None or not self.anchors:
             return None
         differing = [key for key, digest in self.anchors if key in present and digest not in present[key]]
-        # Rows that are gone are no sign, as long as there are newer ones: the source does not use their keys again.
+        # Rows that are gone are no sign of it while there are newer ones: the source does not use their keys again.
         sunk = highest is None or highest < self.anchors[-1][0]
         if not differing and not sunk:
             return None
         holding = max((key for key, digest in self.anchors if digest in present.get(key, ())), default=-1)
-        # What differs below a row that holds was edited.
+        # A row that differs below one that is unchanged was edited.
         known = tuple(
             (key, digest if digest in present[key] else min(present[key]))
             for key, digest in self.anchors
@@ -184,7 +184,7 @@ class Watermark:
 
         Args:
             highest: the source's highest key; up to it rows may be copies of what was read.
-            lift: put what comes behind all that was read, even where its keys say otherwise.
+            lift: whether new lines go behind all that was read, even if their keys say otherwise.
         """
         return replace(
             self,

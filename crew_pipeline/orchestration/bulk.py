@@ -42,17 +42,17 @@ class BulkReport:
     def as_dict(self) -> dict[str, Any]:
         """The report as ``--json`` prints it."""
         return {
-            "processed": [_row(one) for one in self.processed],
-            "failed": [_row(one) for one in self.failed],
-            "elsewhere": [_row(one) for one in self.elsewhere],
+            "processed": [_row(summary) for summary in self.processed],
+            "failed": [_row(summary) for summary in self.failed],
+            "elsewhere": [_row(summary) for summary in self.elsewhere],
             "unchanged": self.unchanged,
             "runs": self.runs,
             "seconds": round(self.seconds, 3),
         }
 
 
-def _row(one: Summary) -> dict[str, Any]:
-    return {**one._asdict(), "day": one.day.isoformat()}
+def _row(summary: Summary) -> dict[str, Any]:
+    return {**summary._asdict(), "day": summary.day.isoformat()}
 
 
 def process_days(
@@ -75,15 +75,15 @@ def process_days(
     """
     started = time.monotonic()
     report = BulkReport()
-    work = _work(databases.db, settings, span, client, force=force)
+    chosen = _work(databases.db, settings, span, client, force=force)
     if max_days is not None:
-        kept = set(sorted({one.day for one in work}, reverse=True)[:max_days])
-        work = [one for one in work if one.day in kept]
-    if work:
-        planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
+        kept = set(sorted({work.day for work in chosen}, reverse=True)[:max_days])
+        chosen = [work for work in chosen if work.day in kept]
+    if chosen:
+        planned = batches(chosen, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
         report.runs = len(planned)
         _run(settings, databases, planned, Scope(client, force), on_progress)
-    _collect(databases.db, report, work, span, client)
+    _collect(databases.db, report, chosen, span, client)
     report.seconds = time.monotonic() - started
     return report
 
@@ -132,11 +132,11 @@ def _run(
 
 
 def _collect(
-    db: Database, report: BulkReport, work: Sequence[Work], span: tuple[date, date] | None, client: str | None
+    db: Database, report: BulkReport, chosen: Sequence[Work], span: tuple[date, date] | None, client: str | None
 ) -> None:
-    """Sort the days into what came of them."""
-    tried = {one.client_day for one in work}
-    listed = [one.day for one in work]
+    """Sort the days by what came of them."""
+    tried = {work.client_day for work in chosen}
+    listed = [work.day for work in chosen]
     first, last = span or (min(listed, default=date.max), max(listed, default=date.min))
     with db.read() as connection:
         summaries = states.summaries(connection, first, last, client)

@@ -28,7 +28,7 @@ def is_cron(expression: str) -> bool:
 
 
 def cron_moments(expression: str, after: datetime, timezone: str) -> Iterator[datetime]:
-    """When a cron expression comes from a moment on."""
+    """When a cron expression is due, from ``after`` on."""
     return cron_string_iterator(after.timestamp() + 1, expression, timezone)
 
 

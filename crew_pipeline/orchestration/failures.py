@@ -30,7 +30,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException, token: str) -> str:
-    """An error as one line that a reader may see: no SQL, no values, no paths; the run's log has the rest."""
+    """An error as one line that a visitor may see: no SQL, no values, no paths; the run's log has the rest."""
     if isinstance(error, _OUR_OWN):
         return str(error)
     kind = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__

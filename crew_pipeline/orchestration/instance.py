@@ -52,10 +52,9 @@ def described(settings: Settings) -> str:
 
 
 def daemon_age_s(instance: DagsterInstance) -> float | None:
-    """How long ago Dagster's daemon has beaten (s), whichever part of it did last; None where it never has.
+    """The age of the last heartbeat of any part of Dagster's daemon (s); None where there never was one.
 
-    A part may be silent for minutes while it works off something long; Dagster itself ends a daemon of which a part has
-    died.
+    A part that has long work may be silent for minutes; Dagster itself ends a daemon of which a part has died.
     """
     beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
     return max(0.0, time.time() - max(beats)) if beats else None

@@ -111,12 +111,12 @@ def release_memory() -> None:
 
 @lru_cache(maxsize=1)
 def _leave_libraries_aside() -> None:
-    """After the first run: half a second of each later collection would go into objects that stay for good."""
+    """After the first run, exempt objects that stay for good: each collection would spend half a second on them."""
     gc.freeze()
 
 
 def _first_failure(result: object, run_id: str) -> str:
-    """A sentence that readers may see: what an error says of itself may hold paths and values; the log has all."""
+    """A sentence that visitors may see: what an error says of itself may hold paths and values; the log has all."""
     for event in result.all_events:  # type: ignore[attr-defined]
         if event.is_step_failure:
             error = event.step_failure_data.error

@@ -29,14 +29,14 @@ CLAIM = "crew/claim"
 TURN = "crew/turn_s"
 """How long the run may embed before it lets others go first (s)."""
 LANE = "crew/lane"
-"""Of the background runs of one lane one is executed at a time (``dagster.yaml``)."""
+"""Background runs of one lane are executed one at a time (``dagster.yaml``)."""
 CORES = "crew/cores"
 """How many cores a background run may keep busy."""
 PRIORITY = "dagster/priority"
 RUN_RETRIES = "dagster/max_retries"
 MAX_RUNTIME = "dagster/max_runtime"
 CELERY_QUEUE = "dagster-celery/queue"
-"""The queue that the Celery run launcher puts the run into; other launchers do not mind it."""
+"""The queue that the Celery run launcher puts the run into; other launchers ignore it."""
 
 URGENT = "urgent"
 
@@ -73,5 +73,5 @@ def day_config(*, client: str = "", force: bool = False, retry_failed: bool = Tr
 
 
 def with_console(config: dict[str, Any], level: str) -> dict[str, Any]:
-    """The same with the least level that the run prints."""
+    """``config`` with the least level that a run prints."""
     return {**config, "loggers": {"console": {"config": {"log_level": level}}}}

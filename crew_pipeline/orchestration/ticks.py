@@ -24,7 +24,7 @@ def status_at_start(settings: Settings) -> DefaultScheduleStatus:
 
 
 def skip_while_at_work(instance: DagsterInstance, what: str, runs: RunsFilter) -> SkipReason | None:
-    """The reason to skip a tick while one of ``runs``, which names the unfinished ones, is queued or running."""
+    """The reason to skip a tick while a run that ``runs`` selects is unfinished; None where there is none."""
     unfinished = instance.get_run_records(runs, limit=1)
     if not unfinished:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,8 +14,6 @@ from crew_pipeline.processes.pool import worker_children
 from crew_pipeline.processes.supervisor import Child, StartError
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.opening import Databases
-
-_LATELY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ def _reachable(host: str) -> str:
 def children(
     settings: Settings, databases: Databases, addresses: Addresses, daemon_age_s: Callable[[], float | None]
 ) -> list[Child]:
-    """The processes of ``crew up``, each with the sign by which it is ready.
+    """The processes of ``crew up``, each with the check that it is ready.
 
     Args:
-        daemon_age_s: how long ago Dagster's daemon has beaten (s); None where it never has.
+        daemon_age_s: how long ago Dagster's daemon last beat (s); None where it never did.
     """
     logs = settings.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -57,6 +56,7 @@ def children(
     def child(name: str, command: list[str], ready: Callable[[], bool]) -> Child:
         return Child(name, [*python, *command], ready, logs / f"{name}.log")
 
+    daemon = child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _has_beaten(daemon, daemon_age_s()))
     return [
         *worker_children(settings, databases, settings.workers),
         child(
@@ -69,7 +69,7 @@ def children(
             ["dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *module],
             lambda: _answers(f"{addresses.dagster}/server_info"),
         ),
-        child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _beats(daemon_age_s())),
+        daemon,
     ]
 
 
@@ -96,5 +96,6 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _beats(age_s: float | None) -> bool:
-    return age_s is not None and age_s < _LATELY_S
+def _has_beaten(daemon: Child, age_s: float | None) -> bool:
+    """Whether the daemon has beaten since it was started: the last beat may be that of one that ran before."""
+    return age_s is not None and age_s < time.monotonic() - daemon.started_at

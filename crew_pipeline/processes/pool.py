@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from crew_pipeline.orchestration import tags
 from crew_pipeline.processes.supervisor import Child
 from crew_pipeline.settings import Settings
@@ -20,10 +18,10 @@ _LONGER_THAN_WORKERS_S = 5.0
 
 
 def worker_children(settings: Settings, databases: Databases, count: int, *, logged: bool = True) -> list[Child]:
-    """``count`` worker processes, each ready when it beats; one where a Dagster deployment makes the days.
+    """``count`` worker processes, each ready when it beats; only one where a Dagster deployment makes the days.
 
     Args:
-        logged: whether their output goes to files of the data directory instead of ours.
+        logged: whether their output goes to files in the data directory, not where ours goes.
     """
     logs = settings.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -32,11 +30,8 @@ def worker_children(settings: Settings, databases: Databases, count: int, *, log
     def beats(child: Child) -> bool:
         if child.process is None:
             return False
-        try:
-            with db.read() as connection:
-                return workers.is_alive(connection, workers.name_of(child.process.pid))
-        except SQLAlchemyError:
-            return False
+        with db.read() as connection:
+            return workers.is_alive(connection, workers.name_of(child.process.pid))
 
     def child(name: str) -> Child:
         command = [sys.executable, "-m", "crew_pipeline.cli", "worker-process"]

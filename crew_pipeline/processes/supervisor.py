@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
 _STEADY_AFTER_S = 60.0
 _DEATHS_AT_START = 3
-"""So often a process may end before it is ready until that ends the start: one death may have any cause."""
+"""The start fails when a process ends so often before it is ready; a single death may have any cause."""
 
 
 class StartError(RuntimeError):
@@ -40,7 +40,7 @@ class Child:
 
     Attributes:
         command: its arguments.
-        ready: says whether it does its work.
+        ready: says whether it does its work; where it raises, it cannot tell yet and is asked again.
         log: where its output goes; None: where ours goes.
         again: exit status by which it asks to be started anew.
     """
@@ -137,7 +137,7 @@ class Supervisor:
             False where a stop was asked for meanwhile.
 
         Raises:
-            StartError: one of them ends again and again, or is not ready in time.
+            StartError: one of them ends again and again before it is ready, or is not ready in time.
         """
         for child in self._children if not self._stopping else ():
             child.start(self._environment)
@@ -147,11 +147,11 @@ class Supervisor:
             self._keep_up()
             for child in self._children:
                 self._look_after(child)
-                if child.deaths >= _DEATHS_AT_START:
+                if child in waiting and child.deaths >= _DEATHS_AT_START:
                     raise StartError(
                         f"{child.name} does not start: it ended {child.deaths} times in a row{_output_of(child)}."
                     )
-                if child in waiting and child.restart_at is None and child.ready():
+                if child in waiting and child.restart_at is None and _is_ready(child):
                     waiting.remove(child)
                     on_ready(child.name)
             if time.monotonic() > deadline:
@@ -168,7 +168,7 @@ class Supervisor:
             time.sleep(_LOOK_S)
 
     def stop(self) -> None:
-        """Stop everything: politely, then not. Afterwards nothing that was started is left."""
+        """Stop everything: politely, then by force. Afterwards nothing that was started is left."""
         for child in self._children:
             child.signal_group(signal.SIGTERM)
         deadline = time.monotonic() + self._grace_s
@@ -206,6 +206,14 @@ class Supervisor:
         )
         child.signal_group(signal.SIGKILL)
         child.restart_at = now + delay
+
+
+def _is_ready(child: Child) -> bool:
+    try:
+        return child.ready()
+    except Exception as error:
+        logger.debug("whether %s is ready cannot be told yet: %s", child.name, error)
+        return False
 
 
 def _output_of(child: Child) -> str:

@@ -1,8 +1,8 @@
-"""A client's day as it happens: one reader for all connections that follow the day in this process.
+"""A client's day as it happens: one task reads it for all connections that follow it in this process.
 
-The reader looks into the tables when it is woken, encodes each event once and keeps the newest in a bounded buffer. A
+The task looks into the tables when it is woken, encodes each event once and keeps the newest in a bounded buffer. A
 connection is no more than the number of the last event that it was told: it takes what follows from the buffer, or from
-the table where the buffer does not reach back so far. So one that is slow holds up nobody and piles nothing up.
+the table where the buffer does not reach back so far. So a slow connection holds up nobody and piles nothing up.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Look(NamedTuple):
 
 
 def told(client_day: ClientDay, event: events.Event) -> dict[str, Any]:
-    """An event as readers are told it, ready to be encoded as JSON."""
+    """An event as visitors are told it, ready to be encoded as JSON."""
     return {"seq": event.seq, "days_date": client_day.day.isoformat(), "type": event.type, **event.payload}
 
 
@@ -129,9 +129,9 @@ class _Feed:
 
     Attributes:
         followers: how many connections follow it.
-        state: as of the last look that saw every event there was; as of ``state_of``.
-        last: the number of the newest event that it saw; 0 where there was none.
-        turned: set, and replaced by another, when such a look has ended.
+        state: what ``state_of`` said at the last look that saw every event there was.
+        last: the number of the newest event that this look saw; 0 where there was none.
+        turned: set, and replaced by a new one, when such a look ends.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class _Feed:
         self._buffer: list[Message] = []
         self._buffer_bytes = 0
         self._read_to = 0
-        # Every event with a number above this one that was read is in the buffer.
+        # Every event that was read and has a higher number is in the buffer.
         self._reaches_back_to: int | None = None
         self._asked = self._answered = 0
         self._woken = asyncio.Event()
@@ -168,7 +168,7 @@ class _Feed:
 
     async def after(self, seq: int) -> list[Message]:
         """The next messages after ``seq``, a page at most; waits where the database does not answer."""
-        # A connection that takes all it is given would otherwise not let another have its turn in between.
+        # Without this, a connection that takes all it is given would let no other have its turn.
         await asyncio.sleep(0)
         while self._reaches_back_to is not None and seq < self._reaches_back_to:
             try:
@@ -194,23 +194,23 @@ class _Feed:
                         await self._woken.wait()
 
     async def _read_once(self) -> bool:
-        """Take in what one look finds; whether it saw everything."""
+        """Take in one look; returns whether it saw everything."""
         asked = self._asked
         try:
-            found = await self._db.reading(self._look)
+            seen = await self._db.reading(self._look)
         except Exception as error:
-            # Whatever it is: those who follow wait for it to pass; a feed that ended would leave them waiting for ever.
+            # Whatever the error: followers wait for it to pass; a feed that ended would leave them waiting for ever.
             await self._lost(error)
             return False
-        self._keep(found.messages)
-        if found.whole:
-            self.state, self.last, self._answered = found.state, self._read_to, asked
+        self._keep(seen.messages)
+        if seen.whole:
+            self.state, self.last, self._answered = seen.state, self._read_to, asked
             turned, self.turned = self.turned, asyncio.Event()
             turned.set()
-        return found.whole
+        return seen.whole
 
     def _look(self, connection: Connection) -> _Look:
-        # The state before the events: one that comes between the two is told, and the next look sees what it led to.
+        # First the state, then the events: one in between is told now, and the next look sees what it led to.
         state = state_of(connection, self._client_day)
         if self._reaches_back_to is None:
             happened = events.latest_events(connection, self._client_day, self._held)
@@ -220,8 +220,8 @@ class _Feed:
             whole = len(happened) < self._held
         return _Look(state, self._messages(happened), whole)
 
-    def _messages(self, found: list[events.Event]) -> list[Message]:
-        return [Message(event.seq, _encoded(told(self._client_day, event))) for event in found]
+    def _messages(self, happened: list[events.Event]) -> list[Message]:
+        return [Message(event.seq, _encoded(told(self._client_day, event))) for event in happened]
 
     def _keep(self, messages: list[Message]) -> None:
         """Add to the buffer and let go of the oldest beyond its bounds."""

@@ -1,4 +1,4 @@
-"""The Clean Up Crew service: a day that is ready is handed out, one that is not is asked for and waited on.
+"""The Clean Up Crew service: hands out a day that is ready, asks for one that is not and waits for it.
 
 Imports neither torch nor pandas nor Dagster: it runs in the API process, which stays small.
 """
@@ -28,7 +28,7 @@ _CHECK_AGAIN_S = 1.0
 
 @dataclass(frozen=True)
 class DayAnswer:
-    """What a reader of a day gets.
+    """What a visitor of a day gets.
 
     Attributes:
         state: ``ready`` (a document), ``processing`` or ``failed`` (the raw conversations).
@@ -36,7 +36,7 @@ class DayAnswer:
         version: of the document; None for raw conversations.
         hit: whether it was there when the request came.
         stale: whether it is being made again.
-        preliminary: whether it is what the engine's first stage found, while the rest is being made.
+        preliminary: whether it is a first look, while the rest is being made.
     """
 
     state: State
@@ -138,7 +138,7 @@ class DayService:
                 continue
 
     async def _outcome(self, client_day: ClientDay, view: View, *, force: bool) -> DayAnswer | None:
-        """The answer, once there is one to wait no longer for."""
+        """The final answer; None while there is still something to wait for."""
         ready = await self._ready(client_day, view, hit=False)
         if ready and not (force and ready.stale):
             return ready

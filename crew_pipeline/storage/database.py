@@ -37,8 +37,8 @@ class DatabaseUnavailableError(RuntimeError):
 class Database:
     """The application's database, for one process.
 
-    It has a side for threads, and one for each event loop that asks for it (``open_in_loop``), since a connection
-    belongs to either. Sessions run in UTC.
+    It has a side for threads, and one for each event loop that opens it (``open_in_loop``), since no connection can
+    serve both. Sessions run in UTC.
     """
 
     def __init__(self, url: str, *, application: str = "crew") -> None:
@@ -59,8 +59,8 @@ class Database:
         self._loop_sides: dict[asyncio.AbstractEventLoop, AsyncConnectionPool[Any]] = {}
 
     def as_client(self, client: str) -> Database:
-        """The same door for what concerns one client only: every transaction through it carries the client's name
-        (``crew.client``), which is where the database can hold it to that client's rows."""
+        """The same door for work on one client only: every transaction through it sets ``crew.client`` to the client's
+        name, by which the database can hold it to that client's rows."""
         narrowed = object.__new__(Database)
         narrowed.__dict__.update(self.__dict__)
         narrowed._client = client
@@ -81,7 +81,7 @@ class Database:
             yield connection
 
     async def reading(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The twin of ``read`` for an event loop: what ``query`` returns, called with a connection in a thread."""
+        """``read`` for an event loop: calls ``query`` with a connection in a thread and returns its result."""
 
         def work() -> T:
             with self.read() as connection:
@@ -90,7 +90,7 @@ class Database:
         return await asyncio.to_thread(work)
 
     async def writing(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The twin of ``write`` for an event loop: what ``query`` returns, called in a transaction in a thread."""
+        """``write`` for an event loop: calls ``query`` in a transaction in a thread and returns its result."""
 
         def work() -> T:
             with self.write() as connection:
@@ -99,8 +99,8 @@ class Database:
         return await asyncio.to_thread(work)
 
     async def row(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """The first row of one short prepared statement, without leaving the event loop: for what is asked all the
-        time. Parameters are written as psycopg has them, ``%(name)s``.
+        """The first row of a short prepared statement, run in the event loop itself: for what is asked all the time.
+        Parameters are written as psycopg has them, ``%(name)s``.
 
         Raises:
             PoolTimeout: all connections are taken.
@@ -112,13 +112,13 @@ class Database:
         except PoolTimeout:
             raise
         except psycopg.OperationalError:
-            # The server was restarted: more connections of the pool may be dead than the one that was tried.
+            # The server was restarted: other connections of the pool may be dead as well.
             await pool.check()
             return await _row(pool, statement, values)
 
     @contextmanager
     def listening(self, channel: str) -> Iterator[psycopg.Connection[Any]]:
-        """A connection that notifications on ``channel`` come in by."""
+        """A connection that receives the notifications on ``channel``."""
         with psycopg.connect(libpq_url(self.url), autocommit=True, application_name=self._application) as connection:
             connection.execute(_listen(channel))
             yield connection
@@ -146,7 +146,7 @@ class Database:
         self._loop_sides[asyncio.get_running_loop()] = pool
 
     async def close_in_loop(self) -> None:
-        """Close the side of the running event loop, before that ends."""
+        """Close the side of the running event loop before it ends."""
         await self._loop_sides.pop(asyncio.get_running_loop()).close()
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ def _listen(channel: str) -> sql.Composed:
 
 @lru_cache(maxsize=8)
 def database_at(url: str) -> Database:
-    """The door to ``url`` in this process: one, so that there is one pool however many ask."""
+    """This process's door to ``url``: always the same one, so that all share one pool."""
     return Database(url)
 
 
@@ -189,7 +189,7 @@ def is_unanswered(error: BaseException) -> bool:
 def does_not_answer(error: BaseException | None) -> bool:
     """Whether an error comes from a database that is away or too busy, Dagster's own included, however it is wrapped.
 
-    It tells nothing of what was being done, which may be tried again.
+    It is no fault of what was being done, which may be tried again.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -233,13 +233,13 @@ def ensure_database(server_url: str, name: str) -> None:
     engine = create_engine(application_url(server_url), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
-            if not found:
+            exists = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+            if not exists:
                 connection.execute(text(f"CREATE DATABASE {connection.dialect.identifier_preparer.quote(name)}"))
     except OperationalError as error:
         raise unavailable(server_url) from error
     except (IntegrityError, ProgrammingError) as error:
-        # Another process that starts at the same time has made it since the look above.
+        # Another process that starts at the same time has created it meanwhile.
         if not isinstance(error.orig, (UniqueViolation, DuplicateDatabase)):
             raise
     finally:

@@ -54,7 +54,7 @@ class EmbeddedPostgres:
             raise self._not_started() from error
 
     def revive(self) -> bool:
-        """Start the server again where it has died; whether it had.
+        """Start the server again if it died; returns whether it had.
 
         Raises:
             EmbeddedPostgresError: it does not come up.
@@ -81,7 +81,7 @@ class EmbeddedPostgres:
         """Give up this process's share; the last one stops the server."""
         if self._lock is None:
             return
-        # Let go before asking for all of it: of two that leave at once, one then finds the other gone.
+        # Released first: where two leave at once, the later one then gets the exclusive lock.
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,17 +107,17 @@ def _server(folder: Path) -> Any:
         return server
 
 
-# The package waits ten seconds for the server, which recovery after a crash or a busy machine may outlast; the server
+# The package waits ten seconds for the server. Recovery after a crash, or a busy machine, may take longer; the server
 # goes on starting meanwhile.
 @retry(retry=retry_if_exception_type(SubprocessError), stop=stop_after_attempt(4), wait=wait_fixed(1), reraise=True)
 def _start(server: Any) -> None:
-    with server._lock:  # the one that guards its start: nobody starts a server that is then taken for the dead one
+    with server._lock:  # guards its start: a server that is just starting must not be taken for the dead one
         _clear_after_crash(server.pgdata)
     server.start()
 
 
 def _lives(pid: int | None) -> bool:
-    """Whether a process runs; one that died and that nobody has buried does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -125,9 +125,9 @@ def _lives(pid: int | None) -> bool:
 
 
 def _clear_after_crash(folder: Path) -> None:
-    """Remove the lock files of a server that was killed, which its unburied process would keep in force.
+    """Remove the lock files of a killed server, which would stay in force while its process is a zombie.
 
-    First what is left of that server is ended: two servers over one folder would destroy it.
+    What is left of that server is killed first: two servers over one folder would destroy it.
     """
     lock = folder / "postmaster.pid"
     lines = lock.read_text().splitlines() if lock.exists() else []

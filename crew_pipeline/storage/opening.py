@@ -29,7 +29,7 @@ class Databases:
     Attributes:
         application: ``postgresql://…`` of the tables.
         dagster: the same server's database for Dagster's own storage, with the driver that Dagster needs.
-        embedded: the embedded server, where it is that.
+        embedded: the embedded server, where it is used.
     """
 
     application: str
@@ -38,11 +38,11 @@ class Databases:
 
     @property
     def db(self) -> Database:
-        """The pooled engine of the application's database."""
+        """The door to the application's database."""
         return database_at(self.application)
 
     def revive(self) -> bool:
-        """Start the embedded server again where it has died; whether it had. A server of your own is left alone.
+        """Restart the embedded server if it died; returns whether it had. A server of your own is left alone.
 
         Raises:
             EmbeddedPostgresError: it does not come up.

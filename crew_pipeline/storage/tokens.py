@@ -44,7 +44,7 @@ def list_all(connection: Connection) -> list[TokenInfo]:
 
 
 def revoke(connection: Connection, token_id: int) -> bool:
-    """Revoke a token; whether there was one that was not revoked yet."""
+    """Revoke a token; returns whether it was in force until now."""
     return (
         connection.execute(
             text("UPDATE api_tokens SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL"), {"id": token_id}

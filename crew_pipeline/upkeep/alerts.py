@@ -1,4 +1,4 @@
-"""Alerts are raised once, resolved when it is over, and told: into the log, and to the webhook of the settings."""
+"""Raises each alert once, resolves it when it is over, and tells the log and the webhook of the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crew_pipeline.storage.upkeep.alerts import News
 from crew_pipeline.upkeep.alert_rules import DISCOVERY_KINDS, of_discovery
 
 logger = logging.getLogger(__name__)
-# It logs every address that it posts to, and that of a webhook is a secret.
+# httpx logs every address that it posts to; that of a webhook is a secret.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _TELL_WITHIN_S = 5.0
@@ -61,9 +61,9 @@ def _content(news: News) -> dict[str, str | int | None]:
 
 
 def watch_discovery(db: Database, settings: Settings, now: datetime) -> list[News]:
-    """Raise and resolve the alerts of discovery, and tell of them; returns what has turned."""
+    """Raise, resolve and announce the alerts of discovery; returns those turns."""
     with db.write() as connection:
-        found = of_discovery(health(connection), now, background=settings.enable_background_jobs)
-        news = alerts.settle(connection, DISCOVERY_KINDS, found, now)
+        conditions = of_discovery(health(connection), now, background=settings.enable_background_jobs)
+        news = alerts.settle(connection, DISCOVERY_KINDS, conditions, now)
     announce(db, settings, news)
     return news

@@ -28,7 +28,7 @@ class Finding:
 
     Attributes:
         remedy: what to do; empty where all is well.
-        essential: whether the system works without it.
+        essential: whether the system needs it.
     """
 
     name: str
@@ -42,7 +42,7 @@ Check = Callable[[Settings, Databases], Finding]
 
 
 def examine(settings: Settings, databases: Databases, dagster: Callable[[], str]) -> Iterator[Finding]:
-    """Run every check, one after the other; a check that breaks is a finding, not an end.
+    """Run every check in turn; one that breaks is a finding, and the next ones still run.
 
     Args:
         dagster: opens the Dagster instance and says what it found there.

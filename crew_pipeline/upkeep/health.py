@@ -23,7 +23,7 @@ _CPU_OVER_S = 1.0
 
 
 class Look(NamedTuple):
-    """A sample that was taken, and the alerts that it turned."""
+    """A new sample, and the alerts that it raised or resolved."""
 
     sample: Sample
     news: list[News]
@@ -37,14 +37,14 @@ def look(
 ) -> Look | None:
     """Take a sample of the system, raise and resolve its alerts, and tell of them.
 
-    Sample and alerts are one transaction: whoever takes a sample has settled what follows from it.
+    Sample and alerts are one transaction: whoever takes a sample also settles its alerts.
 
     Args:
         daemon_age_s: tells the age of the daemon's heartbeat (s); None where it has never beaten.
-        unless_within: take none when there is one that is younger; of several that ask at once, one takes it.
+        unless_within: take no sample when there is a younger one; of several callers at once, one takes it.
 
     Returns:
-        None where there is a sample that is younger.
+        None where there is a younger sample.
     """
     if unless_within is not None:
         with db.read() as connection:
@@ -55,14 +55,14 @@ def look(
         sample = health.record(connection, machine, unless_within)
         if sample is None:
             return None
-        found = of_system(health.newest(connection, 2), background=settings.enable_background_jobs)
-        news = alerts.settle(connection, SYSTEM_KINDS, found, sample.taken_at)
+        conditions = of_system(health.newest(connection, 2), background=settings.enable_background_jobs)
+        news = alerts.settle(connection, SYSTEM_KINDS, conditions, sample.taken_at)
     announce(db, settings, news)
     return Look(sample, news)
 
 
 def measure(home: Path, daemon_age_s: float | None) -> Machine:
-    """What this machine has left; takes a second, over which the processors are watched.
+    """What this machine has left; takes a second, to watch the processors.
 
     Args:
         home: the data directory; where it is not there, its disk is not measured.

@@ -42,62 +42,63 @@ def overview(db: Database, settings: Settings) -> dict[str, Any]:
             },
             "queue": [
                 {
-                    "day": one.day.isoformat(),
-                    "client": one.client,
-                    "priority": one.priority,
-                    "conversations": one.conversations,
-                    "lines": one.lines,
+                    "day": work.day.isoformat(),
+                    "client": work.client,
+                    "priority": work.priority,
+                    "conversations": work.conversations,
+                    "lines": work.lines,
                 }
-                for one in waiting
+                for work in waiting
             ],
             "last_runs": claims.last_ended(connection, _RUNS_SHOWN),
             "workers": workers.alive(connection),
             "system": _system(connection),
             "hit_rate": {name: _served(connection, back) for name, back in _VISITS_OVER.items()},
-            "discovery": [_crew(one, counts.get((one.client, one.crew), 0)) for one in health(connection)],
-            "alerts": [one._asdict() for one in alerts.in_force(connection)],
+            "discovery": [_crew(crew, counts.get((crew.client, crew.crew), 0)) for crew in health(connection)],
+            "alerts": [alert._asdict() for alert in alerts.in_force(connection)],
         }
 
 
 def _system(connection: Connection) -> dict[str, Any] | None:
-    found = system_health.newest_with_age(connection)
-    if found is None:
+    newest = system_health.newest_with_age(connection)
+    if newest is None:
         return None
-    sample, age_s = found
+    sample, age_s = newest
     return {**sample._asdict(), "longest_wait_s": sample.longest_wait_s, "age_s": round(age_s, 1)}
 
 
 def _served(connection: Connection, back: timedelta) -> dict[str, Any]:
-    found = visits.since(connection, back)
-    share = visits.instant_share(found)
+    served = visits.since(connection, back)
+    share = visits.instant_share(served)
     return {
-        **{kind: one.visits for kind, one in found.items()},
+        **{kind: total.visits for kind, total in served.items()},
         "instant": None if share is None else round(share, 4),
         "average_ms": {
-            kind: round(one.milliseconds / one.visits, 1) if one.visits else None for kind, one in found.items()
+            kind: round(total.milliseconds / total.visits, 1) if total.visits else None
+            for kind, total in served.items()
         },
     }
 
 
-def _crew(one: Health, conversations: int) -> dict[str, Any]:
+def _crew(crew: Health, conversations: int) -> dict[str, Any]:
     return {
-        "client": one.client,
-        "crew": one.crew,
+        "client": crew.client,
+        "crew": crew.crew,
         "conversations": conversations,
-        "last_run": one.last_round_at,
-        "last_success": one.last_discovered_at,
-        "last_seconds": None if one.last_seconds is None else round(one.last_seconds, 3),
-        "consecutive_failures": one.consecutive_failures,
-        "last_error": one.last_error,
-        "next_attempt_at": one.next_attempt_at,
+        "last_run": crew.last_round_at,
+        "last_success": crew.last_discovered_at,
+        "last_seconds": None if crew.last_seconds is None else round(crew.last_seconds, 3),
+        "consecutive_failures": crew.consecutive_failures,
+        "last_error": crew.last_error,
+        "next_attempt_at": crew.next_attempt_at,
         "last_day": {
-            "rounds": one.rounds,
-            "scanned": one.sessions_scanned,
-            "created": one.sessions_created,
-            "changed": one.sessions_changed,
-            "skipped": one.sessions_skipped,
-            "errors": one.rows_refused,
-            "error_rate": round(one.error_rate, 4),
+            "rounds": crew.rounds,
+            "scanned": crew.sessions_scanned,
+            "created": crew.sessions_created,
+            "changed": crew.sessions_changed,
+            "skipped": crew.sessions_skipped,
+            "errors": crew.rows_refused,
+            "error_rate": round(crew.error_rate, 4),
         },
     }
 
@@ -116,7 +117,7 @@ def failed_days(db: Database) -> dict[str, Any]:
 
 
 def release_failed(db: Database, day: date | None, client: str | None) -> list[dict[str, Any]]:
-    """Have days made again whose last try failed: one day at once, all of them in the background; those that are."""
+    """Have days whose last try failed made again: one day at once, all of them in the background; returns them."""
     with db.read() as connection:
         chosen = [failed for failed in queue.failed(connection, client) if day in {None, failed.day}]
     for failed in chosen:

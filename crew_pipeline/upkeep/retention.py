@@ -1,4 +1,4 @@
-"""Housekeeping: what is no longer needed goes, in small batches, for a bounded time."""
+"""Housekeeping: removes what is no longer needed, in small batches, for a bounded time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Report:
 
     Attributes:
         removed: by name of the step.
-        errors: what kept a step from its work, by its name; the others went on.
+        errors: of the steps that broke, by name; the others went on.
         finished: false where time ran out; the next time goes on.
     """
 
@@ -72,7 +72,7 @@ def keep_house(steps: Mapping[str, Step], within_s: float) -> Report:
     """Take the steps in turn, a batch each, until nothing is left to remove or the time is over.
 
     In turn, so that one table with much to remove does not keep the others from being cleaned night after night. A step
-    that breaks is left for this time.
+    that breaks is left until the next time.
     """
     until = time.monotonic() + within_s
     removed = dict.fromkeys(steps, 0)

@@ -3,7 +3,7 @@
     celery -A crew_pipeline.workers.celery_app worker -Q urgent
 
 Broker, result store and default queue are those of the run launcher in the ``dagster.yaml`` of ``DAGSTER_HOME``. Each
-worker process executes one run at a time; two in threads of one process would wait for each other for ever.
+worker process executes one run at a time; two in threads of one process would deadlock.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def build_app(settings: Settings) -> Celery:
 def execute_run(execute_job_args_packed: Any) -> int:
     """Execute a run as dagster-celery's own task does, but over connections that are kept for its length.
 
-    Dagster stores every event of a run over a connection of its own otherwise: a second for a short day.
+    Otherwise Dagster stores each event over a connection of its own, which costs a short day a second.
 
     Returns:
         0, or 1 for a run that failed.

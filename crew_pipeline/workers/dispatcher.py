@@ -1,7 +1,7 @@
-"""Days that readers ask for, made by a Dagster deployment: each is submitted as a run, which its run launcher executes.
+"""Days that visitors ask for, made by a Dagster deployment: each is submitted as a run that its run launcher executes.
 
-What is under way is known to the deployment and the database; this process only keeps the claims of runs that have not
-started alive, and settles those that ended. Where it dies, another one goes on with the runs that it submitted.
+What is under way is known to the deployment and the database; this process only keeps alive the claims of runs that
+have not started, and settles those that ended. Where it dies, another one goes on with the runs that it submitted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNCLEAR_S = 30.0
 LONGEST_PAUSE_S = 15.0
 """Longest pause after requests that the deployment did not answer (s)."""
 ABOVE_BACKGROUND = 10
-"""What a reader who waits adds to the priority of a run; those of the background are 0 to 3."""
+"""What a visitor who waits adds to a run's priority; background runs have 0 to 3."""
 
 _UNKNOWN = "unknown"
 _Settle = Callable[[Connection, str, str], None]
@@ -107,7 +107,7 @@ class DagsterMaker:
             return
         self._look_at = asked_at + self._settings.poll_s
         try:
-            runs = self._deployment.runs([one.run_id for one in self._submitted.values() if one.run_id])
+            runs = self._deployment.runs([run.run_id for run in self._submitted.values() if run.run_id])
         except DeploymentError as error:
             self._put_off(self._looking, error)
             return
@@ -141,7 +141,7 @@ class DagsterMaker:
         return not hopeless
 
     def _run_of(self, work: Work, token: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Configuration and tags of the run. Not forced: the day needs work, and a run that is late should see so."""
+        """Configuration and tags of the run. Not forced: a run that is late should see whether work is left."""
         batch = day_batch(work)
         return tags.with_console(tags.day_config(client=work.client), "WARNING"), {
             **tags.partition_tags(batch),
@@ -189,7 +189,7 @@ class DagsterMaker:
         return settlements.get(statuses.get(submitted.run_id, _UNKNOWN))
 
     def _settle_failed(self, connection: Connection, token: str, run_id: str) -> None:
-        """Before the sensor does: a reader waits, so the day is tried again at once."""
+        """Ahead of the sensor: a visitor waits, so the day is tried again at once."""
         error = f"the Dagster run {run_id} failed; its log says why"
         logger.error("run %s failed; its log says why", run_id)
         for holder in (token, run_id):
@@ -209,7 +209,7 @@ class DagsterMaker:
 
     def _end_dead(self, died: list[str]) -> None:
         """Tell the deployment of runs that died; until its monitor notices, they would take the place of others."""
-        dead = {one.run_id: token for token, one in self._submitted.items() if one.run_id in died}
+        dead = {run.run_id: token for token, run in self._submitted.items() if run.run_id in died}
         if not dead:
             return
         try:
@@ -224,7 +224,7 @@ class DagsterMaker:
 
 
 class _Pause:
-    """After a failure there is a pause, and a longer one after each that follows it."""
+    """A pause after a failure, longer after each failure that follows."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -235,7 +235,7 @@ class _Pause:
         return time.monotonic() < self._until
 
     def begin(self) -> float:
-        """Begin the next one; its length (s)."""
+        """Begin a pause; returns its length (s)."""
         length = min(2.0**self._failures, LONGEST_PAUSE_S)
         self._failures = min(self._failures + 1, 10)
         self._until = time.monotonic() + length
@@ -252,7 +252,7 @@ def _return(connection: Connection, token: str, run_id: str) -> None:
 
 
 def _settle_cancelled(connection: Connection, token: str, run_id: str) -> None:
-    """Somebody cancelled the run, so it is not asked for again before a reader comes."""
+    """Somebody cancelled the run, so it is not asked for again before a visitor comes."""
     for holder in (token, run_id):
         for client_day in claims.held(connection, holder, lock=True):
             set_status(connection, client_day, DayState.PENDING, of=(DayState.QUEUED, DayState.PROCESSING))
@@ -260,7 +260,7 @@ def _settle_cancelled(connection: Connection, token: str, run_id: str) -> None:
 
 
 def run_dispatcher(settings: Settings, databases: Databases) -> int:
-    """Submit what readers ask for to the deployment, until SIGTERM or SIGINT; returns the exit status.
+    """Submit what visitors ask for to the deployment, until SIGTERM or SIGINT; returns the exit status.
 
     Loads no model: the runs do.
     """

@@ -73,10 +73,10 @@ class WarmMaker:
             self._current = current
 
     def tend(self) -> None:
-        """Give back what a run held that broke off because the database did not answer: it is no failure of the day.
+        """Give back the days of a run that broke off because the database did not answer: they have not failed.
 
-        And tell Dagster of runs that died, once none of their claims has been kept alive for a while: a process that
-        was only suspended goes on with the others of its days.
+        Also tell Dagster of runs that died, once none of their claims has been kept alive for a while: a process that
+        was only suspended goes on with its other days.
         """
         while self._given_back:
             with self._db.write() as connection:
@@ -161,7 +161,7 @@ class WarmMaker:
 
 
 def warm_up(settings: Settings, encoder: SentenceTransformerEncoder) -> None:
-    """Load what the first run of this process would otherwise wait for, and leave it aside when memory is collected.
+    """Load what the first run of this process would otherwise wait for, and exempt it from garbage collection.
 
     Args:
         encoder: the one that the runs use.

@@ -1,4 +1,4 @@
-"""The warm worker: a process that has the days made that readers ask for.
+"""The warm worker: a process that has the days made that visitors ask for.
 
 It is woken by a notification and looks at the queue by itself every few seconds, so a lost notification only costs
 seconds.
@@ -55,7 +55,7 @@ class Worker:
         watches: Sequence[Callable[[], object]] = (),
     ) -> None:
         """Args:
-        watches: what is looked after every minute from here as well, since a daemon that is dead does not tell it.
+        watches: what is looked after every minute from here as well, since a dead daemon does not tell it.
         """
         self.name = workers.name_of(os.getpid())
         self._settings = settings
@@ -94,7 +94,7 @@ class Worker:
                 self._maker.tend()  # what a run left behind is given back, not left to expire
 
     def _limit_mb(self) -> int:
-        """The memory above which to start anew; where the model alone takes that much, it would be for ever."""
+        """The memory above which to start anew: always more than the models take, or it would go on for ever."""
         limit, present = self._settings.memory_limit_mb, resident_mb()
         if present <= limit:
             return limit
@@ -125,7 +125,7 @@ class Worker:
         return 0
 
     def work_once(self) -> bool:
-        """Have the most urgent day made that was asked for; whether there was one."""
+        """Have the most urgent requested day made; returns whether there was one."""
         with self._db.read() as connection:
             waiting = queue.work(connection, self._fingerprint, which="urgent", most=_LOOKED_AT)
         return any(self._maker.make(work) for work in waiting)

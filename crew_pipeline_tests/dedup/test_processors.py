@@ -94,7 +94,7 @@ def test_the_kernels_of_other_processors_keep_bits_and_fold_the_same(
 
 def test_kernels_that_multiply_in_tiles_are_left_aside() -> None:
     SentenceTransformerEncoder().load()
-    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
+    assert "AMX" not in os.environ["ONEDNN_MAX_CPU_ISA"]
 
 
 def test_the_id_of_vectors_tells_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:

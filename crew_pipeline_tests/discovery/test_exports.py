@@ -21,6 +21,7 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import NOW, SHARED
 
+LEAST_LINES = {"ubuntu_irc.jsonl.gz": 180_000, "ami_meetings.jsonl.gz": 90_000}
 LIMITS = Limits(ZoneInfo("UTC"), date(2000, 1, 1), NOW)
 
 
@@ -199,3 +200,4 @@ def test_the_shared_corpora_are_read_without_a_rejection() -> None:
         count = sum(1 for _ in open_export(path).lines(limits, reading))
         assert count == reading.lines_read == expected > 0, path.name
         assert reading.rejected == 0, path.name
+        assert count > LEAST_LINES.get(path.name, 0), path.name

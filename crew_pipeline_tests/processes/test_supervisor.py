@@ -59,3 +59,30 @@ def test_one_that_is_never_ready_ends_the_start_when_its_time_is_over(supervisor
     supervisor.watch([child(tmp_path, "slow", LIVES)], dict(os.environ))
     with pytest.raises(StartError, match="slow is not ready after 1 s"):
         supervisor.start(1, lambda _: None)
+
+
+def test_a_check_that_cannot_tell_yet_is_asked_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def ready() -> bool:
+        asked.append(1)
+        if len(asked) == 1:
+            raise ConnectionError("the database is being started again")
+        return True
+
+    supervisor.watch([Child("daemon", [sys.executable, "-c", LIVES], ready, tmp_path / "log")], dict(os.environ))
+    assert supervisor.start(30, lambda _: None)
+    assert len(asked) == 2
+
+
+def test_a_process_that_was_ready_and_keeps_dying_does_not_end_the_start_of_the_others(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    starts = tmp_path / "starts"
+    dies = f"open({str(starts)!r}, 'a').write('x')"
+    once_ready = Child("dies", [sys.executable, "-c", dies], lambda: True, tmp_path / "log")
+    waits = Child(
+        "waits", [sys.executable, "-c", LIVES], lambda: starts.exists() and len(starts.read_text()) > 3, tmp_path / "l"
+    )
+    supervisor.watch([once_ready, waits], dict(os.environ))
+    assert supervisor.start(30, lambda _: None)

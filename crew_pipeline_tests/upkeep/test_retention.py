@@ -8,11 +8,10 @@ from datetime import date
 
 import pytest
 
-from crew_pipeline.days import claims
+from crew_pipeline.days import claims, publishing
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import preliminary
 from crew_pipeline.upkeep.retention import Batch, keep_house, table_steps
 from crew_pipeline_tests.conftest import bring, lines_at
 
@@ -163,7 +162,7 @@ def test_a_first_look_goes_with_its_claim_and_stays_while_that_lives(
         with db.write() as connection:
             claims.acquire(connection, client_day, token, 60)
             claims.begin(connection, client_day)
-            preliminary.put(connection, client_day, token, b"[]")
+            assert publishing.show_first_look(connection, client_day, token, b"[]", "a look")
     with db.write() as connection:
         claims.give_back(connection, "ended")
     query("UPDATE day_claims SET expires_at = now() - interval '1 second' WHERE token = 'died'")

@@ -21,7 +21,7 @@ from crew_pipeline.settings import Settings
 
 def _points() -> dict[str, tuple[Any, str, bool]]:
     """By name of the point: the object and the name of its function, and whether after its first call."""
-    from crew_pipeline.days import claims, first_looks, pair_memory, publishing, run, snapshots
+    from crew_pipeline.days import claims, pair_memory, publishing, run, snapshots
     from crew_pipeline.orchestration import runs
     from crew_pipeline.orchestration.days import tables
     from crew_pipeline.storage.evidence import clusters, embeddings, pair_scores, pairs
@@ -32,7 +32,7 @@ def _points() -> dict[str, tuple[Any, str, bool]]:
         "claim made, not committed": (claims, "take", True),
         "claim committed": (warm.WarmMaker, "_take", True),
         "lines read": (snapshots.Snapshots, "read", True),
-        "exact repeats shown": (first_looks, "_show", True),
+        "exact repeats shown": (publishing, "show_first_look", True),
         "first stage shown": (warm, "show_first_looks", True),
         "before the run": (runs.DayRunner, "run", False),
         "claim prolonged by the run": (tables.LinesTable, "write", True),

@@ -1,4 +1,4 @@
-"""ZIP archives, trusted only after a look at every member, and the opening of whatever an export may be."""
+"""ZIP archives, trusted only after every member was checked, and the opening of exports of any kind."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Archive(Files):
         return self._zip.open(self._infos[member.name])
 
     def _bytes_read(self, raw: IO[bytes], member: Member) -> int:
-        # Reading ahead within a member is not told by zipfile; its unpacked part stands for its packed one.
+        # zipfile does not tell how much packed data was read; the unpacked part read stands for it.
         unpacked = self._infos[member.name].file_size
         return 0 if raw.closed or not unpacked else min(raw.tell() * member.size // unpacked, member.size)
 

@@ -1,4 +1,4 @@
-"""ChatGPT exports: conversations are trees of messages, of which the branch that was last seen is read."""
+"""ChatGPT exports: conversations are trees of messages, of which only the branch last seen is read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError
 
 _SPEAKERS = ("user", "assistant")
-# What else there is, is the machine's own: thoughts, what tools gave, what the user told it about himself.
+# All else is ChatGPT's own: thoughts, results of tools, what users told it about themselves.
 _SAID = (None, "text", "multimodal_text", "code")
 
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
     """What user and assistant said to each other, numbered from 0 in each conversation."""
-    return conversations(files, members, "mapping", lambda one: _lines(one, reading))
+    return conversations(files, members, "mapping", lambda conversation: _lines(conversation, reading))
 
 
 def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]:
@@ -56,7 +56,7 @@ def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]
 
 
 def _branch(conversation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The messages from the root to the current one; from where a parent is missing, if one is.
+    """The messages from the root, or from where a parent is missing, to the current one.
 
     Raises:
         RejectedLineError: the tree runs in a circle, or is none.
@@ -80,7 +80,7 @@ def _branch(conversation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _last_leaf(nodes: Mapping[str, Any]) -> str | None:
-    """The newest message that none follows; of several that tell no time, the last one.
+    """The newest message that no other follows; of equally new ones, the last.
 
     Raises:
         RejectedLineError: every message is followed by another.

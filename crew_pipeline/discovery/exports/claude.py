@@ -14,7 +14,7 @@ from crew_pipeline.discovery.records import Limits, RejectedLineError
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
     """What human and assistant said to each other, numbered from 0 in each conversation."""
-    return conversations(files, members, "chat_messages", lambda one: _lines(one, reading))
+    return conversations(files, members, "chat_messages", lambda conversation: _lines(conversation, reading))
 
 
 def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]:

@@ -35,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANKS = 1_000_000
 _MOMENTS_REMEMBERED = 100_000
 NEEDED = ("created_at", "speaker", "text")
-# The first is no digits alone but for a fraction: 20250115 is a day, as ISO 8601 writes it.
+# Moments since 1970 have 9 digits or more: the 8 of 20250115 are a day, as ISO 8601 writes it.
 _DIGITS = re.compile(r"-?\d{9,14}(\.\d{1,9})?")
 _WHOLE = re.compile(r"\d{1,19}(\.0{1,6})?")
 
@@ -45,8 +45,8 @@ def choose(header: Sequence[str], given: Mapping[str, str], whole: Callable[[str
 
     Args:
         header: names of the columns.
-        given: fields by the names of their columns, as the user says.
-        whole: whether most rows of a column hold a whole number; only such a one is guessed to be the ``line``.
+        given: names of columns by field, as the user says.
+        whole: whether most rows of a column hold a whole number; only such a column is guessed to be ``line``.
         name: of the export, for errors.
 
     Raises:
@@ -55,12 +55,12 @@ def choose(header: Sequence[str], given: Mapping[str, str], whole: Callable[[str
     for column in given.values():
         if column not in header:
             raise ExportError(f"{name} has no column {column!r}; its columns are {_listed(header)}.")
-    chosen = {**guess([one for one in header if one not in given.values()], whole), **given}
-    missing = [one for one in NEEDED if one not in chosen]
+    chosen = {**guess([column for column in header if column not in given.values()], whole), **given}
+    missing = [field for field in NEEDED if field not in chosen]
     if missing:
         raise ExportError(
             f"No column of {name} is known to hold {' or '.join(missing)}; its columns are {_listed(header)}. "
-            f"Say which: {' '.join(f'--column {one}=NAME' for one in missing)}."
+            f"Say which: {' '.join(f'--column {field}=NAME' for field in missing)}."
         )
     return chosen
 
@@ -69,11 +69,11 @@ def guess(header: Sequence[str], whole: Callable[[str], bool]) -> dict[str, str]
     """Columns whose names are common for a field; each for one field at most."""
     plain = {_plain(column): column for column in reversed(header)}
     chosen: dict[str, str] = {}
-    for one, names in COMMON_NAMES.items():
+    for field, names in COMMON_NAMES.items():
         for known in names:
             column = plain.get(known)
-            if column is not None and column not in chosen.values() and (one != "line" or whole(column)):
-                chosen[one] = column
+            if column is not None and column not in chosen.values() and (field != "line" or whole(column)):
+                chosen[field] = column
                 break
     return chosen
 
@@ -84,11 +84,11 @@ def is_whole(value: object) -> bool:
 
 
 class Rows:
-    """Rows of a table on their way to lines: cells made fields, what a table leaves out filled in.
+    """Turns rows of a table into records, and fills in what the table leaves out.
 
-    A table without a column for the session has one session a day, named for the file. Without a column for the line a
-    row stands in its session by its millisecond and its rank among the rows of that, so that another table of the same
-    session brings other lines.
+    A table without a column for the session has one session a day, named after the file. Without a column for the line,
+    a row's position is its millisecond plus its rank among the rows of that millisecond, so that another table of the
+    same session brings other lines.
     """
 
     def __init__(self, stem: str, limits: Limits, reading: Reading) -> None:

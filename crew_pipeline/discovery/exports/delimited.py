@@ -20,7 +20,7 @@ _DELIMITERS = ",\t;|"
 _HEAD_BYTES = 65_536
 _SAMPLED_ROWS = 50
 _MOST_OPEN_QUOTES = 1_000
-# Excel's way to say by what the cells are separated.
+# The line by which Excel tells what separates the cells.
 _SEPARATOR = re.compile(rb"(?:\xef\xbb\xbf)?sep=[^\r\n]\r?\n", re.IGNORECASE)
 
 
@@ -30,7 +30,7 @@ def looks_like_one(head: bytes, given: Mapping[str, str]) -> bool:
         header, _ = _sampled(_decoded(_SEPARATOR.sub(b"", head, count=1), "it"), given)
     except (ExportError, csv.Error):
         return False
-    known = {*tables.guess(header, lambda column: True), *(one for one, name in given.items() if name in header)}
+    known = {*tables.guess(header, lambda column: True), *(field for field, name in given.items() if name in header)}
     return "text" in known and len(known) > 1
 
 
@@ -92,7 +92,7 @@ def _chosen(head: bytes, given: Mapping[str, str], name: str) -> tuple[dict[str,
 
 
 def _sampled(text: str, given: Mapping[str, str]) -> tuple[list[str], str]:
-    """Header and delimiter: the one that makes most known columns, and of those most rows as wide as the header."""
+    """Header and delimiter, chosen for most known columns, then for most rows as wide as the header."""
     best: tuple[tuple[int, float, int], list[str], str] = ((0, 0.0, 0), [], ",")
     for delimiter in _DELIMITERS:
         rows = list(_sample(text, delimiter))
@@ -101,7 +101,7 @@ def _sampled(text: str, given: Mapping[str, str]) -> tuple[list[str], str]:
         header = rows[0]
         known = len(tables.guess(header, lambda column: True)) + sum(name in header for name in given.values())
         alike = sum(len(row) == len(header) for row in rows) / len(rows)
-        best = max(best, ((known, alike, len(header)), header, delimiter), key=lambda one: one[0])
+        best = max(best, ((known, alike, len(header)), header, delimiter), key=lambda candidate: candidate[0])
     return best[1], best[2]
 
 
@@ -127,7 +127,7 @@ def _rows(content: IO[bytes], delimiter: str) -> Iterator[tuple[int, list[str] |
             row = RejectedLineError(f"the row cannot be read ({error}); check its quotes")
         first = lines.first
         if lines.is_open or (isinstance(row, RejectedLineError) and len(lines.of_row) > 1):
-            # A quote that nothing closes would swallow all that follows; only its own line is lost.
+            # A quote that nothing closes would swallow all that follows; so only its own line is refused.
             row = RejectedLineError("a quote is opened and not closed; close it")
             lines.give_back()
             reader = csv.reader(lines, delimiter=delimiter)
@@ -137,7 +137,7 @@ def _rows(content: IO[bytes], delimiter: str) -> Iterator[tuple[int, list[str] |
 
 
 class _Lines:
-    """Lines as text; what cannot be one is an empty line to whoever reads, and told with its reason.
+    """Lines as text; one that cannot be read is given as an empty line, and its reason by ``refused``.
 
     Attributes:
         of_row: the lines that the row at hand has taken, with their numbers.
@@ -158,12 +158,12 @@ class _Lines:
         return self.of_row[0][0] if self.of_row else 0
 
     def begin_row(self) -> None:
-        """What comes from now on is another row."""
+        """Lines from now on are of another row."""
         self.of_row = []
         self.is_open = False
 
     def give_back(self) -> None:
-        """Read the row's lines once more, but for the first.
+        """Have all lines of the row but the first read again.
 
         Raises:
             ExportError: that has been necessary too often for a table.
@@ -174,7 +174,7 @@ class _Lines:
         self._again.extendleft(reversed(self.of_row[1:]))
 
     def refused(self) -> Iterator[tuple[int, RejectedLineError]]:
-        """Lines that could not be read since this was asked last."""
+        """Lines that could not be read, since the last call."""
         yield from self._refused
         self._refused = []
 

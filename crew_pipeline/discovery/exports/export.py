@@ -1,4 +1,4 @@
-"""An export of any known format as lines on their way in."""
+"""An export of any known format, read as lines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Export:
 
     @property
     def whole_sessions(self) -> bool:
-        """Whether it holds each of its conversations whole: lines that a newer export lacks are gone from them."""
+        """Whether it holds its conversations whole, so that lines that a newer export lacks are gone from them."""
         return self.format in {"chatgpt", "claude", "limitless"}
 
     def lines(
@@ -72,24 +72,24 @@ class Export:
         """
         try:
             with opened(self.path) as files:
-                for found in self._found(files, limits, reading):
+                for candidate in self._candidates(files, limits, reading):
                     reading.lines_read += 1
                     if on_progress and reading.lines_read % _LINES_BETWEEN_PROGRESS == 0:
                         on_progress(files.position)
-                    number = found.number or reading.lines_read
+                    number = candidate.number or reading.lines_read
                     try:
-                        line = _line(found, number, limits)
-                        reading.moved += found.moved
+                        line = _line(candidate, number, limits)
+                        reading.moved += candidate.moved
                         yield line
                     except RejectedLineError as refusal:
-                        reading.spare(found.record)
-                        reading.reject(number, f"{found.where}: {refusal}" if found.where else str(refusal))
+                        reading.spare(candidate.record)
+                        reading.reject(number, f"{candidate.where}: {refusal}" if candidate.where else str(refusal))
         except ExportError:
             raise
         except (*_BROKEN, *_MALFORMED) as error:
             raise ExportError(_explained(self.path, reading.lines_read, error)) from error
 
-    def _found(self, files: Files, limits: Limits, reading: Reading) -> Iterator[Found]:
+    def _candidates(self, files: Files, limits: Limits, reading: Reading) -> Iterator[Found]:
         if self.format in _TABLES:
             _, read = _TABLES[self.format]
             return read(files, self.members, limits, reading, self.columns)
@@ -114,23 +114,23 @@ def open_export(path: Path, requested: str = "auto", columns: Mapping[str, str] 
         raise ExportError(f"Unknown field {unknown[0]!r}; known are {', '.join(COMMON_NAMES)}.")
     try:
         with opened(path) as files:
-            found = recognise(files, requested, given)
-            if found.format in _TABLES:
-                check, _ = _TABLES[found.format]
-                check(files, found.members, given)
+            recognised = recognise(files, requested, given)
+            if recognised.format in _TABLES:
+                check, _ = _TABLES[recognised.format]
+                check(files, recognised.members, given)
             elif given:
-                raise ExportError(f"{path} is no table but {found.format}; leave the columns away.")
+                raise ExportError(f"{path} is no table but {recognised.format}; leave the columns away.")
     except ExportError:
         raise
     except _BROKEN as error:
         raise ExportError(f"{path} cannot be read ({why(error)}); check its rights and that it is whole.") from None
-    return Export(path, found.format, found.members, given)
+    return Export(path, recognised.format, recognised.members, given)
 
 
-def _line(found: Found, number: int, limits: Limits) -> SourceLine:
-    if isinstance(found.record, RejectedLineError):
-        raise found.record
-    return parse_record(found.record, number, limits)
+def _line(candidate: Found, number: int, limits: Limits) -> SourceLine:
+    if isinstance(candidate.record, RejectedLineError):
+        raise candidate.record
+    return parse_record(candidate.record, number, limits)
 
 
 def _explained(path: Path, lines: int, error: BaseException) -> str:
@@ -142,7 +142,7 @@ def _explained(path: Path, lines: int, error: BaseException) -> str:
 
 
 def _json_reason(error: BaseException) -> str:
-    """What a parser says without the piece of the document that it shows."""
+    """A parser's message, without the piece of the document that it quotes."""
     said = error.args[0] if error.args else ""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     return " ".join((text.splitlines() or [type(error).__name__])[0].split())[:120]

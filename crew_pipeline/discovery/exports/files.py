@@ -63,7 +63,7 @@ class Files(ABC):
         self.close()
 
     def close(self) -> None:
-        """Let go of what is held open; nothing is unless it is said."""
+        """Close what is held open; by default nothing is."""
         return
 
     @property
@@ -225,7 +225,7 @@ def why(error: BaseException) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of what was exported."""
+    """Whether a file or folder is no part of an export."""
     return name.startswith(".") or name == "__MACOSX"
 
 

@@ -21,7 +21,7 @@ class Found(NamedTuple):
     Attributes:
         record: an object as ``parse_record`` takes it, or why there is none.
         number: line of the file; None where the running number of the record tells more.
-        where: conversation or member that it stands in, for reasons.
+        where: conversation or member to be named in a refusal.
         moved: session and position at which the line may have stood in an earlier export.
     """
 
@@ -35,7 +35,7 @@ def from_epoch(value: int | float | Decimal, name: str = "created_at") -> dateti
     """A moment from seconds since 1970, or from milliseconds where it is ``10^11`` or more; exact to a microsecond.
 
     Raises:
-        RejectedLineError: it is no number, or further away than any calendar.
+        RejectedLineError: it is no number, or lies beyond any calendar.
     """
     try:
         exact = Decimal(str(value))
@@ -51,5 +51,5 @@ def from_epoch(value: int | float | Decimal, name: str = "created_at") -> dateti
 
 
 def is_number(value: object) -> TypeGuard[int | float | Decimal]:
-    """Whether it counts something (true and false do not)."""
+    """Whether it is a number (true and false are not)."""
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

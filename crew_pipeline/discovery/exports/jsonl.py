@@ -19,10 +19,10 @@ def read(files: Files, members: Sequence[Member], limits: Limits, reading: Readi
     """The records of JSON lines, or of one JSON array; ``title`` is taken where there is one."""
     with files.open(members[0]) as content:
         if content.peek(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
-            for one in objects(content, f"{members[0].name} of {files.path}"):
-                if isinstance(one, dict):
-                    reading.entitle(one.get("session_id"), one.get("title"))
-                yield Found(one)
+            for record in objects(content, f"{members[0].name} of {files.path}"):
+                if isinstance(record, dict):
+                    reading.entitle(record.get("session_id"), record.get("title"))
+                yield Found(record)
             return
         for number, line in bounded_lines(content, MAX_LINE_BYTES):
             if not line.strip():

@@ -61,7 +61,7 @@ def _lines(lifelog: Mapping[str, Any], limits: Limits, reading: Reading) -> Iter
 
 
 def _flat(contents: object) -> Iterator[Mapping[str, Any]]:
-    """The parts of a lifelog in reading order, those below a part after it."""
+    """The parts of a lifelog in reading order, each before its children."""
     waiting = [contents]
     while waiting:
         part = waiting.pop()

@@ -45,7 +45,7 @@ def holds_talk(head: bytes) -> bool:
 def read(content: IO[bytes], name: str, limits: Limits, reading: Reading) -> Iterator[Found]:
     """The lines of one lifelog's file; its session is the file's dated name, or its path below ``lifelogs``.
 
-    The time in a file's name is read as UTC; it counts where the lines give times from their own beginning.
+    The time in a file's name is read as UTC; it is used where lines count their times from the beginning.
     """
     session_id, start, title = _named(name)
     reading.entitle(session_id, title)
@@ -57,7 +57,7 @@ def lines(texts: Iterable[str], session_id: str, start: datetime | None, limits:
 
     Args:
         start: when it began; times that count from there need it.
-        where: it stands, for reasons.
+        where: what refusals name.
     """
     spoken = (said for said in _joined(texts, start, limits) if said.text)
     for position, said in enumerate(spoken):
@@ -85,7 +85,7 @@ def _texts(content: IO[bytes], session_id: str, reading: Reading) -> Iterator[st
 
 
 def _joined(texts: Iterable[str], start: datetime | None, limits: Limits) -> Iterator[_Said]:
-    """What was said, with lines that go on directly below put to it."""
+    """What was said, joined with lines directly below that continue it."""
     said: _Said | None = None
     for text in texts:
         if match := _match(text):
@@ -106,7 +106,7 @@ def _match(text: str) -> re.Match[str] | None:
 
 
 def _continuation(text: str) -> str:
-    """What goes on in a line without a speaker: nothing in a heading, in a point of a list or an empty one."""
+    """What a line without a speaker adds to the one before: nothing if it is a heading, a point of a list or empty."""
     return "" if re.match(r"\s*(#|[-*]\s|$)", text) else text.strip().removeprefix(">").strip()
 
 

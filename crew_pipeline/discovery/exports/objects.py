@@ -37,7 +37,7 @@ def objects(
         name: of the stream, for errors.
         within: keys of wrappers: an object that begins with one of them, or with ``meta``, is entered instead, and the
             objects under these keys are given.
-        limit: bytes of text and structure that an object may have, about; one that is larger, or deeper than
+        limit: about how many bytes of text and structure an object may have; one that is larger, or deeper than
             ``MAX_DEPTH``, is given as the reason why it is refused.
 
     Raises:
@@ -67,7 +67,7 @@ def objects(
 def conversations(
     files: Files, members: Sequence[Member], key: str, lines: Callable[[Mapping[str, Any]], Iterator[Found]]
 ) -> Iterator[Found]:
-    """What ``lines`` finds in each object of the members that has this key; one beyond measure is refused."""
+    """What ``lines`` finds in each object of the members that has this key; too large an object is refused."""
     for member in members:
         with files.open(member) as content:
             for conversation in objects(content, f"{member.name} of {files.path}"):
@@ -78,7 +78,7 @@ def conversations(
 
 
 def first_keys(stream: IO[bytes], name: str, within: Collection[str], most: int = 3) -> Iterator[set[str]]:
-    """The growing set of keys of each of the first objects, so that one may stop at a telling key."""
+    """The growing set of keys of each of the first objects, so that a caller can stop at a telling key."""
     watch = _Watch(stream, name, MAX_OBJECT_BYTES)
     events = _events(watch)
     keys: set[str] = set()
@@ -159,7 +159,7 @@ def _skip(events: Events, watch: _Watch, depth: int = 1) -> None:
 
 
 class _Watch:
-    """A stream that refuses to read on where the parser says nothing for too long: a single text beyond measure."""
+    """A stream that refuses to read on if the parser yields nothing for too long: a single text is too large."""
 
     def __init__(self, stream: IO[bytes], name: str, limit: int) -> None:
         self._stream = stream

@@ -60,17 +60,17 @@ def _recognise_one(files: Files, member: Member, requested: str, columns: Mappin
         raise ExportError(f"{files.path} is empty; nothing was imported.")
     if head.startswith(_UTF_16):
         raise ExportError(f"{files.path} is UTF-16; save it as UTF-8 (in Excel: CSV UTF-8) and import it again.")
-    found = _format_of(files, member, head, columns or {}) if requested == "auto" else requested
-    if found is None:
+    format_name = _format_of(files, member, head, columns or {}) if requested == "auto" else requested
+    if format_name is None:
         what = "binary" if _is_binary(head) else "JSON of another shape" if _is_json(head) else "not JSON lines"
         raise ExportError(
             f"{files.path} is in no format that is known (it is {what}); give JSON lines, one object a line with "
             "session_id, line, created_at, speaker and text, or an export of Limitless, ChatGPT, Claude or Slack, or "
             "a table (CSV, Parquet)."
         )
-    if found == "slack":
+    if format_name == "slack":
         raise ExportError(f"{files.path} is no whole Slack export; give the folder or the ZIP archive that it is in.")
-    return Recognised(found, (member,))
+    return Recognised(format_name, (member,))
 
 
 def _format_of(files: Files, member: Member, head: bytes, columns: Mapping[str, str]) -> str | None:
@@ -91,12 +91,12 @@ def _format_of(files: Files, member: Member, head: bytes, columns: Mapping[str, 
 def _text_format(member: Member, head: bytes) -> str | None:
     if holds_talk(head):
         return "limitless"
-    # A table without one known column is told by its name alone, so that its columns can be named in the refusal.
+    # A table without any known column is told by its name alone, so that the refusal can name its columns.
     return "csv" if _NAMED_TABLE.search(member.base) else None
 
 
 def _json_shape(files: Files, member: Member) -> str | None:
-    """Which maker's conversations a JSON file holds; what breaks off, or is broken, is judged by what comes before."""
+    """Which maker's conversations a JSON file holds; a broken file is told by what comes before the break."""
     try:
         with files.open(member) as content:
             glance = first_keys(content, member.name, WRAPPERS)
@@ -130,7 +130,7 @@ def _members_of(files: Files, name: str) -> list[Member]:
 
 
 def _shaped(files: Files, candidates: list[Member], name: str) -> list[Member]:
-    """The JSON files of a shape; where none of the first is, the others are not looked at."""
+    """The JSON files of a shape; if none of the first has it, the others are not looked at."""
     first = [member for member in candidates[:_LOOKED_AT] if _json_shape(files, member) == name]
     if not first:
         return []

@@ -1,4 +1,4 @@
-"""Slack exports: a folder a channel with a file a day, names looked up in the lists beside them."""
+"""Slack exports: a folder per channel with a file per day; names are looked up in the lists beside them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class _Workspace:
     titles: dict[str, str] = field(default_factory=dict)
 
 
-def members(found: Sequence[Member]) -> list[Member]:
-    """The lists and the days of a Slack export among files, lists first; nothing where they are of something else."""
-    lists = [member for member in found if member.base in _PEOPLE + _CHANNELS]
+def members(candidates: Sequence[Member]) -> list[Member]:
+    """The lists and the days of a Slack export among files, lists first; none if they are of something else."""
+    lists = [member for member in candidates if member.base in _PEOPLE + _CHANNELS]
     roots = sorted({member.name.removesuffix(member.base) for member in lists}, key=len)
     for root in roots:
-        days = [member for member in found if member.name.startswith(root) and _is_day(member.name[len(root) :])]
+        days = [member for member in candidates if member.name.startswith(root) and _is_day(member.name[len(root) :])]
         if days:
             beside = [member for member in lists if member.name == root + member.base]
             return sorted(beside, key=lambda member: member.base not in _PEOPLE) + days
@@ -52,9 +52,9 @@ def members(found: Sequence[Member]) -> list[Member]:
 
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
-    """What people and bots said: a thread is a session of its own, else the day of a channel is one.
+    """What people and bots said: a thread is a session of its own, all else one session per channel and day.
 
-    The position of a line is its time stamp in microseconds, so that a larger export of the same workspace finds it.
+    The position of a line is its time stamp in microseconds, so that a larger export of the workspace finds it again.
     """
     workspace = _Workspace()
     for member in members:
@@ -90,9 +90,9 @@ def _note(workspace: _Workspace, listed: str, entry: Mapping[str, Any]) -> None:
     elif listed in {"dms.json", "mpims.json"}:
         listed_members = entry.get("members")
         them = [
-            workspace.names.person(one)
-            for one in (listed_members if isinstance(listed_members, list) else ())
-            if isinstance(one, str)
+            workspace.names.person(user)
+            for user in (listed_members if isinstance(listed_members, list) else ())
+            if isinstance(user, str)
         ]
         workspace.titles[str(name or identity)] = ", ".join(them)
     elif isinstance(name, str):
@@ -144,7 +144,7 @@ def _line(
     session_id = day if thread is None else f"{channel}/{thread}"
     moved: tuple[tuple[str, int], ...] = ()
     if thread is not None and _microseconds(thread, "thread_ts") == stamp:
-        # Before anybody answered, its first message was one of its day.
+        # Before anybody answered, the thread's first message was in its day's session.
         moved = ((day, stamp),)
     if session_id not in reading.titles:
         reading.entitle(session_id, workspace.titles.get(channel))

@@ -54,9 +54,9 @@ def said_by(message: Mapping[str, Any]) -> str:
         return text
     said = [*_texts(message.get("blocks"))]
     attachments = message.get("attachments")
-    for one in attachments if isinstance(attachments, list) and not said else []:
-        if isinstance(one, Mapping):
-            said += [part for part in (one.get("fallback") or one.get("text"),) if isinstance(part, str)]
+    for attachment in attachments if isinstance(attachments, list) and not said else []:
+        if isinstance(attachment, Mapping):
+            said += [part for part in (attachment.get("fallback") or attachment.get("text"),) if isinstance(part, str)]
     return "\n".join(part.strip() for part in said if part.strip())
 
 
@@ -65,14 +65,14 @@ def _texts(blocks: object, depth: int = 0) -> Iterator[str]:
     if depth > _DEEPEST or not isinstance(blocks, list):
         return
     line: list[str] = []
-    for one in blocks:
-        if not isinstance(one, Mapping):
+    for block in blocks:
+        if not isinstance(block, Mapping):
             continue
-        line += _piece(one)
-        inner = one.get("text")
+        line += _piece(block)
+        inner = block.get("text")
         if isinstance(inner, Mapping) and isinstance(inner.get("text"), str):
             line.append(inner["text"])
-        yield from _texts(one.get("elements"), depth + 1)
+        yield from _texts(block.get("elements"), depth + 1)
     if line:
         yield "".join(line)
 

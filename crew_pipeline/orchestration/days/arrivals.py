@@ -19,15 +19,15 @@ QUIET = timedelta(seconds=60)
 TICK_S = 20.0
 """Time that one tick gives all history tables together (s); Dagster ends a tick after 60."""
 MOST_OLDER_DAYS = MAX_DAYS_PER_RUN
-"""More older days than this are a backlog, which is the sweep's."""
+"""More older days than this are a backlog, left to the sweep."""
 
 
 def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datetime) -> list[RunRequest]:
     """Which days to ask for: those with conversations that have changed and gone quiet.
 
-    Today and yesterday always; older days while they are few. A run key contains what has changed, so that a tick which
-    is repeated, or finds the same once more, asks for nothing twice; a cursor would pass over what changes while a run
-    is at work on its day.
+    Today and yesterday always; older days while they are few. A run key contains what has changed, so a tick that is
+    repeated, or finds the same again, asks for nothing twice. A cursor would miss what changes while a run is at work
+    on its day.
     """
     quiet = [change for change in changes if now - change.updated_at >= QUIET]
     recent = now.astimezone(settings.zone).date() - timedelta(days=1)

@@ -32,7 +32,7 @@ from crew_pipeline.storage.days import queue, states
 TEXTS_AT_ONCE = 512
 """Texts embedded between two reports to a visitor who waits."""
 TEXTS_AT_ONCE_IN_BACKGROUND = 4_096
-"""The same where nobody waits and no pace is to be kept: of many texts more are of one length, and go together."""
+"""The same where nobody waits and no pace is kept: of more texts, more have one length and are embedded together."""
 
 
 class DayWork:
@@ -55,10 +55,10 @@ class DayWork:
         return DayFrames(days_of(self._context.partition_keys), frames_of)
 
     def claim(self, day: date, *, client: str, force: bool, with_failed: bool) -> pd.DataFrame:
-        """Claim the clients' days that need work; their lines (``frames.DISCOVERED``)."""
+        """Claim the clients' days that need work; returns their lines (``frames.DISCOVERED``)."""
         after = self._context.run.tags.get(tags.CLAIM)
         with self._db.read() as connection:
-            work = queue.work(
+            chosen = queue.work(
                 connection,
                 self._tools.config.fingerprint(self._tools.encoder.weights_id),
                 days=[day],
@@ -67,21 +67,21 @@ class DayWork:
                 force=force,
                 claimed_as=[token for token in (self._token, after) if token],
             )
-        for one in work:
-            # Each in a transaction of its own: runs that take them in another order must not wait for each other.
+        for work in chosen:
+            # Each in a transaction of its own: runs that take them in another order must not deadlock.
             with self._db.write() as connection:
                 taken = claims.take(
                     connection,
-                    one.client_day,
+                    work.client_day,
                     self._token,
                     self._making.claim_ttl_s,
-                    one.lines,
+                    work.lines,
                     background=not self._awaited,
                     after=after,
                 )
             if not taken:
-                self._context.log.warning(f"{one.client_day}: another run is at work on it; left to that one")
-        self._tell(day, metadata.of_claims(work))
+                self._context.log.warning(f"{work.client_day}: another run is at work on it; left to that one")
+        self._tell(day, metadata.of_claims(chosen))
         return self.held_lines(day)
 
     def held_lines(self, day: date) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""When a run ends, what it still holds is given back; where it failed, so have its days."""
+"""When a run ends, the days it still holds are given back; if it failed, they failed too."""
 
 from collections.abc import Sequence
 

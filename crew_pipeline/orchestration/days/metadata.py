@@ -23,8 +23,8 @@ def of_claims(work: Sequence[Work]) -> dict[str, Any]:
     """What of the day needs work."""
     return {
         "clients": len(work),
-        "conversations": sum(one.conversations for one in work),
-        "lines": sum(one.lines for one in work),
+        "conversations": sum(waiting.conversations for waiting in work),
+        "lines": sum(waiting.lines for waiting in work),
         "unchanged": not work,
     }
 

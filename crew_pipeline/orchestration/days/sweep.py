@@ -21,7 +21,7 @@ _MOST_DAYS = 10_000
 def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
     """What a sweep asks for: batches in the order of the queue, spread over as many lanes as may run at once.
 
-    What does not fit into the time between two sweeps is the next one's, in the order and by the share that hold then.
+    What does not fit into the time between two sweeps is left to the next, with the order and the share of that time.
     """
     planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
     allowed = allowance(settings, tick)

@@ -77,7 +77,7 @@ def _metadata(reports: list[CrewReport], sums: list[Totals]) -> dict[str, Any]:
     """The figures of the round as an operator reads them; the same that ``crew status`` and ``/metrics`` show."""
     scanned = sum(report.scanned for report in reports)
     failed = sum(report.failed for report in reports)
-    ever = {(one.client, one.crew): one for one in sums}
+    ever = {(total.client, total.crew): total for total in sums}
     records = []
     for report in reports:
         before = ever.get((report.client, report.crew))

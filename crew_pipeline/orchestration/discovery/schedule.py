@@ -26,7 +26,7 @@ def discovery_cron(settings: Settings) -> str:
 
 
 def build_discovery_schedule(settings: Settings) -> ScheduleDefinition:
-    """The schedule; it tells when it comes next."""
+    """The schedule; it logs when it comes next."""
     cron = discovery_cron(settings)
 
     @schedule(

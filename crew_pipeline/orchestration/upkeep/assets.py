@@ -1,4 +1,4 @@
-"""The system's own upkeep: how it is, and what of it is old and goes."""
+"""The system's own upkeep: its health, and removal of what is old."""
 
 import time
 from collections.abc import Sequence
@@ -105,8 +105,8 @@ def look_after(db: Database, settings: Settings, instance: DagsterInstance) -> S
         SQLAlchemyError: the database does not answer.
         DagsterPostgresException: Dagster's does not.
     """
-    found = look(db, settings, lambda: daemon_age_s(instance), unless_within=SILENCE)
-    return found.news if found else []
+    looked = look(db, settings, lambda: daemon_age_s(instance), unless_within=SILENCE)
+    return looked.news if looked else []
 
 
 def _steps(db: Database, settings: Settings, instance: DagsterInstance) -> dict[str, Step]:

@@ -1,8 +1,8 @@
-"""Dagster's own history: finished runs go when they are old, but for those that the state of assets rests on.
+"""Dagster's own history: old finished runs go, except those that the state of assets rests on.
 
-Deleting a run deletes its events, materializations among them. A partition whose newest materialization went would
-count as never materialized (its status cache hides that until it is built anew), so the run of that one stays, and the
-run of the newest attempt where it did not get that far: the Dagster UI shows such a partition as failed.
+Deleting a run deletes its events, materializations among them. A partition without its newest materialization would
+count as never materialized (its status cache hides that until it is built anew), so the run of that one stays. So does
+the run of a newest attempt that materialized nothing: the Dagster UI shows such a partition as failed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class OldRuns:
         self._passed: str | None = None
 
     def __call__(self) -> Batch:
-        """Delete what may go of the next runs."""
+        """Delete those next runs that may go."""
         if self._needed is None:
             self._needed = runs_behind_assets(self._instance, self._before)
             self._backfills = unfinished_backfills(self._instance)

@@ -18,10 +18,10 @@ def ensure_client(connection: Connection, client: str) -> None:
 
 def folding_of(connection: Connection, client: str) -> OperatingPoint | None:
     """The client's own operating point, if it has one."""
-    found: OperatingPoint | None = connection.scalar(
+    folding: OperatingPoint | None = connection.scalar(
         text("SELECT folding FROM clients WHERE client = :client"), {"client": client}
     )
-    return found
+    return folding
 
 
 def set_folding(connection: Connection, client: str, folding: OperatingPoint | None) -> None:
@@ -33,7 +33,7 @@ def set_folding(connection: Connection, client: str, folding: OperatingPoint | N
 
 
 def set_active(connection: Connection, client: str, *, active: bool) -> None:
-    """Whether discovery reads the client's crews."""
+    """Let discovery read the client's crews, or not."""
     ensure_client(connection, client)
     connection.execute(
         text("UPDATE clients SET active = :active WHERE client = :client"), {"client": client, "active": active}

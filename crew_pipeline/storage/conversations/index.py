@@ -1,4 +1,4 @@
-"""The index of conversations, page by page: where the last page ended the next one begins, however many there are."""
+"""The index of conversations, page by page: each begins where the one before ended, however many there are."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Listed(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """Where it stands."""
+        """Its own place."""
         return Place(self.day, self.started_at, self.id)
 
 

@@ -1,6 +1,6 @@
 """Lines from any source into the store: staged by COPY, merged in one transaction, idempotent by content.
 
-Everything one call brings is written or nothing of it is. Grouping lines into conversations happens in the database, so
+A call writes everything that it brings, or nothing. Grouping lines into conversations happens in the database, so
 a source may interleave its sessions and be larger than memory.
 """
 
@@ -51,7 +51,7 @@ class IngestReport:
     days: list[date] = field(default_factory=list)
 
     def add(self, other: IngestReport) -> None:
-        """Count what another import of the same source did as well, but for sessions that it left alone."""
+        """Add the counts of another import of the same source, except for sessions that it left alone."""
         self.new_sessions |= other.new_sessions
         self.changed_sessions |= other.changed_sessions - self.new_sessions
         self.lines_new += other.lines_new
@@ -62,7 +62,7 @@ class IngestReport:
         self.days = sorted({*self.days, *other.days})
 
     def forget_sessions(self) -> None:
-        """Keep how many sessions there were, and not which: a long discovery must not grow with them."""
+        """Keep only how many sessions there were, so that a long discovery does not fill memory."""
         self.new_before, self.changed_before = self.conversations_new, self.conversations_changed
         self.new_sessions.clear()
         self.changed_sessions.clear()
@@ -132,7 +132,7 @@ FROM staged_sessions ORDER BY conversation_id
 ON CONFLICT (id) DO NOTHING
 """
 
-# What was first seen at some moment was not seen first later.
+# A line that comes again keeps the time it was first seen.
 _KEEP_FIRST_SEEN = """
 UPDATE staged_lines SET spoken_at = lines.spoken_at
 FROM staged_sessions, lines
@@ -173,7 +173,7 @@ DELETE FROM data_items WHERE id = ANY(:ids) AND NOT EXISTS (SELECT 1 FROM lines 
 RETURNING days_date
 """
 
-# An older export that comes after a newer one takes nothing away of what was said after it was made.
+# An older export that comes after a newer one takes away nothing that was said after it was made.
 _SUPERSEDE_LINES = """
 WITH gone AS (
     DELETE FROM lines USING staged_sessions
@@ -191,7 +191,7 @@ WITH gone AS (
 SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 """
 
-# What a source has said otherwise is kept aside, should it have been another message.
+# The old version of a changed line is kept aside, in case it was another message.
 _KEEP_EDITED = """
 INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
 SELECT :crew_id, staged_lines.session_id, lines.position, lines.speaker, lines.spoken_at, lines.text,
@@ -238,7 +238,7 @@ WHERE item.id = whole.conversation_id AND before.id = item.id
 RETURNING item.session_id, item.days_date, before.days_date AS day_before, before.line_count = 0 AS is_new
 """
 
-# The document of a day that a conversation has left no longer tells the truth.
+# Once a conversation has left a day, the day's document is wrong.
 _INVALIDATE_DAYS = """
 UPDATE day_documents SET engine = '' WHERE client = :client AND day = ANY(:days) AND is_current
 """
@@ -254,11 +254,11 @@ class CrewKey(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceTraits:
-    """What is known of a source besides its lines. What reading it fills is looked at once the lines have been read.
+    """What is known of a source besides its lines. Fields that reading fills are used after all lines are read.
 
     Attributes:
         titles: of conversations by session.
-        whole_sessions: a session that comes, comes whole: lines that it has no more are withdrawn.
+        whole_sessions: sessions come whole: stored lines that one no longer has are withdrawn.
         moved: session and position of lines that stand in another session now.
         spared: session and position of lines that were refused, so that what stood there before stays.
         from_history: whether the lines are rows of a history table.
@@ -350,7 +350,7 @@ def _places(listed: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
 def _settle(
     connection: Connection, report: IngestReport, touched: list[str], client: str, zone: str, today: date
 ) -> None:
-    # In the order of id, as whoever sets the status of a day does: the two never wait for each other.
+    # Locked in order of id, as ``states.set_status`` does, so that the two never deadlock.
     connection.execute(
         text("SELECT FROM data_items WHERE id = ANY(:touched) ORDER BY id FOR UPDATE"), {"touched": touched}
     )
@@ -400,7 +400,7 @@ def withdraw(
     zone: str,
     today: date,
 ) -> list[date]:
-    """Take the lines of a session out of its day but those at ``keep``; they are kept in ``withdrawn_lines``.
+    """Take a session's lines, except those at ``keep``, out of its day; they go to ``withdrawn_lines``.
 
     Returns:
         The days that this changes.

@@ -1,7 +1,7 @@
 """Claims as rows of ``day_claims``: at most one of a client's day is open. Who may do what with one is decided in
 ``days.claims``; nothing else writes this table.
 
-Moments are the database's; a claim that expires later than its time to live allows was made before the clock was set
+Times are the database's. A claim that expires later than its time to live allows was made before the clock was set
 back, and counts as expired.
 """
 
@@ -47,10 +47,10 @@ SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL
 def acquire(
     connection: Connection, client_day: ClientDay, token: str, ttl_s: int, lines: int = 0, *, background: bool = False
 ) -> Literal["new", "held"] | None:
-    """Claim a client's day for ``token``; claiming again what one holds prolongs it.
+    """Claim a client's day for ``token``; a claim that it holds already is prolonged.
 
     Args:
-        background: the claim yields to a reader who waits, and does not make others yield.
+        background: the claim yields to a visitor who waits, and does not make others yield.
 
     Returns:
         ``new`` for a claim that was made now, ``held`` for one that was prolonged, None where somebody else holds it or
@@ -71,7 +71,7 @@ def acquire(
 
 
 def wanted(connection: Connection, client_day: ClientDay, token: str) -> bool:
-    """Whether a reader waits for what this background claim holds."""
+    """Whether a visitor waits for what this background claim holds."""
     return bool(
         connection.scalar(
             text(
@@ -84,13 +84,13 @@ def wanted(connection: Connection, client_day: ClientDay, token: str) -> bool:
 
 
 def hand_over(connection: Connection, client_day: ClientDay, token: str, to: str, ttl_s: int) -> bool:
-    """Let another token go on with the claim of ``token``; whether ``token`` still held it."""
+    """Pass the claim of ``token`` on to ``to``; returns whether ``token`` still held it."""
     values = {"client": client_day.client, "day": client_day.day, "token": token, "to": to, "ttl": ttl_s}
     return connection.scalar(text(_HAND_OVER), values) is not None
 
 
 def prolong(connection: Connection, token: str, ttl_s: int) -> int:
-    """Beat for all claims of ``token``; how many it still holds."""
+    """Keep all claims of ``token`` alive; returns how many."""
     return connection.execute(
         text(
             "UPDATE day_claims SET expires_at = now() + make_interval(secs => :ttl), ttl_s = :ttl "
@@ -101,7 +101,7 @@ def prolong(connection: Connection, token: str, ttl_s: int) -> int:
 
 
 def want(connection: Connection, client_day: ClientDay) -> bool:
-    """Tell the background run that works at a client's day that a reader waits; whether this call was the first to."""
+    """Tell the background run at a client's day that a visitor waits; returns whether this call was the first to."""
     return bool(
         connection.execute(
             text(
@@ -125,15 +125,15 @@ def held(
 
 
 def settle_stamp(connection: Connection, client_day: ClientDay, token: str, stamp: bytes) -> bool:
-    """Whether ``stamp`` is that of the content which this claim computes from; the first one given becomes it."""
-    found = connection.scalar(
+    """Whether ``stamp`` is that of the content which this claim computes from; the first one given is kept."""
+    settled = connection.scalar(
         text(
             "UPDATE day_claims SET content_stamp = coalesce(content_stamp, :stamp) "
             "WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RETURNING content_stamp"
         ),
         {"client": client_day.client, "day": client_day.day, "token": token, "stamp": stamp},
     )
-    return bool(found == stamp)
+    return bool(settled == stamp)
 
 
 def finish(connection: Connection, client_day: ClientDay, token: str, outcome: ClaimOutcome) -> None:
@@ -150,8 +150,8 @@ def finish(connection: Connection, client_day: ClientDay, token: str, outcome: C
 def failures_in_a_row(connection: Connection, client_day: ClientDay) -> int:
     """How many of the last claims of a client's day failed or died, one after the other.
 
-    What yielded, paused or was given back tells nothing, and what was before the content changed, or before somebody
-    asked for another try, counts no more. A day that was set aside begins anew when it is asked for again.
+    Claims that yielded, paused or were given back are passed over; those from before the content changed, or before
+    somebody asked for another try, do not count. A day that was set aside begins anew when it is asked for again.
     """
     rows = connection.execute(
         text(
@@ -165,7 +165,7 @@ def failures_in_a_row(connection: Connection, client_day: ClientDay) -> int:
 
 
 def lives(connection: Connection, token: str) -> bool:
-    """Whether somebody still beats for a claim of ``token``."""
+    """Whether a claim of ``token`` is still kept alive."""
     return bool(
         connection.scalar(
             text(
@@ -204,7 +204,7 @@ def last_ended(connection: Connection, most: int) -> list[dict[str, object]]:
 
 
 class Work(NamedTuple):
-    """An open claim as its progress is told.
+    """An open claim, for telling progress.
 
     Attributes:
         lines: of the day, when it was claimed.
@@ -229,7 +229,7 @@ def at_work(connection: Connection, client_day: ClientDay, token: str) -> Work |
 
 
 def is_open(connection: Connection, client_day: ClientDay) -> bool:
-    """Whether somebody who lives works at a client's day."""
+    """Whether a live claim holds a client's day."""
     return bool(
         connection.scalar(
             text(

@@ -16,7 +16,7 @@ class StoredDocument(NamedTuple):
     """The document in force.
 
     Attributes:
-        body: the bytes to send, or None where the reader named this version as known.
+        body: the bytes to send, or None where the visitor named this version as known.
         outdated: whether another engine made it, or a conversation has left the day since.
         unfinished: whether a conversation of the day is not completed.
     """
@@ -33,7 +33,7 @@ class StoredDocument(NamedTuple):
         return self.outdated or self.unfinished
 
 
-# One round trip decides a hit: version, staleness, and the bytes unless the reader has them.
+# One round trip decides a hit: version, staleness, and the bytes unless the visitor has them.
 _CURRENT = """
 SELECT version, processed_at,
        engine <> engine_for_client(%(client)s, %(engine)s) AS outdated,
@@ -47,10 +47,10 @@ FROM day_documents WHERE client = %(client)s AND day = %(day)s AND is_current
 
 
 def put(connection: Connection, client_day: ClientDay, document: Document, fingerprint: str, token: str) -> datetime:
-    """Put ``document`` in the place of the one in force; when that was.
+    """Put ``document`` in force in place of the old one; returns when.
 
     Args:
-        fingerprint: of the engine that made it; empty where the document does not hold what the day holds now.
+        fingerprint: of the engine that made it; empty where the document no longer matches the day.
         token: of the claim that it was made under.
     """
     key = {"client": client_day.client, "day": client_day.day}
@@ -110,7 +110,7 @@ def current(connection: Connection, client_day: ClientDay, fingerprint: str) -> 
 
 
 async def current_in_loop(db: Database, client_day: ClientDay, fingerprint: str, known: str) -> StoredDocument | None:
-    """The same for an event loop; without the bytes of the version ``known``, which the caller has.
+    """``current`` for an event loop; without the bytes of version ``known``, which the caller has.
 
     Raises:
         PoolTimeout, psycopg.OperationalError: as of ``Database.row``.

@@ -1,4 +1,4 @@
-"""Progress events: rows with a sequence number; the notification on top only wakes readers."""
+"""Progress events: rows with a sequence number; the notification on top only wakes followers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Event(NamedTuple):
     created_at: datetime
 
 
-# One at a time for a client's day, until commit: numbers are given out before they can be seen, and a reader that has
-# seen the later of two would never look for the earlier again. The lock comes first: the row is made from it.
+# One transaction at a time per client's day: numbers are given out before their rows can be seen, and a follower that
+# has seen a later number never looks for an earlier one. The row is made from the lock, so the lock comes first.
 _EMIT = """
 WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0)))
 INSERT INTO day_events (client, day, token, type, payload)
@@ -46,11 +46,11 @@ RETURNING seq, pg_notify(:channel, :message)
 def emit(
     connection: Connection, client_day: ClientDay, kind: EventType, payload: dict[str, Any], token: str | None
 ) -> int:
-    """Record an event in the caller's transaction and wake readers when it commits; returns its sequence number.
+    """Record an event in the caller's transaction and wake followers on its commit; returns its sequence number.
 
-    Events of a client's day become visible in the order of their numbers. So whoever else has one to record for that
-    day waits until the caller's transaction ends. A transaction that records events of several days takes them in the
-    order of ``claims.held``, or two of them may wait for each other; and it locks a day's rows before, not after.
+    Events of a client's day become visible in the order of their numbers: whoever else records one for that day waits
+    until the caller's transaction ends. So that no two deadlock, a transaction with events of several days takes the
+    days in the order of ``claims.held``, and locks a day's rows before it records the event, not after.
     """
     row = connection.execute(
         text(_EMIT),
@@ -107,14 +107,14 @@ def latest_events(connection: Connection, client_day: ClientDay, most: int) -> l
 
 def latest_progress(connection: Connection, client_day: ClientDay) -> dict[str, Any]:
     """The payload of the last progress event of a client's day; empty where there is none."""
-    found: dict[str, Any] | None = connection.scalar(
+    payload: dict[str, Any] | None = connection.scalar(
         text(
             "SELECT payload FROM day_events WHERE client = :client AND day = :day AND type = 'processing_progress' "
             "ORDER BY seq DESC LIMIT 1"
         ),
         {"client": client_day.client, "day": client_day.day},
     )
-    return found or {}
+    return payload or {}
 
 
 def last_error(connection: Connection, client_day: ClientDay) -> str | None:

@@ -35,7 +35,7 @@ def shown(connection: Connection, client_day: ClientDay, token: str) -> bool:
 
 def current(connection: Connection, client_day: ClientDay) -> bytes | None:
     """The preliminary result of a client's day, while somebody is at work on it or will go on soon."""
-    found: bytes | None = connection.scalar(
+    body: bytes | None = connection.scalar(
         text("""
             SELECT body FROM preliminary_documents JOIN day_claims USING (client, day, token)
             WHERE client = :client AND day = :day
@@ -43,7 +43,7 @@ def current(connection: Connection, client_day: ClientDay) -> bytes | None:
         """),
         {"client": client_day.client, "day": client_day.day},
     )
-    return found
+    return body
 
 
 def drop(connection: Connection, client_day: ClientDay) -> None:

@@ -1,4 +1,4 @@
-"""The queue, which is the conversations' states: what needs work, in which order, and what waits to be tried again."""
+"""The queue, read off the conversations' states: what needs work, in which order, and what waits to be tried again."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Work(NamedTuple):
 
 
 # A day needs work when one of its conversations is not completed (failed ones once their pause is over), when its
-# document was made by another engine, or when it was made before a conversation left the day (engine ''). Rows of a
-# live claim are being worked at, unless a reader waits and the claim is one of the background.
+# document was made by another engine, or when it was made before a conversation left the day (engine ''). Days under
+# a live claim are left out, unless it is a background claim and a visitor waits.
 #
-# What only another engine makes out of date comes last (priority 0), newest first: its document is served meanwhile.
-# Among urgent days those come first that have no document to show, then those that have not been tried lately.
+# Days that only a new engine puts out of date come last (priority 0), newest first: the document is served meanwhile.
+# Among urgent days, those without a document to show come first, then those that have not been tried lately.
 _WORK = """
 WITH unfinished AS (
     SELECT client, days_date AS day FROM data_items
@@ -103,7 +103,7 @@ def work(
         days: only these; with ``force`` every client's day among them, ready or not.
         which: ``every`` day that needs work; those ``waiting``, without days that have failed and whose pause is not
             over; ``urgent`` ones, which were asked for or whose run died.
-        claimed_as: claims of these tokens are not somebody else's.
+        claimed_as: tokens whose claims are the caller's own.
     """
     rows = connection.execute(
         text(_WORK),
@@ -195,7 +195,7 @@ def failed(connection: Connection, client: str | None = None) -> list[FailedDay]
 
 
 def is_asked_for(connection: Connection, client_day: ClientDay) -> bool:
-    """Whether a reader has asked for a day that nobody had begun."""
+    """Whether a visitor has asked for a day that nobody had begun."""
     return bool(
         connection.scalar(
             text(
@@ -208,7 +208,7 @@ def is_asked_for(connection: Connection, client_day: ClientDay) -> bool:
 
 
 def forgive(connection: Connection, client_day: ClientDay) -> None:
-    """Let a failed day begin anew: failures before its rows changed count no more."""
+    """Mark a failed day's rows as changed, so that earlier failures do not count."""
     connection.execute(
         text("""
             WITH locked AS (

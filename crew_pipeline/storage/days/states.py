@@ -74,11 +74,11 @@ def client_days_on(connection: Connection, day: date) -> list[ClientDay]:
 
 def latest_day(connection: Connection, client: str | None = None) -> date | None:
     """The newest day that holds a conversation."""
-    found: date | None = connection.scalar(
+    day: date | None = connection.scalar(
         text("SELECT max(days_date) FROM data_items WHERE CAST(:client AS text) IS NULL OR client = :client"),
         {"client": client},
     )
-    return found
+    return day
 
 
 def days_between(connection: Connection, first: date, last: date, client: str | None = None) -> list[date]:
@@ -151,9 +151,9 @@ def set_status(
     error: str | None = None,
     retry_in_s: float | None = None,
 ) -> int:
-    """Set the state of a client's day's conversations (of those in one of the states ``of``); how many there were.
+    """Set the state of a client's day's conversations (only those in a state ``of``, if given); returns how many.
 
-    Rows are locked in order of id, here and in imports, so that the two never wait for each other.
+    Rows are locked in order of id, here and in imports, so that the two never deadlock.
 
     Args:
         retry_in_s: when a failed day is tried again by itself (s from now); None: not at all.
@@ -183,7 +183,7 @@ def set_status(
 
 
 def lock_conversations(connection: Connection, client_days: Sequence[ClientDay]) -> None:
-    """Lock the conversations of several days in one order, that of imports: day by day it would be another."""
+    """Lock the conversations of several days by id, as imports do; day by day the order would differ."""
     if len(client_days) > 1:
         connection.execute(
             text("""

@@ -1,4 +1,4 @@
-"""How readers were served: requests for days that were hits, stale or misses, and how long they took, by the hour."""
+"""How visitors were served: requests for days that were hits, stale or misses, and how long they took, by the hour."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def add(connection: Connection, visits: Mapping[tuple[str, Kind], Visits]) -> No
         {
             "clients": [client for client, _ in visits],
             "kinds": [kind for _, kind in visits],
-            "counts": [one.visits for one in visits.values()],
-            "times": [one.milliseconds for one in visits.values()],
+            "counts": [counted.visits for counted in visits.values()],
+            "times": [counted.milliseconds for counted in visits.values()],
         },
     )
     connection.execute(text("DELETE FROM day_visits WHERE hour < now() - :kept"), {"kept": KEPT})
 
 
 def since(connection: Connection, back: timedelta, client: str | None = None) -> dict[Kind, Visits]:
-    """Requests of the time that lies back at most so long, by kind."""
+    """Requests from ``back`` ago until now, by kind."""
     rows = connection.execute(
         text(
             "SELECT kind, sum(visits) AS visits, sum(milliseconds) AS milliseconds FROM day_visits "
@@ -50,11 +50,11 @@ def since(connection: Connection, back: timedelta, client: str | None = None) ->
         ),
         {"back": back, "client": client},
     )
-    found = {row.kind: Visits(int(row.visits), float(row.milliseconds)) for row in rows}
-    return {kind: found.get(kind, Visits(0, 0.0)) for kind in KINDS}
+    by_kind = {row.kind: Visits(int(row.visits), float(row.milliseconds)) for row in rows}
+    return {kind: by_kind.get(kind, Visits(0, 0.0)) for kind in KINDS}
 
 
 def instant_share(visits: Mapping[Kind, Visits]) -> float | None:
-    """The share of requests that were answered at once, hits and stale ones; None where there was none."""
-    everything = sum(one.visits for one in visits.values())
+    """The share of requests that were answered at once, hits and stale ones; None without requests."""
+    everything = sum(counted.visits for counted in visits.values())
     return None if not everything else (visits["hit"].visits + visits["stale"].visits) / everything

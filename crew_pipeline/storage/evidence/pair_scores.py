@@ -1,4 +1,4 @@
-"""What readers said of pairs of texts: a pair is read once per reader and kept for ever."""
+"""The scores of pairs of texts: one per pair and pair scorer, kept for ever."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ TextPair = tuple[bytes, bytes]
 
 
 def fetch(connection: Connection, scorer: str, pairs: Sequence[TextPair]) -> dict[TextPair, float]:
-    """The logits of those of ``pairs`` that have been read."""
+    """The logits of those of ``pairs`` that were scored."""
     rows = connection.execute(
         text("""
             SELECT left_hash, right_hash, logit
             FROM unnest(CAST(:lefts AS bytea[]), CAST(:rights AS bytea[])) AS asked (left_hash, right_hash)
             JOIN pair_readings USING (left_hash, right_hash) WHERE reader = :reader
         """),
-        {"reader": scorer, "lefts": [one for one, _ in pairs], "rights": [other for _, other in pairs]},
+        {"reader": scorer, "lefts": [left for left, _ in pairs], "rights": [right for _, right in pairs]},
     )
     return {(row.left_hash, row.right_hash): row.logit for row in rows}
 
 
 def store(connection: Connection, scorer: str, logits: Mapping[TextPair, float]) -> None:
-    """Add readings; one that is there already stays as it is."""
+    """Add scores; one that is there already stays as it is."""
     connection.execute(
         text("""
             INSERT INTO pair_readings (reader, left_hash, right_hash, logit)
@@ -35,8 +35,8 @@ def store(connection: Connection, scorer: str, logits: Mapping[TextPair, float])
         """),
         {
             "reader": scorer,
-            "lefts": [one for one, _ in logits],
-            "rights": [other for _, other in logits],
+            "lefts": [left for left, _ in logits],
+            "rights": [right for _, right in logits],
             "logits": list(logits.values()),
         },
     )

@@ -1,4 +1,4 @@
-"""Judged pairs of a client's day: what makes another operating point, a reader's word and new lines cheap."""
+"""Judged pairs of a client's day: they make another operating point, a verdict and new lines cheap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crew_pipeline.model import ClientDay
 def store(connection: Connection, client_day: ClientDay, judgement: str, comparison: Comparison) -> None:
     """Put a comparison in the place of the one that is there, by COPY.
 
-    To be called under the claim of the day: two that write at once would stand in each other's way.
+    To be called under the claim of the day: two writers at once would be in each other's way.
     """
     key: dict[str, Any] = {"client": client_day.client, "day": client_day.day}
     connection.execute(text("DELETE FROM day_comparisons WHERE client = :client AND day = :day"), key)
@@ -76,8 +76,8 @@ def load(connection: Connection, client_day: ClientDay, judgement: str) -> Compa
         ),
         key,
     ).all()
-    texts = [bytes(one) for one in head.texts]
-    index = {one: row for row, one in enumerate(texts)}
+    texts = [bytes(text_hash) for text_hash in head.texts]
+    index = {text_hash: row for row, text_hash in enumerate(texts)}
     if any(row.left_hash not in index or row.right_hash not in index for row in rows):
         return None  # replaced between the two statements
     pairs = Pairs(

@@ -1,4 +1,4 @@
-"""What people say about pairs of lines: stored for ever, honoured wherever the two texts stand in a client's day."""
+"""What visitors say of pairs of lines: stored for ever, honoured wherever the two texts stand in a client's day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Verdict = Literal["same", "different"]
 
 
 class Said(NamedTuple):
-    """One verdict of a person."""
+    """A visitor's verdict."""
 
     id: int
     client: str
@@ -29,7 +29,7 @@ class Said(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One of the two lines that a person speaks of: its text's hash, its text and its speaker."""
+    """One of the two lines of a verdict: its text's hash, its text and its speaker."""
 
     text_hash: bytes
     text: str
@@ -43,7 +43,7 @@ def say(connection: Connection, client_day: ClientDay, verdict: Verdict, one: Si
     """Store a verdict; a later one on the same texts takes the place of an earlier one.
 
     Returns:
-        The id by which it can be undone; that of the verdict that is there where it says the same already.
+        The id by which it can be undone; where the same verdict is in force already, the id of that one.
     """
     left, right = sorted((one, other))
     values = {
@@ -57,7 +57,7 @@ def say(connection: Connection, client_day: ClientDay, verdict: Verdict, one: Si
         "left_speaker": left.speaker,
         "right_speaker": right.speaker,
     }
-    # Two readers may speak of one pair at once.
+    # Two visitors may speak of one pair at once.
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('pair_feedback ' || :client, 0))"), values)
     there: int | None = connection.scalar(
         text(
@@ -100,7 +100,7 @@ def undo(connection: Connection, client: str, feedback_id: int) -> tuple[date, t
 
 
 def in_force(connection: Connection, client: str) -> Feedback:
-    """What a client's readers have said, the latest first."""
+    """What a client's visitors have said, the latest first."""
     rows = connection.execute(
         text(
             "SELECT verdict, left_hash, right_hash FROM pair_feedback "
@@ -115,7 +115,7 @@ def in_force(connection: Connection, client: str) -> Feedback:
     )
 
 
-# What a client's readers and settings ask for: changes with every verdict, undoing and operating point.
+# What a client's visitors and settings ask for: changes with every verdict, undoing and operating point.
 _WISHES = """
 SELECT (SELECT coalesce(max(id), 0) || ' ' || count(undone_at) FROM pair_feedback WHERE client = :client) || ' '
     || coalesce((SELECT folding FROM clients WHERE client = :client), '')
@@ -123,7 +123,7 @@ SELECT (SELECT coalesce(max(id), 0) || ' ' || count(undone_at) FROM pair_feedbac
 
 
 def remember(connection: Connection, client_day: ClientDay, token: str) -> None:
-    """Note with the claim what is in force while the day is folded; to be called before it is read."""
+    """Note in the claim which wishes the day is folded by; to be called before they are read."""
     connection.execute(
         text(
             f"UPDATE day_claims SET wishes = ({_WISHES}) "  # noqa: S608  a constant
@@ -134,7 +134,7 @@ def remember(connection: Connection, client_day: ClientDay, token: str) -> None:
 
 
 def changed_since(connection: Connection, client_day: ClientDay, token: str) -> bool:
-    """Whether readers or settings ask for something else than when ``token`` folded the day."""
+    """Whether visitors or settings ask for something else than when ``token`` folded the day."""
     return bool(
         connection.scalar(
             text(
@@ -162,12 +162,12 @@ def labelled_pairs(connection: Connection, client: str) -> list[dict[str, Any]]:
     """The verdicts in force as labelled pairs, oldest first."""
     return [
         {
-            "corpus": one.client,
-            "day": one.day,
-            "a": {"speaker": one.left_speaker, "text": one.left_text},
-            "b": {"speaker": one.right_speaker, "text": one.right_text},
-            "duplicate": one.verdict == "same",
+            "corpus": said.client,
+            "day": said.day,
+            "a": {"speaker": said.left_speaker, "text": said.left_text},
+            "b": {"speaker": said.right_speaker, "text": said.right_text},
+            "duplicate": said.verdict == "same",
             "weight": 1.0,
         }
-        for one in list_all(connection, client)
+        for said in list_all(connection, client)
     ]

@@ -40,19 +40,19 @@ class HistorySource:
 
 def ensure_crew(connection: Connection, client: str, code: str) -> int:
     """The id of a crew, made on first use."""
-    found = connection.scalar(
+    crew_id = connection.scalar(
         text("SELECT id FROM crews WHERE client = :client AND code = :code"), {"client": client, "code": code}
     )
-    if found is None:
+    if crew_id is None:
         ensure_client(connection, client)
-        found = connection.scalar(
+        crew_id = connection.scalar(
             text(
                 "INSERT INTO crews (client, code) VALUES (:client, :code) "
                 "ON CONFLICT (client, code) DO UPDATE SET code = excluded.code RETURNING id"
             ),
             {"client": client, "code": code},
         )
-    return int(found)
+    return int(crew_id)
 
 
 def set_history(
@@ -65,7 +65,7 @@ def set_history(
 ) -> int:
     """Let a crew read its conversations from a history table.
 
-    Another table or source than before is read from its beginning; what it shares with the one before is recognised.
+    A new table or source is read from its beginning; what it shares with the old one is recognised.
 
     Raises:
         CrewError: a name holds anything but lower-case letters, digits and underscores, or the source is no variable.
@@ -116,7 +116,7 @@ def checked_names(client: str, code: str, source_env: str | None, table: str, co
 
 
 def deactivate(connection: Connection, client: str, code: str) -> bool:
-    """Stop reading a crew's history table; whether there was one that was read."""
+    """Stop reading a crew's history table; returns whether it was read."""
     return (
         connection.execute(
             text(

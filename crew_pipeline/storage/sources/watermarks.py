@@ -26,7 +26,7 @@ WHERE crew_id = :id FOR UPDATE OF state
 
 
 def lock_watermark(connection: Connection, crew_id: int) -> tuple[dict[str, Any] | None, HistorySource | None]:
-    """The crew's watermark, None at first, and what it is read from as it is set up now, None where it is not read.
+    """The crew's watermark (None at first), and its source as it is set up now (None where it is not read).
 
     The watermark is locked until the transaction ends, so that only one reads on from it.
     """
@@ -65,7 +65,7 @@ def count_rows(connection: Connection, crew_id: int, blocks: Mapping[int, Block]
 
 
 def set_blocks(connection: Connection, crew_id: int, blocks: Mapping[int, Block]) -> None:
-    """Put in place of what was known of these blocks what they hold now."""
+    """Replace what was known of these blocks by what they hold now."""
     _write_blocks(connection, crew_id, blocks, add=False)
 
 
@@ -84,8 +84,8 @@ def _write_blocks(connection: Connection, crew_id: int, blocks: Mapping[int, Blo
             "id": crew_id,
             "add": add,
             "blocks": list(blocks),
-            "rows": [one.rows for one in blocks.values()],
-            "sums": [Decimal(one.keys_sum) for one in blocks.values()],
+            "rows": [block.rows for block in blocks.values()],
+            "sums": [Decimal(block.keys_sum) for block in blocks.values()],
         },
     )
 
@@ -115,7 +115,7 @@ def next_blocks(connection: Connection, crew_id: int, first: int, below: int, mo
 
 
 def forget_blocks(connection: Connection, crew_id: int, first: int | None) -> None:
-    """Forget what was known from block ``first`` on; of all blocks for None."""
+    """Forget what was known from block ``first`` on (None: of all blocks)."""
     connection.execute(
         text(
             "DELETE FROM crew_discovery_blocks "
@@ -170,7 +170,7 @@ class StoredLine(NamedTuple):
 
 
 def lines_at(connection: Connection, crew_id: int, places: Iterable[tuple[str, int, int]]) -> list[StoredLine]:
-    """The lines at these places: session, first position, and the one behind the last."""
+    """The lines at these places: session, first position, and position after the last."""
     listed = sorted(places)
     if not listed:
         return []
@@ -239,7 +239,7 @@ def mark_deleted(connection: Connection, crew_id: int, session_id: str) -> None:
 
 
 def unmark_deleted(connection: Connection, crew_id: int, sessions: Sequence[str]) -> None:
-    """Note that the source has these sessions, whatever was thought of them."""
+    """Note that the source has these sessions after all."""
     connection.execute(
         text(
             "UPDATE data_items SET source_deleted_at = NULL "

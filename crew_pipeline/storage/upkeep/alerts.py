@@ -87,7 +87,7 @@ def untold(connection: Connection, most: int = 50) -> list[News]:
 
 
 def told(connection: Connection, news: News) -> None:
-    """The receiver has been told."""
+    """Note that the receiver knows."""
     connection.execute(
         text("UPDATE alerts SET told_raised = true, told_resolved = told_resolved OR :resolved WHERE id = :id"),
         {"id": news.alert.id, "resolved": news.state == "resolved"},

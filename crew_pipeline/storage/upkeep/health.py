@@ -32,9 +32,9 @@ class Queue(NamedTuple):
     """Clients' days that wait for somebody to work at them.
 
     Attributes:
-        days_asked: those of them that a reader or an operator has asked for.
+        days_asked: those that a visitor or an operator has asked for.
         oldest_day: the earliest of them.
-        waiting_since: since when the conversation that waits longest does.
+        waiting_since: since when the longest-waiting conversation waits.
         longest_wait_s: how long that is (s), by the database's clock; 0 where none waits.
         days_failed: days with a conversation that has failed; they do not wait.
     """
@@ -77,12 +77,12 @@ class Sample(NamedTuple):
 
     @property
     def longest_wait_s(self) -> float:
-        """How long the conversation that waited longest had done so (s); 0 where none waited."""
+        """How long the longest-waiting conversation had waited (s); 0 where none waited."""
         return (self.taken_at - self.waiting_since).total_seconds() if self.waiting_since else 0.0
 
 
-# A conversation that was ready and is asked for once more has waited since then at the earliest; rows whose run died
-# without a word wait as well.
+# A conversation that was ready and is asked for again has waited since it was ready at the earliest. Rows whose run
+# died silently wait as well.
 _QUEUE = """
 WITH unfinished AS (
     SELECT client, days_date AS day, semantic_status AS status,
@@ -127,10 +127,10 @@ def record(connection: Connection, machine: Machine, unless_within: timedelta | 
     """Take a sample of the system, with what was measured of the machine.
 
     Args:
-        unless_within: take none when there is one that is younger; however many ask at once, one takes it.
+        unless_within: take none where a younger one exists; however many ask at once, one takes it.
 
     Returns:
-        The sample; None where there is one that is younger.
+        The sample; None where a younger one exists.
     """
     if unless_within is not None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('health_samples', 0))"))
@@ -169,8 +169,8 @@ def newest(connection: Connection, most: int) -> list[Sample]:
 
 def newest_with_age(connection: Connection) -> tuple[Sample, float] | None:
     """The sample that was taken last and how old it is (s), by the database's clock; None where there is none."""
-    found = newest(connection, 1)
-    if not found:
+    samples = newest(connection, 1)
+    if not samples:
         return None
-    age = connection.scalar(text("SELECT extract(epoch FROM now() - :then)"), {"then": found[0].taken_at})
-    return found[0], float(age or 0.0)
+    age = connection.scalar(text("SELECT extract(epoch FROM now() - :then)"), {"then": samples[0].taken_at})
+    return samples[0], float(age or 0.0)

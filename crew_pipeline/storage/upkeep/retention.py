@@ -1,7 +1,7 @@
 """Taking out what is no longer needed, a batch at a time, by the database's clock.
 
-Every function deletes at most so many rows in the caller's transaction, the oldest first, and returns how many. Rows
-that another transaction has locked are passed over, so that two may clean at once and neither waits for readers.
+Every function deletes at most ``most`` rows in the caller's transaction, oldest first, and returns how many. Rows
+that another transaction has locked are passed over, so that two may clean at once and neither waits for anybody.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DELETE FROM day_documents AS gone USING due
 WHERE gone.client = due.client AND gone.day = due.day AND gone.version = due.version
 """
 
-# Failures in a row are read from the newest claims, back to one that was completed or set aside: what is older than
-# such a one counts no more.
+# Failures in a row are counted from the newest claim back to one that was completed or set aside; older claims do not
+# count.
 _CLAIMS = """
 WITH due AS MATERIALIZED (
     SELECT client, day, token FROM day_claims AS old
@@ -90,7 +90,7 @@ def drop_old_events(connection: Connection, kept: timedelta, most: int) -> int:
 
 
 def drop_superseded_documents(connection: Connection, kept: timedelta, most: int) -> int:
-    """Documents older than ``kept`` that another version has taken the place of."""
+    """Documents older than ``kept`` that another version has replaced."""
     return _delete(connection, _DOCUMENTS, kept, most)
 
 

@@ -32,16 +32,16 @@ def leave(connection: Connection, worker: str) -> None:
 
 
 def alive(connection: Connection) -> int:
-    """How many workers have beaten lately."""
-    found = connection.scalar(
+    """How many workers had a heartbeat lately."""
+    count = connection.scalar(
         text("SELECT count(*) FROM workers WHERE heartbeat_at > now() - make_interval(secs => :within)"),
         {"within": ALIVE_WITHIN_S},
     )
-    return int(found or 0)
+    return int(count or 0)
 
 
 def is_alive(connection: Connection, worker: str) -> bool:
-    """Whether a worker has beaten lately."""
+    """Whether a worker had a heartbeat lately."""
     return bool(
         connection.scalar(
             text(
@@ -54,6 +54,6 @@ def is_alive(connection: Connection, worker: str) -> bool:
 
 
 def freshest_age_s(connection: Connection) -> float | None:
-    """How long ago the worker that beat last did so (s); None where there is none."""
-    found = connection.scalar(text("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM workers"))
-    return None if found is None else float(found)
+    """The age of the newest heartbeat of all workers (s); None where there is none."""
+    age_s = connection.scalar(text("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM workers"))
+    return None if age_s is None else float(age_s)
