@@ -19,7 +19,7 @@ from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from benchmarks.simulated_clock import SimulatedClock
 from crew_pipeline.days import claims
-from crew_pipeline.days.planning import Batch, day_batch
+from crew_pipeline.days.planning import DayBatch, day_batch
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import ClaimOutcome, ClientDay, Trigger
 from crew_pipeline.orchestration import tags
@@ -116,7 +116,7 @@ class _Background:
     """A background run; ``record`` stands for it in Dagster's storage until it is executed."""
 
     record: DagsterRun
-    batch: Batch
+    batch: DayBatch
     run_id: str = field(default_factory=new_run_id)
     taken: list[date] = field(default_factory=list)
 
@@ -227,7 +227,7 @@ class Machine:
         self.work()
         self._on_change()
 
-    def _execute(self, batch: Batch, run: _Background) -> None:
+    def _execute(self, batch: DayBatch, run: _Background) -> None:
         # The share of the cores is in the simulated time already; the run itself need not rest.
         outcome = self._runner.run(batch, trigger=Trigger(run.record.tags[tags.TRIGGER]), run_id=run.run_id)
         self._settle(run.run_id, outcome.error)
@@ -246,7 +246,7 @@ class Machine:
             for client_day in kept:
                 claims.finish(connection, client_day, token, ClaimOutcome.RELEASED)
 
-    def _units(self, batch: Batch) -> list[tuple[str, date]]:
+    def _units(self, batch: DayBatch) -> list[tuple[str, date]]:
         with self._db.read() as connection:
             found = queue.work(connection, self._fingerprint, days=_days(batch), force=True)
         return [(work.client, work.day) for work in found]
@@ -273,12 +273,12 @@ class Machine:
             claims.give_back(connection, run_id)
 
 
-def _batch_of(request: RunRequest) -> Batch:
+def _batch_of(request: RunRequest) -> DayBatch:
     one = request.tags.get("dagster/partition")
     first = one or request.tags["dagster/asset_partition_range_start"]
     last = one or request.tags["dagster/asset_partition_range_end"]
-    return Batch(date.fromisoformat(first), date.fromisoformat(last), 0, 0, int(request.tags[tags.PRIORITY]))
+    return DayBatch(date.fromisoformat(first), date.fromisoformat(last), 0, 0, int(request.tags[tags.PRIORITY]))
 
 
-def _days(batch: Batch) -> list[date]:
+def _days(batch: DayBatch) -> list[date]:
     return [batch.first + timedelta(days=number) for number in range((batch.last - batch.first).days + 1)]

@@ -224,6 +224,12 @@ def variable_of(field: str) -> str:
     return f"CREW_{field.upper()}"
 
 
+def _variables_of(field: str) -> list[str]:
+    """All variables that set ``field``, older names included."""
+    alias = Settings.model_fields[field].validation_alias
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [variable_of(field)]
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment.
 
@@ -264,7 +270,7 @@ def describe_settings(settings: Settings) -> list[dict[str, str]]:
                 "variable": variable,
                 "value": _shown(variable, value) if value is not None else "",
                 "default": "" if field.default is None else str(field.default),
-                "set": "yes" if variable in os.environ else "",
+                "set": "yes" if any(known in os.environ for known in _variables_of(name)) else "",
                 "description": field.description or "",
             }
         )

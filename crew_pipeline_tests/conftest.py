@@ -19,7 +19,7 @@ from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import create_engine, text
 
 from crew_pipeline.days import claims, publishing
-from crew_pipeline.days.planning import Batch
+from crew_pipeline.days.planning import DayBatch
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds, Trigger
 from crew_pipeline.orchestration.build import build_defs
@@ -123,7 +123,7 @@ def run_days(settings: Settings, database_url: str, instance: DagsterInstance) -
     def run(first: str, last: str | None = None, *, resources: dict[str, Any] | None = None, **more: Any) -> RunOutcome:
         overrides = {"database": DatabaseResource(url=database_url), **(resources or {})}
         runner = DayRunner(build_defs(settings, overrides), instance)
-        batch = Batch(date.fromisoformat(first), date.fromisoformat(last or first), 1, 1, 1)
+        batch = DayBatch(date.fromisoformat(first), date.fromisoformat(last or first), 1, 1, 1)
         return runner.run(batch, trigger=Trigger.COMMAND, **more)
 
     return run

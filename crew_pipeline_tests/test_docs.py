@@ -76,6 +76,18 @@ def test_the_reference_is_complete_and_names_nothing_that_is_not_there(section: 
     assert named_in_reference(section) == there
 
 
+def test_the_reference_gives_the_defaults() -> None:
+    documented = dict(re.findall(r"^\| `(CREW_[A-Z_]+)` \| `?([^`|]*?)`? \|", REFERENCE, flags=re.MULTILINE))
+    defaults = {variable_of(name): field.default for name, field in Settings.model_fields.items()}
+    assert documented == {variable: _written(variable, default) for variable, default in defaults.items()}
+
+
+def _written(variable: str, default: object) -> str:
+    if isinstance(default, tuple):
+        return ("-" if variable == "CREW_BUSINESS_HOURS" else ",").join(map(str, default))
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def test_settings_that_the_pages_name_exist() -> None:
     named = set(re.findall(r"\bCREW_[A-Z_]+[A-Z]\b", EVERYTHING))
     assert named - settings() - OTHER_VARIABLES == set()

@@ -54,6 +54,14 @@ def test_the_discovery_cron_is_read_under_both_names(monkeypatch: pytest.MonkeyP
     assert load_settings().discovery_cron == "*/7 * * * *"
 
 
+def test_the_pair_scorer_is_read_under_its_old_name_and_listed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREW_READER", "off")
+    settings = load_settings()
+    assert settings.pair_scorer == "off"
+    (row,) = [row for row in describe_settings(settings) if row["variable"] == "CREW_PAIR_SCORER"]
+    assert (row["value"], row["set"]) == ("'off'", "yes")
+
+
 def test_every_setting_is_listed_with_its_default_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREW_DATABASE_URL", "postgresql://user:hunter2@db/x")
     monkeypatch.setenv("CREW_DAGSTER_GRAPHQL_URL", "https://user:hunter2@dagster/graphql")

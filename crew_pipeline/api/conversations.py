@@ -117,7 +117,7 @@ def _place(cursor: str) -> Place:
 )
 async def conversation_complete(services: ServicesOf, client: Client, told: ConversationComplete) -> Response:
     """Index that one conversation now, as discovery would; telling it again changes nothing."""
-    content = await asyncio.to_thread(_take_in, services.db, services.settings, client, told)
+    content = await asyncio.to_thread(_take_in, services.db.as_client(client), services.settings, client, told)
     return Response(orjson.dumps(content), media_type=JSON)
 
 

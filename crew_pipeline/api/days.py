@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BeforeValidator
+from sqlalchemy import Connection
 
 from crew_pipeline import model
 from crew_pipeline.api.models import JSON, DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
@@ -193,10 +194,15 @@ async def day_events(
 ) -> Response:
     """What the WebSocket tells, for visitors that poll: every event after the one they know."""
     client_day = ClientDay(client, day)
-    happened = await services.db.as_client(client).reading(events.events_after, client_day, after)
+    content = await services.db.as_client(client).reading(_events_after, client_day, after)
+    return Response(content, media_type=JSON)
+
+
+def _events_after(connection: Connection, client_day: ClientDay, after: int) -> bytes:
+    happened = events.events_after(connection, client_day, after)
     content = {
-        "days_date": day.isoformat(),
+        "days_date": client_day.day.isoformat(),
         "events": [told(client_day, event) for event in happened],
         "next": happened[-1].seq if happened else after,
     }
-    return Response(orjson.dumps(content), media_type=JSON)
+    return orjson.dumps(content)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, HTTPException, Path, Query, Response
+from sqlalchemy import Connection
 
 from crew_pipeline.api.days import Day
 from crew_pipeline.api.models import JSON, FeedbackList, GivenFeedback, NewFeedback, UndoneFeedback
@@ -35,7 +36,7 @@ async def say(services: ServicesOf, day: Day, client: Client, said: NewFeedback)
     lines = (said.line_id, said.other_line_id)
     try:
         given = await asyncio.to_thread(
-            verdicts.say, services.db, services.settings, ClientDay(client, day), said.verdict, lines
+            verdicts.say, services.db.as_client(client), services.settings, ClientDay(client, day), said.verdict, lines
         )
     except verdicts.UnknownLineError as error:
         raise HTTPException(404, str(error)) from None
@@ -64,8 +65,12 @@ async def list_(
 )
 async def export(services: ServicesOf, client: Client) -> Response:
     """The verdicts in force, one labelled pair a line, as `crew evaluate` reads them."""
-    pairs = await services.db.as_client(client).reading(stored.labelled_pairs, client)
-    return Response(labelled_pairs.written(pairs), media_type="application/x-ndjson")
+    content = await services.db.as_client(client).reading(_written_pairs, client)
+    return Response(content, media_type="application/x-ndjson")
+
+
+def _written_pairs(connection: Connection, client: str) -> bytes:
+    return labelled_pairs.written(stored.labelled_pairs(connection, client))
 
 
 @router.delete(
@@ -76,7 +81,7 @@ async def export(services: ServicesOf, client: Client) -> Response:
 )
 async def undo(services: ServicesOf, client: Client, feedback_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
     """The lines fold again as the engine judges them."""
-    done = await asyncio.to_thread(verdicts.undo, services.db, services.settings, client, feedback_id)
+    done = await asyncio.to_thread(verdicts.undo, services.db.as_client(client), services.settings, client, feedback_id)
     if done is None:
         raise HTTPException(404, f"There is no verdict {feedback_id} in force; GET /api/feedback lists them.")
     content = {"id": feedback_id, "refolded": done.at_once, "later": done.later}

@@ -11,7 +11,7 @@ The states of a day's conversations (``DayState``), and what moves them:
              ▼                              ▼
         ┌─ PENDING ───────────────────▶ QUEUED ◀────────────┐
         │    ▲                            │                 │ give_back(QUEUED), pause, fail (tried at once)
-        │    │ give_back                  │                 │
+        │    │ give_back, cancel          │                 │
         │    └──────────── PROCESSING ◀───┘ take, begin     │
         └────────────────▶   │   │ └────────────────────────┘
              take, begin     │   │
@@ -22,7 +22,7 @@ The states of a day's conversations (``DayState``), and what moves them:
 and those of a claim (``ClaimOutcome``), open from ``acquire`` or ``take`` until
 
     publish ──▶ COMPLETED        fail ──▶ RETRIED, or FAILED where the day is set aside
-    give_back ──▶ RELEASED       pause ──▶ PAUSED
+    give_back, cancel, give_up (with tries left) ──▶ RELEASED       pause ──▶ PAUSED
     a visitor waits and another run takes the day from one of the background ──▶ YIELDED
     nobody kept it alive and another takes the day ──▶ OVERTAKEN
 
@@ -64,6 +64,7 @@ from crew_pipeline.storage.days.states import lock_conversations, set_status
 __all__ = [
     "acquire",
     "begin",
+    "cancel",
     "fail",
     "failures_in_a_row",
     "finish",
@@ -137,12 +138,12 @@ def fail(
     if client_day not in held(connection, token, [client_day.day], lock=True):
         return
     at_once = at_once or wanted(connection, client_day, token)
-    pause = patience.pause(failures_in_a_row(connection, client_day) + 1)
-    if at_once and pause == 0:
+    failures = failures_in_a_row(connection, client_day) + 1
+    if at_once and patience.pause(failures) == 0:
         set_status(connection, client_day, DayState.QUEUED, of=(DayState.PROCESSING,))
         finish(connection, client_day, token, ClaimOutcome.RETRIED)
     else:
-        _set_back(connection, client_day, token, error, pause, patience, ClaimOutcome.RETRIED)
+        _set_back(connection, client_day, token, error, patience.rest(failures), ClaimOutcome.RETRIED)
 
 
 def give_up(connection: Connection, client_day: ClientDay, token: str, error: str, patience: Patience) -> None:
@@ -152,8 +153,8 @@ def give_up(connection: Connection, client_day: ClientDay, token: str, error: st
         error: told where no earlier try told one.
     """
     told = events.last_error(connection, client_day)
-    pause = patience.pause(failures_in_a_row(connection, client_day))
-    _set_back(connection, client_day, token, told or error, pause, patience, ClaimOutcome.RELEASED)
+    again = patience.rest(failures_in_a_row(connection, client_day))
+    _set_back(connection, client_day, token, told or error, again, ClaimOutcome.RELEASED)
 
 
 def _set_back(
@@ -161,11 +162,9 @@ def _set_back(
     client_day: ClientDay,
     token: str,
     error: str,
-    pause: float | None,
-    patience: Patience,
+    again: float | None,
     outcome: ClaimOutcome,
 ) -> None:
-    again = None if pause is None else max(pause, patience.backoff_s)
     set_status(
         connection,
         client_day,
@@ -200,6 +199,13 @@ def give_back(
         set_status(connection, client_day, next_state, of=(DayState.PROCESSING,))
         finish(connection, client_day, token, outcome)
     return client_days
+
+
+def cancel(connection: Connection, token: str) -> None:
+    """Let go of what ``token`` holds without asking for it again: somebody cancelled its run."""
+    for client_day in held(connection, token, lock=True):
+        set_status(connection, client_day, DayState.PENDING, of=(DayState.QUEUED, DayState.PROCESSING))
+    give_back(connection, token)
 
 
 def pause(connection: Connection, client_day: ClientDay, token: str, done: str) -> None:

@@ -6,7 +6,7 @@ Shared by runs, first looks and days that are folded again. Loads no data frames
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -14,12 +14,25 @@ from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.document import Document
+from crew_pipeline.dedup.feedback import Feedback
 from crew_pipeline.dedup.folding import Clusters, fold_lines
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.model import ClientDay, Conversation, Fold, Folds, Line
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days.content import Discovered
 from crew_pipeline.storage.evidence import verdicts
+
+
+class Wishes(NamedTuple):
+    """How a client wants its days folded.
+
+    Attributes:
+        config: the engine's, at the client's operating point.
+        verdicts: what its visitors have said of pairs of lines.
+    """
+
+    config: EngineConfig
+    verdicts: Feedback
 
 
 def columns_of(client_day: ClientDay, discovered: Iterable[Discovered]) -> Columns:
@@ -32,27 +45,28 @@ def config_of(connection: Connection, client: str, config: EngineConfig) -> Engi
     return config.at(clients.folding_of(connection, client))
 
 
+def wishes_of(connection: Connection, client: str, config: EngineConfig) -> Wishes:
+    """How a client wants its days folded by now.
+
+    Args:
+        config: the system's; the client's own operating point wins.
+    """
+    return Wishes(config_of(connection, client, config), verdicts.in_force(connection, client))
+
+
 def fold(
-    connection: Connection,
-    client_day: ClientDay,
-    lines: Columns,
-    comparison: Comparison,
-    config: EngineConfig,
-    *,
-    surer: bool = False,
+    client_day: ClientDay, lines: Columns, comparison: Comparison, wishes: Wishes, *, surer: bool = False
 ) -> Clusters:
-    """The clusters of a client's day.
+    """The clusters of a client's day. Pure: it may take seconds, so no transaction should be open meanwhile.
 
     Args:
         lines: columns ``frames.LINES`` of that day.
-        config: the system's; the client's own operating point wins.
         surer: at the next stricter point: what a first look folds should not come apart again when more is known.
     """
-    said = verdicts.in_force(connection, client_day.client)
-    own = config_of(connection, client_day.client, config)
+    config = wishes.config
     if surer:
-        own = own.at("balanced" if own.folding == "loose" else "strict")
-    return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, own, said)
+        config = config.at("balanced" if config.folding == "loose" else "strict")
+    return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, config, wishes.verdicts)
 
 
 def folds_in(members: Iterable[Sequence[Any]]) -> Folds:

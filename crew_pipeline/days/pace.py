@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from crew_pipeline.days.planning import Batch
+from crew_pipeline.days.planning import DayBatch
 from crew_pipeline.settings import WEEKDAYS, Settings
 
 _LONGEST_REST_S = 10.0
@@ -28,7 +28,7 @@ class Allowance(NamedTuple):
     slots: int
     cores: float
 
-    def fitting(self, planned: Sequence[Batch], within_s: float) -> Sequence[Batch]:
+    def fitting(self, planned: Sequence[DayBatch], within_s: float) -> Sequence[DayBatch]:
         """As many of the batches as can be made within a time (s), at least one for each slot.
 
         Runs once asked for keep this allowance and order, even where another holds meanwhile.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from crew_pipeline.storage.days.queue import Work
 
 
-class Batch(NamedTuple):
+class DayBatch(NamedTuple):
     """Neighbouring days that one run takes."""
 
     first: date
@@ -29,7 +29,7 @@ MAX_GAP_DAYS = 3
 MAX_LINES = 50_000
 
 
-def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> list[Batch]:
+def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> list[DayBatch]:
     """Join neighbouring days of equal priority into runs, in the order of the queue.
 
     Days of priority 0, which are only made anew, come newest first.
@@ -39,14 +39,14 @@ def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> l
         max_conversations: a batch is closed when the next day would pass it; a single day may exceed it.
         max_days: longest span of a batch (days).
     """
-    result: list[Batch] = []
+    result: list[DayBatch] = []
     for priority in sorted({waiting.priority for waiting in work}, reverse=True):
-        days: dict[date, Batch] = {}
+        days: dict[date, DayBatch] = {}
         for waiting in work:
             if waiting.priority == priority:
-                known = days.get(waiting.day, Batch(waiting.day, waiting.day, 0, 0, priority))
+                known = days.get(waiting.day, DayBatch(waiting.day, waiting.day, 0, 0, priority))
                 days[waiting.day] = _joined(known, day_batch(waiting))
-        joined: list[Batch] = []
+        joined: list[DayBatch] = []
         for day in sorted(days.values(), reverse=priority == 0):
             if joined and _fit(joined[-1], day, max_conversations, max_days):
                 joined[-1] = _joined(joined[-1], day)
@@ -56,13 +56,13 @@ def batches(work: Sequence[Work], *, max_conversations: int, max_days: int) -> l
     return result
 
 
-def day_batch(work: Work) -> Batch:
+def day_batch(work: Work) -> DayBatch:
     """A batch of one client's day."""
-    return Batch(work.day, work.day, work.conversations, work.lines, work.priority)
+    return DayBatch(work.day, work.day, work.conversations, work.lines, work.priority)
 
 
-def _joined(batch: Batch, other: Batch) -> Batch:
-    return Batch(
+def _joined(batch: DayBatch, other: DayBatch) -> DayBatch:
+    return DayBatch(
         min(batch.first, other.first),
         max(batch.last, other.last),
         batch.conversations + other.conversations,
@@ -71,7 +71,7 @@ def _joined(batch: Batch, other: Batch) -> Batch:
     )
 
 
-def _fit(batch: Batch, day: Batch, max_conversations: int, max_days: int) -> bool:
+def _fit(batch: DayBatch, day: DayBatch, max_conversations: int, max_days: int) -> bool:
     gap = max(day.first - batch.last, batch.first - day.last)
     both = _joined(batch, day)
     return (
@@ -82,7 +82,7 @@ def _fit(batch: Batch, day: Batch, max_conversations: int, max_days: int) -> boo
     )
 
 
-def run_key(batch: Batch, changes: Sequence[str]) -> str:
+def run_key(batch: DayBatch, changes: Sequence[str]) -> str:
     """A key that is new exactly when there is something new to do in the batch.
 
     Dagster accepts a run key only once, so it covers the changes, not the days alone.

@@ -4,22 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from crew_pipeline.days import claims, progress
+from crew_pipeline.days import claims, folding, progress, requests
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.model import ClaimOutcome, ClientDay, DayState
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents, events, preliminary, states
-from crew_pipeline.storage.evidence import clusters, invariants
+from crew_pipeline.storage.evidence import clusters, invariants, verdicts
+
+if TYPE_CHECKING:
+    from crew_pipeline.days.run import DayTools
 
 
 class OvertakenError(RuntimeError):
     """The claim that a result was made under is gone; the result must not be written."""
 
 
-def store_clusters(connection: Connection, client_day: ClientDay, token: str, members: Iterable[Sequence[Any]]) -> bool:
+def store_clusters(db: Database, client_day: ClientDay, token: str, members: Iterable[Sequence[Any]]) -> None:
+    """Put a day's clusters in the place of the old ones, while the claim lasts; see ``replace_clusters``."""
+    with db.write() as connection:
+        replace_clusters(connection, client_day, token, members)
+
+
+def publish_made(tools: DayTools, client_day: ClientDay, token: str, document: Document) -> None:
+    """Publish the document that a run has made. Where visitors have said something meanwhile, it is made again.
+
+    Raises:
+        OvertakenError: the claim is gone; nothing is written.
+    """
+    with tools.db.write() as connection:
+        config = folding.config_of(connection, client_day.client, tools.config)
+        publish(connection, client_day, document, config.fingerprint(tools.encoder.weights_id), token)
+        if verdicts.changed_since(connection, client_day, token):
+            requests.remake(connection, client_day)
+    tools.snapshots.drop(client_day)
+
+
+def replace_clusters(
+    connection: Connection, client_day: ClientDay, token: str, members: Iterable[Sequence[Any]]
+) -> bool:
     """Replace the clusters of a client's day, and hold the new ones against the invariants.
 
     Args:

@@ -91,9 +91,10 @@ def _fold_again(connection: Connection, settings: Settings, client_day: ClientDa
         return False
     if list(distinct_texts(lines, config)) != list(comparison.texts):
         return False
-    clusters = folding.fold(connection, client_day, lines, comparison, config)
-    publishing.store_clusters(connection, client_day, token, clusters.rows)
-    own = folding.config_of(connection, client_day.client, config).fingerprint(model_id(settings.model))
-    document = folding.document_of(client_day, lines, folding.folds_in(clusters.rows), own)
-    publishing.publish(connection, client_day, document, own, token)
+    wishes = folding.wishes_of(connection, client_day.client, config)
+    clusters = folding.fold(client_day, lines, comparison, wishes)
+    publishing.replace_clusters(connection, client_day, token, clusters.rows)
+    fingerprint = wishes.config.fingerprint(model_id(settings.model))
+    document = folding.document_of(client_day, lines, folding.folds_in(clusters.rows), fingerprint)
+    publishing.publish(connection, client_day, document, fingerprint, token)
     return True

@@ -34,3 +34,12 @@ class Patience(NamedTuple):
         if failures <= self.at_once:
             return 0.0
         return float(min(self.backoff_s * 2 ** (failures - self.at_once - 1), _LONGEST_PAUSE_S))
+
+    def rest(self, failures: int) -> float | None:
+        """``pause``, but where nobody waits: never less than ``backoff_s``."""
+        pause = self.pause(failures)
+        return None if pause is None else max(pause, self.backoff_s)
+
+    def is_over_at_once(self, failures: int) -> bool:
+        """Whether a visitor who waits has had all the tries that follow each other at once."""
+        return failures > self.at_once

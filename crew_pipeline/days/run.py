@@ -1,17 +1,18 @@
-"""The making of a client's day, from its lines to the published document, step by step and under a claim.
+"""The making of a client's day, from its lines to the finished document, step by step and under a claim.
 
 Knows nothing of Dagster: a run of the day job calls the steps of ``DayRun`` in the order in which they stand here.
+``publishing`` puts what they return into the tables.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from crew_pipeline.days import claims, folding, publishing, requests
+from crew_pipeline.days import claims, folding
 from crew_pipeline.days.pace import Pace
 from crew_pipeline.days.pair_memory import remembering
 from crew_pipeline.days.progress import Reporter
@@ -109,21 +110,13 @@ class DayRun:
         return Compared(comparison, 0 if known is None else len(known.texts))
 
     def fold(self, lines: Columns, comparison: Comparison, *, surer: bool = False) -> Clusters:
-        """Fold the day's lines; see ``folding.fold``. What its visitors have said by now is noted with the claim."""
+        """Fold the day's lines; see ``folding.fold``. Which wishes they are folded by is noted with the claim."""
         if not surer:
             self._reporter.stage("clustering", message=f"folding what {comparison.candidates:,} pairs tell")
         with self.tools.db.write() as connection:
             verdicts.remember(connection, self.client_day, self.token)
-            return folding.fold(connection, self.client_day, lines, comparison, self.tools.config, surer=surer)
-
-    def store_clusters(self, members: Iterable[Sequence[Any]]) -> None:
-        """Put the day's clusters (rows of ``frames.MEMBERS``) in the place of the old ones, while the claim lasts.
-
-        Raises:
-            InvariantError: they break an invariant of the design; the old ones stay.
-        """
-        with self.tools.db.write() as connection:
-            publishing.store_clusters(connection, self.client_day, self.token, members)
+            wishes = folding.wishes_of(connection, self.client_day.client, self.tools.config)
+        return folding.fold(self.client_day, lines, comparison, wishes, surer=surer)
 
     def document(self, lines: Columns, folds: Folds) -> Document:
         """The finished day.
@@ -135,20 +128,6 @@ class DayRun:
         with self.tools.db.read() as connection:
             own = folding.config_of(connection, self.client_day.client, self.tools.config)
         return folding.document_of(self.client_day, lines, folds, own.fingerprint(self.tools.encoder.weights_id))
-
-    def publish(self, document: Document) -> None:
-        """Make the document the one that is served. Where visitors have said something meanwhile, it is made again.
-
-        Raises:
-            OvertakenError: the claim is gone; nothing is written.
-        """
-        with self.tools.db.write() as connection:
-            own = folding.config_of(connection, self.client_day.client, self.tools.config)
-            fingerprint = own.fingerprint(self.tools.encoder.weights_id)
-            publishing.publish(connection, self.client_day, document, fingerprint, self.token)
-            if verdicts.changed_since(connection, self.client_day, self.token):
-                requests.remake(connection, self.client_day)
-        self.tools.snapshots.drop(self.client_day)
 
     def _is_held(self) -> bool:
         with self.tools.db.read() as connection:

@@ -24,7 +24,7 @@ from crew_pipeline.discovery.placing import (
 )
 from crew_pipeline.discovery.records import Limits
 from crew_pipeline.discovery.report import CrewReport
-from crew_pipeline.discovery.scan import Batch
+from crew_pipeline.discovery.scan import RowBatch
 from crew_pipeline.discovery.sources import SourceError
 from crew_pipeline.discovery.table import HistoryTable, microseconds
 from crew_pipeline.discovery.watermark import Watermark
@@ -148,11 +148,11 @@ class CrewRound:
     def _save(self, connection: Connection, mark: Watermark) -> None:
         discovery.save_watermark(connection, self.source.crew_id, mark.as_dict())
 
-    def _read(self, where: ColumnElement[bool] | None, most_sessions: int | None = None) -> Batch:
+    def _read(self, where: ColumnElement[bool] | None, most_sessions: int | None = None) -> RowBatch:
         most = most_sessions or self.settings.discovery_batch
         return scan.read_batch(self.source_connection, self.table, where, self.limits, most_sessions=most)
 
-    def _read_of(self, session_id: str, reached: int | None) -> Batch:
+    def _read_of(self, session_id: str, reached: int | None) -> RowBatch:
         """Rows of a session beyond a key."""
         wanted, beyond = self.table.of_sessions([session_id]), scan.above(self.table, reached)
         return self._read(wanted if beyond is None else and_(wanted, beyond))
@@ -356,7 +356,7 @@ class CrewRound:
         self.report.ingested.days = sorted({*self.report.ingested.days, *days})
         return mark
 
-    def _take_in(self, connection: Connection, batch: Batch, mark: Watermark) -> Placing:
+    def _take_in(self, connection: Connection, batch: RowBatch, mark: Watermark) -> Placing:
         """Merge a batch into the store and into the report."""
         report = self.report
         placed = self._place(connection, batch.rows, mark)
@@ -395,7 +395,7 @@ class CrewRound:
             known = [*known, *discovery.lines_of_sessions(connection, crew_id, sorted(copied))]
         return place(rows, known, mark, timed=self._timed)
 
-    def _count(self, connection: Connection, batch: Batch, mark: Watermark) -> None:
+    def _count(self, connection: Connection, batch: RowBatch, mark: Watermark) -> None:
         discovery.count_rows(connection, self.source.crew_id, batch.blocks(mark.block))
 
 

@@ -36,7 +36,7 @@ _MOST_APART_BITS = 45
 
 
 @dataclass
-class Batch:
+class RowBatch:
     """Rows that one statement read, in the order of their keys; those of one key are all there.
 
     Attributes:
@@ -67,12 +67,12 @@ class Batch:
             sums[key // size] += key
         return {block: Block(rows[block], sums[block]) for block in sorted(rows)}
 
-    def without(self, key: int) -> Batch:
+    def without(self, key: int) -> RowBatch:
         """The batch without the rows of this key, its last one."""
         rows = [row for row in self.rows if row.key != key]
         refused = [refusal for refusal in self.refused if refusal[0] != key]
         sessions = {row.line.session_id for row in rows} | {session for _, session, _ in refused}
-        left = Batch(rows, refused, None, True, self.not_yet - {key}, sessions)
+        left = RowBatch(rows, refused, None, True, self.not_yet - {key}, sessions)
         left.reached = max([*left.seen, *left.not_yet], default=None)
         return left
 
@@ -106,7 +106,7 @@ def read_batch(
     *,
     most_sessions: int,
     most_rows: int = MOST_ROWS,
-) -> Batch:
+) -> RowBatch:
     """Rows in the order of their keys, until there is enough for one batch; streamed."""
     query = _rows_query(table, where)
     with connection.begin():
@@ -131,7 +131,7 @@ def read_gaps(
     limits: Limits,
     *,
     most_sessions: int,
-) -> Batch:
+) -> RowBatch:
     """Rows in the gaps beyond a key, read like ``read_batch``; each gap is looked up on its own, by the key's index."""
     for start in range(0, len(gaps), _GAPS_AT_ONCE):
         some = gaps[start : start + _GAPS_AT_ONCE]
@@ -149,7 +149,7 @@ def read_gaps(
         else:
             batch.more = True
         return batch
-    return Batch()
+    return RowBatch()
 
 
 def _read(
@@ -159,9 +159,9 @@ def _read(
     limits: Limits,
     most_sessions: int,
     most_rows: int,
-) -> tuple[Batch, int]:
+) -> tuple[RowBatch, int]:
     """A batch, and how many rows the statement has given."""
-    batch = Batch()
+    batch = RowBatch()
     chars = read = 0
     for row in _streamed(connection, query):
         read += 1
@@ -181,7 +181,7 @@ def _read(
     return batch, read
 
 
-def _take(batch: Batch, table: HistoryTable, row: Any, key: int, session: str, limits: Limits) -> bool:
+def _take(batch: RowBatch, table: HistoryTable, row: Any, key: int, session: str, limits: Limits) -> bool:
     """Turn a row into a line and say whether reading may go on."""
     try:
         batch.rows.append(HistoryRow(key, _line(table, row, key, limits)))

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from crew_pipeline.days import claims
-from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, Batch, batches
+from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, DayBatch, batches
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import DayState, Trigger
@@ -82,17 +82,10 @@ def process_days(
     if chosen:
         planned = batches(chosen, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
         report.runs = len(planned)
-        _run(settings, databases, planned, Scope(client, force), on_progress)
+        _run(settings, databases, planned, on_progress, client=client or "", force=force)
     _collect(databases.db, report, chosen, span, client)
     report.seconds = time.monotonic() - started
     return report
-
-
-class Scope(NamedTuple):
-    """What a run takes of its days."""
-
-    client: str | None
-    force: bool
 
 
 def _work(
@@ -106,9 +99,11 @@ def _work(
 def _run(
     settings: Settings,
     databases: Databases,
-    planned: Sequence[Batch],
-    scope: Scope,
+    planned: Sequence[DayBatch],
     on_progress: Callable[[float, str], object],
+    *,
+    client: str,
+    force: bool,
 ) -> None:
     os.environ.setdefault(tags.EVENT_BATCH_VARIABLE, tags.EVENT_BATCH)
     from crew_pipeline.orchestration.build import build_defs
@@ -121,7 +116,7 @@ def _run(
     with dagster_instance(prepare_home(settings)) as instance:
         runner = DayRunner(build_defs(settings), instance)
         for batch in planned:
-            outcome = runner.run(batch, trigger=Trigger.COMMAND, client=scope.client or "", force=scope.force)
+            outcome = runner.run(batch, trigger=Trigger.COMMAND, client=client, force=force)
             with databases.db.write() as connection:
                 if outcome.success:
                     claims.give_back(connection, outcome.run_id)

@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from crew_pipeline.days import claims
 from crew_pipeline.days.publishing import OvertakenError
 from crew_pipeline.days.retries import Patience
-from crew_pipeline.days.run import DayRun
+from crew_pipeline.days.run import DayTools
 from crew_pipeline.dedup.comparing import MissingVectorsError
 from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
+from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import is_unanswered
 from crew_pipeline.storage.evidence.invariants import InvariantError
 
@@ -51,14 +52,15 @@ def permanent_errors_end_at_once(token: str) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(run: DayRun, patience: Patience, log: DagsterLogManager) -> Iterator[None]:
+def isolated(
+    tools: DayTools, client_day: ClientDay, token: str, patience: Patience, log: DagsterLogManager
+) -> Iterator[None]:
     """Keep what fails for one client's day from taking the others with it.
 
     A transient error passes through to the retry policy. A model that is missing fails the step without retries: it
     fails for everybody. Any other error marks the client's day ``failed`` with its reason, to be tried again as
     ``patience`` says, and the run goes on.
     """
-    db, client_day, token = run.tools.db, run.client_day, run.token
     try:
         yield
     except ModelNotFoundError as error:
@@ -67,11 +69,13 @@ def isolated(run: DayRun, patience: Patience, log: DagsterLogManager) -> Iterato
         log.warning(str(overtaken))
     except MissingVectorsError as missing:
         log.warning(f"{client_day}: {missing}")
-        with db.write() as connection:
+        tools.snapshots.drop(client_day)
+        with tools.db.write() as connection:
             claims.give_back(connection, token, only=client_day)
     except Exception as error:
         if is_transient(error):
             raise
         log.exception(f"{client_day}: failed; the other clients go on")
-        with db.write() as connection:
+        tools.snapshots.drop(client_day)
+        with tools.db.write() as connection:
             claims.fail(connection, client_day, token, sentence(error, token), patience)

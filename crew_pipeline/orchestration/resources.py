@@ -57,15 +57,23 @@ class DayMaking(ConfigurableResource):  # type: ignore[type-arg]
 def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources that the definitions run with; nothing is opened or loaded yet.
 
-    The database's address is passed by the name of its variable: Dagster shows the configuration of resources.
+    A database's address that stands in the environment is passed by the name of its variable, since Dagster shows the
+    configuration of resources; one that was put into ``settings`` by a program stands there as it is.
     """
-    url: Any = EnvVar(DATABASE_URL_VARIABLE) if os.environ.get(DATABASE_URL_VARIABLE) else ""
     return {
-        "database": DatabaseResource(url=url, home=str(settings.home_path)),
+        "database": DatabaseResource(url=_database_url(settings), home=str(settings.home_path)),
         "encoder": SentenceTransformerEncoder.of(settings),
         "engine_config": EngineConfig.of(settings),
         "snapshots": Snapshots(),
     }
+
+
+def _database_url(settings: Settings) -> Any:
+    in_environment = os.environ.get(DATABASE_URL_VARIABLE)
+    if in_environment and settings.database_url in (None, in_environment):
+        # Settings of a process with an embedded server know no address; whoever opened it has left it there.
+        return EnvVar(DATABASE_URL_VARIABLE)
+    return settings.database_url or ""
 
 
 def build_day_making(settings: Settings, resources: dict[str, Any]) -> DayMaking:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from dagster import DagsterInstance, Definitions, JobDefinition
 
-from crew_pipeline.days.planning import Batch
+from crew_pipeline.days.planning import DayBatch
 from crew_pipeline.days.run import DayTools
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
@@ -57,7 +57,7 @@ class DayRunner:
 
     def run(
         self,
-        batch: Batch,
+        batch: DayBatch,
         *,
         trigger: Trigger,
         client: str = "",

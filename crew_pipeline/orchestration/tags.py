@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from crew_pipeline.days.pace import Allowance
-from crew_pipeline.days.planning import Batch
+from crew_pipeline.days.planning import DayBatch
 from crew_pipeline.model import Trigger
 from crew_pipeline.settings import Settings
 
@@ -46,7 +46,7 @@ EVENT_BATCH = "64"
 """Dagster stores the events of a materialization over many days together instead of one by one."""
 
 
-def partition_tags(batch: Batch) -> dict[str, str]:
+def partition_tags(batch: DayBatch) -> dict[str, str]:
     """The tags by which Dagster knows the days of a run."""
     if batch.first == batch.last:
         return {"dagster/partition": batch.first.isoformat()}

@@ -141,7 +141,7 @@ class _Feed:
         self.state: dict[str, Any] = {}
         self.last = 0
         self.turned = asyncio.Event()
-        self._db = db
+        self._db = db.as_client(client_day.client)
         self._client_day = client_day
         self._held = held
         self._older = older
@@ -173,12 +173,12 @@ class _Feed:
         while self._reaches_back_to is not None and seq < self._reaches_back_to:
             try:
                 async with self._older:
-                    rows = await self._db.reading(events.events_after, self._client_day, seq, _PAGE)
+                    older = await self._db.reading(self._older_than_the_buffer, seq)
             except SQLAlchemyError as error:
                 await self._lost(error)
                 continue
-            if rows:
-                return self._messages(rows)
+            if older:
+                return older
             break
         first = bisect_right(self._buffer, seq, key=lambda message: message.seq)
         return self._buffer[first : first + _PAGE]
@@ -219,6 +219,9 @@ class _Feed:
             happened = events.events_after(connection, self._client_day, self._read_to, self._held)
             whole = len(happened) < self._held
         return _Look(state, self._messages(happened), whole)
+
+    def _older_than_the_buffer(self, connection: Connection, seq: int) -> list[Message]:
+        return self._messages(events.events_after(connection, self._client_day, seq, _PAGE))
 
     def _messages(self, happened: list[events.Event]) -> list[Message]:
         return [Message(event.seq, _encoded(told(self._client_day, event))) for event in happened]

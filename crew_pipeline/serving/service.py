@@ -78,7 +78,7 @@ class DayService:
         if ready is None:
             return await self._make(client_day, view, wait_s, force=False)
         if ready.stale:
-            await self._db.writing(requests.request, client_day, outdated=True, waiting=False)
+            await self._db_of(client_day).writing(requests.request, client_day, outdated=True, waiting=False)
         return ready
 
     async def _ready(self, client_day: ClientDay, view: View, *, hit: bool = True) -> DayAnswer | None:
@@ -97,6 +97,9 @@ class DayService:
             self._keep(client_day, view, stored.version, body)
         return DayAnswer("ready", body, stored.version, stored.processed_at, hit=hit, stale=stored.stale)
 
+    def _db_of(self, client_day: ClientDay) -> Database:
+        return self._db.as_client(client_day.client)
+
     def _keep(self, client_day: ClientDay, view: View, version: str, body: bytes) -> None:
         if len(body) <= self._documents.maxsize // 4:
             self._documents[(client_day, view)] = (version, body)
@@ -104,22 +107,23 @@ class DayService:
     async def _make(self, client_day: ClientDay, view: View, wait_s: float, *, force: bool) -> DayAnswer:
         """Ask for a day and wait for it."""
         deadline = time.monotonic() + wait_s
+        db = self._db_of(client_day)
         async with self._listener.subscribed(client_day) as woken:
-            status = await self._db.reading(status_of, client_day)
+            status = await db.reading(status_of, client_day)
             if status is None:
                 return DayAnswer("ready", b"[]", hit=True)
             if status.state != DayState.FAILED or force:
-                await self._db.writing(requests.request, client_day, force=force, outdated=True)
+                await db.writing(requests.request, client_day, force=force, outdated=True)
             answer = await self._awaited(client_day, view, woken, deadline, force=force)
         if answer is not None:
             return answer
         if force and (present := await self._ready(client_day, view)):
             return present
-        body = await self._db.reading(preliminary.current, client_day)
+        body = await db.reading(preliminary.current, client_day)
         if body is not None:
             shown = await asyncio.to_thread(reading.in_view, body, view)
             return DayAnswer("processing", shown, preliminary=True)
-        return DayAnswer("processing", await self._db.reading(reading.raw, client_day, view))
+        return DayAnswer("processing", await db.reading(reading.raw, client_day, view))
 
     async def _awaited(
         self, client_day: ClientDay, view: View, woken: asyncio.Event, deadline: float, *, force: bool
@@ -142,8 +146,9 @@ class DayService:
         ready = await self._ready(client_day, view, hit=False)
         if ready and not (force and ready.stale):
             return ready
-        status = await self._db.reading(status_of, client_day)
+        db = self._db_of(client_day)
+        status = await db.reading(status_of, client_day)
         if status and status.state == DayState.FAILED:
-            raw = await self._db.reading(reading.raw, client_day, view)
+            raw = await db.reading(reading.raw, client_day, view)
             return DayAnswer("failed", raw, error=status.error)
         return None

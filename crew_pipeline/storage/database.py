@@ -100,7 +100,8 @@ class Database:
 
     async def row(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of a short prepared statement, run in the event loop itself: for what is asked all the time.
-        Parameters are written as psycopg has them, ``%(name)s``.
+        Parameters are written as psycopg has them, ``%(name)s``. It is outside a transaction and so carries no client's
+        name (``as_client``); the statement itself must name the client.
 
         Raises:
             PoolTimeout: all connections are taken.

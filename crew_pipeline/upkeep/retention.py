@@ -19,14 +19,14 @@ BATCH = 1_000
 """Rows that one transaction deletes."""
 
 
-class Batch(NamedTuple):
+class Removed(NamedTuple):
     """What one step did: how much it removed, and whether there may be more to remove."""
 
     removed: int
     more: bool
 
 
-Step = Callable[[], Batch]
+Step = Callable[[], Removed]
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def table_steps(db: Database, settings: Settings, batch: int = BATCH) -> dict[st
     return {name: partial(_in_transaction, db, remove, batch) for name, remove in removals.items()}
 
 
-def _in_transaction(db: Database, remove: Callable[[Connection], int], batch: int) -> Batch:
+def _in_transaction(db: Database, remove: Callable[[Connection], int], batch: int) -> Removed:
     with db.write() as connection:
         removed = remove(connection)
-    return Batch(removed, more=removed >= batch)
+    return Removed(removed, more=removed >= batch)
 
 
 def keep_house(steps: Mapping[str, Step], within_s: float) -> Report:

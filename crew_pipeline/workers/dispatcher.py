@@ -27,7 +27,6 @@ from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.queue import Work
-from crew_pipeline.storage.days.states import set_status
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.workers.worker import run_until_stopped
 
@@ -133,7 +132,7 @@ class DagsterMaker:
             if not claims.acquire(connection, work.client_day, token, self._settings.claim_ttl_s, work.lines):
                 return False
             died = claims.overtaken_tokens(connection, work.client_day)
-            hopeless = claims.failures_in_a_row(connection, work.client_day) > self._patience.at_once
+            hopeless = self._patience.is_over_at_once(claims.failures_in_a_row(connection, work.client_day))
             if hopeless:
                 error = "every run that worked at this day died or failed"
                 claims.give_up(connection, work.client_day, token, error, self._patience)
@@ -254,9 +253,7 @@ def _return(connection: Connection, token: str, run_id: str) -> None:
 def _settle_cancelled(connection: Connection, token: str, run_id: str) -> None:
     """Somebody cancelled the run, so it is not asked for again before a visitor comes."""
     for holder in (token, run_id):
-        for client_day in claims.held(connection, holder, lock=True):
-            set_status(connection, client_day, DayState.PENDING, of=(DayState.QUEUED, DayState.PROCESSING))
-        claims.give_back(connection, holder)
+        claims.cancel(connection, holder)
 
 
 def run_dispatcher(settings: Settings, databases: Databases) -> int:

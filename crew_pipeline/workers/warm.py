@@ -122,7 +122,7 @@ class WarmMaker:
         with self._db.write() as connection:
             taken = claims.take(connection, client_day, run_id, self._settings.claim_ttl_s, work.lines)
             died = claims.overtaken_tokens(connection, client_day) if taken else []
-            hopeless = taken and claims.failures_in_a_row(connection, client_day) > self._patience.at_once
+            hopeless = taken and self._patience.is_over_at_once(claims.failures_in_a_row(connection, client_day))
             if hopeless:
                 error = "every process that worked at this day died or failed"
                 claims.give_up(connection, client_day, run_id, error, self._patience)

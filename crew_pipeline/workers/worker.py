@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import psutil
 import psycopg
 from dagster import DagsterInstance
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from crew_pipeline.dedup.config import fingerprint_of
@@ -26,7 +26,7 @@ from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.orchestration.upkeep.assets import look_after
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database, does_not_answer
+from crew_pipeline.storage.database import UNANSWERED, Database, does_not_answer
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.days.events import REQUEST_CHANNEL
 from crew_pipeline.storage.opening import Databases
@@ -135,8 +135,8 @@ class Worker:
             try:
                 with self._db.write() as connection:
                     workers.beat(connection, self.name, resident_mb())
-            except SQLAlchemyError:
-                logger.debug("no heartbeat: the database does not answer")
+            except SQLAlchemyError as error:
+                logger.debug("no heartbeat (%s)", type(error).__name__)
             if done.wait(_BEAT_S):
                 return
 
@@ -176,7 +176,7 @@ def resident_mb() -> int:
     return int(psutil.Process().memory_info().rss / 2**20)
 
 
-@retry(retry=retry_if_exception_type(OperationalError), stop=stop_after_delay(60), wait=wait_exponential(max=5))
+@retry(retry=retry_if_exception_type(UNANSWERED), stop=stop_after_delay(60), wait=wait_exponential(max=5))
 def _wait_for_database(db: Database) -> None:
     with db.read():
         return

@@ -435,3 +435,13 @@ def test_days_that_a_live_claim_holds_are_not_in_the_queue(db: Database, query: 
     expire(query, "run")
     with db.read() as connection:
         assert [work.day for work in queue.work(connection, "engine", which="urgent")] == [DAY]
+
+
+def test_a_day_whose_run_was_cancelled_waits_until_it_is_asked_for_again(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with db.write() as connection:
+        assert claims.take(connection, CLIENT_DAY, "run", 60)
+        claims.cancel(connection, "run")
+        assert queue.work(connection, "e", which="urgent") == []
+    assert query("SELECT semantic_status FROM data_items") == [("pending",)]
+    assert query("SELECT outcome FROM day_claims") == [("released",)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_pipeline.days.planning import Batch, batches, run_key
+from crew_pipeline.days.planning import DayBatch, batches, run_key
 from crew_pipeline.orchestration.days.arrivals import MOST_OLDER_DAYS, QUIET, day_requests
 from crew_pipeline.orchestration.days.sweep import sweep_requests
 from crew_pipeline.orchestration.discovery.schedule import discovery_cron
@@ -53,7 +53,7 @@ def test_clients_of_one_day_are_in_one_run() -> None:
 
 
 def test_a_run_key_is_new_exactly_when_there_is_something_new_to_do() -> None:
-    batch = Batch(FIRST, FIRST, 1, 1, 3)
+    batch = DayBatch(FIRST, FIRST, 1, 1, 3)
     assert run_key(batch, ["a 1", "b 2"]) == run_key(batch, ["b 2", "a 1"])
     assert run_key(batch, ["a 1"]) != run_key(batch, ["a 2"])
 
@@ -90,7 +90,7 @@ def test_days_that_are_only_made_anew_come_last_and_newest_first() -> None:
 
 
 def test_a_run_over_several_days_is_tagged_with_its_range() -> None:
-    assert partition_tags(Batch(FIRST, FIRST + timedelta(days=2), 1, 1, 1)) == {
+    assert partition_tags(DayBatch(FIRST, FIRST + timedelta(days=2), 1, 1, 1)) == {
         "dagster/asset_partition_range_start": "2025-01-01",
         "dagster/asset_partition_range_end": "2025-01-03",
     }

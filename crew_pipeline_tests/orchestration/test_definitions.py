@@ -109,6 +109,14 @@ def test_the_address_of_the_database_is_given_by_the_name_of_its_variable(monkey
     assert "hunter2" not in repr(resource)
 
 
+def test_definitions_work_in_the_database_of_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATABASE_URL_VARIABLE, "postgresql://db/one")
+    given = load_settings(database_url="postgresql://db/another")
+    assert build_resources(given)["database"].url == "postgresql://db/another"
+    embedded = load_settings(database_url=None)
+    assert build_resources(embedded)["database"].url == dg.EnvVar(DATABASE_URL_VARIABLE)
+
+
 def test_the_shipped_configuration_is_one_that_dagster_takes(instance: DagsterInstance) -> None:
     assert instance.run_monitoring_enabled
     assert not instance.run_retries_enabled  # the queue tries again by itself

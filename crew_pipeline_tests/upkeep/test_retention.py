@@ -12,7 +12,7 @@ from crew_pipeline.days import claims, publishing
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.upkeep.retention import Batch, keep_house, table_steps
+from crew_pipeline.upkeep.retention import Removed, keep_house, table_steps
 from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -175,7 +175,11 @@ def test_cleaning_goes_in_batches_and_a_second_time_changes_nothing(
 ) -> None:
     add_events(query, "2025-01-15", "8 days", 25)
     steps = table_steps(db, settings, batch=10)
-    assert [steps["events"]() for _ in range(3)] == [Batch(10, more=True), Batch(10, more=True), Batch(5, more=False)]
+    assert [steps["events"]() for _ in range(3)] == [
+        Removed(10, more=True),
+        Removed(10, more=True),
+        Removed(5, more=False),
+    ]
     add_events(query, "2025-01-15", "8 days", 20)
     add_claims(query, "2025-01-15", ("60 days", "completed"), ("40 days", "completed"))
     assert clean(db, settings, batch=10) == {"events": 20, "claims": 1}
@@ -190,7 +194,7 @@ def test_what_was_removed_before_it_was_killed_stays_removed_and_the_next_time_g
     add_events(query, "2025-01-15", "8 days", 25)
     add_document(query, "2025-01-15", "old", "40 days")
 
-    def killed() -> Batch:
+    def killed() -> Removed:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -205,7 +209,7 @@ def test_a_step_that_breaks_does_not_keep_the_others_from_their_work(
     add_events(query, "2025-01-15", "8 days", 25)
     broken = ValueError("broken")
 
-    def breaks() -> Batch:
+    def breaks() -> Removed:
         raise broken
 
     report = keep_house({"breaks": breaks, **table_steps(db, settings, batch=10)}, A_MINUTE)

@@ -35,6 +35,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "dagster-celery.yaml"
 LOADED = "has its model loaded"
 QUEUES = ("urgent", "dagster")
+APPLICATIONS = ("crew_pipeline.workers.celery_app", "crew_pipeline.realtime.celery_app")
+"""The second by the path of before, which deployments may name still."""
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ def deployment(databases: Databases, redis_server: str, tmp_path_factory: pytest
     broker = f"redis://127.0.0.1:{port}/0"
     with deployed(folder, databases, configuration, CREW_CELERY_BROKER_URL=broker) as running:
         running.processes.start("redis", [redis_server, "--port", str(port), "--bind", "127.0.0.1", "--save", ""])
-        for queue in QUEUES:
-            worker = ["celery", "-A", "crew_pipeline.workers.celery_app", "worker", "-Q", queue, "-n", f"{queue}@%h"]
+        for queue, application in zip(QUEUES, APPLICATIONS, strict=True):
+            worker = ["celery", "-A", application, "worker", "-Q", queue, "-n", f"{queue}@%h"]
             running.processes.start(queue, [sys.executable, "-m", *worker, "--loglevel", "INFO"])
         for queue in QUEUES:
             wait_until(lambda queue=queue: LOADED in log_of(running, queue), f"the worker of {queue} is ready")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import DefaultSensorStatus, RunRequest, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
 
 from crew_pipeline.days.pace import allowance
-from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, Batch, batches, run_key
+from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, DayBatch, batches, run_key
 from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
@@ -40,7 +40,7 @@ def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datet
     return [_request(batch, wanted, tags.lane_tags(allowed, number)) for number, batch in enumerate(planned)]
 
 
-def _request(batch: Batch, changes: Sequence[queue.Change], share: dict[str, str]) -> RunRequest:
+def _request(batch: DayBatch, changes: Sequence[queue.Change], share: dict[str, str]) -> RunRequest:
     key = run_key(
         batch,
         [

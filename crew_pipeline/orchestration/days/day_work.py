@@ -149,7 +149,7 @@ class DayWork:
 
     @contextmanager
     def _isolated(self, run: DayRun) -> Iterator[None]:
-        with isolated(run, self._making.patience, self._context.log):
+        with isolated(self._tools, run.client_day, run.token, self._making.patience, self._context.log):
             yield
 
     def _claim_midway(self, day: date) -> None:

@@ -11,9 +11,9 @@ from datetime import date
 import pandas as pd
 from dagster import ConfigurableIOManager, InputContext, OutputContext, ResourceDependency
 
-from crew_pipeline.days import claims
+from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.retries import Patience
-from crew_pipeline.days.run import DayRun, DayTools
+from crew_pipeline.days.run import DayTools
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.model import ClientDay
@@ -76,10 +76,6 @@ class DayTable(ConfigurableIOManager):
         with self.making.tools.db.read() as connection:
             return claims.held(connection, token, [day])
 
-    def run_of(self, client: str, day: date, token: str) -> DayRun:
-        """The run over one client's day."""
-        return DayRun(self.making.tools, ClientDay(client, day), token)
-
 
 class LinesTable(DayTable):
     """``lines`` and ``data_items``, which discovery fills: frame ``frames.DISCOVERED``."""
@@ -119,9 +115,9 @@ class ClustersTable(DayTable):
     def write(self, context: OutputContext, token: str, day: date, frame: pd.DataFrame) -> None:
         """Put the day's clusters in the place of the old ones, each client's in a transaction of its own."""
         for client_day in self.held(token, day):
-            run = self.run_of(client_day.client, day, token)
-            with isolated(run, self.patience, context.log):
-                run.store_clusters(frames.rows(frames.of_client(frame, client_day.client)))
+            own = frames.rows(frames.of_client(frame, client_day.client))
+            with isolated(self.tools, client_day, token, self.patience, context.log):
+                publishing.store_clusters(self.tools.db, client_day, token, own)
 
     def read(self, token: str, day: date) -> pd.DataFrame:
         """The clusters of the clients' days that the run holds."""
@@ -142,9 +138,9 @@ class DocumentsTable(DayTable):
     def write(self, context: OutputContext, token: str, day: date, frame: pd.DataFrame) -> None:
         """Publish the day's documents, each client's in a transaction of its own."""
         for row in frames.rows(frame):
-            run = self.run_of(str(row.client), day, token)
-            with isolated(run, self.patience, context.log):
-                run.publish(row.document)
+            client_day = ClientDay(str(row.client), day)
+            with isolated(self.tools, client_day, token, self.patience, context.log):
+                publishing.publish_made(self.tools, client_day, token, row.document)
 
     def read(self, token: str, day: date) -> pd.DataFrame:
         """No asset is made of documents: they are what the API serves."""

@@ -22,7 +22,7 @@ from dagster import (
 )
 
 from crew_pipeline.orchestration.dagster_internals import BACKFILL_ID_TAG, unfinished_backfills
-from crew_pipeline.upkeep.retention import Batch
+from crew_pipeline.upkeep.retention import Removed
 
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 _EVENTS_AT_ONCE = 500
@@ -44,7 +44,7 @@ class OldRuns:
         self._backfills: set[str] = set()
         self._passed: str | None = None
 
-    def __call__(self) -> Batch:
+    def __call__(self) -> Removed:
         """Delete those next runs that may go."""
         if self._needed is None:
             self._needed = runs_behind_assets(self._instance, self._before)
@@ -61,7 +61,7 @@ class OldRuns:
             self._instance.event_log_storage.delete_events(run.run_id)
             self._instance.delete_run(run.run_id)
             removed += 1
-        return Batch(removed, more=len(records) == self._batch)
+        return Removed(removed, more=len(records) == self._batch)
 
     def _is_needed(self, run: DagsterRun, behind_assets: set[str]) -> bool:
         return run.run_id in behind_assets or run.tags.get(BACKFILL_ID_TAG) in self._backfills

@@ -1,5 +1,5 @@
 """Claims as rows of ``day_claims``: at most one of a client's day is open. Who may do what with one is decided in
-``days.claims``; nothing else writes this table.
+``days.claims``. Beside it, ``storage.evidence.verdicts`` notes in a claim which wishes its day is folded by.
 
 Times are the database's. A claim that expires later than its time to live allows was made before the clock was set
 back, and counts as expired.
@@ -203,7 +203,7 @@ def last_ended(connection: Connection, most: int) -> list[dict[str, object]]:
     return [dict(row._mapping) for row in rows]
 
 
-class Work(NamedTuple):
+class OpenClaim(NamedTuple):
     """An open claim, for telling progress.
 
     Attributes:
@@ -215,7 +215,7 @@ class Work(NamedTuple):
     spent_s: float
 
 
-def at_work(connection: Connection, client_day: ClientDay, token: str) -> Work | None:
+def at_work(connection: Connection, client_day: ClientDay, token: str) -> OpenClaim | None:
     """The claim of ``token`` on a client's day, locked until the transaction ends; None where it has none."""
     row = connection.execute(
         text(
@@ -225,7 +225,7 @@ def at_work(connection: Connection, client_day: ClientDay, token: str) -> Work |
         ),
         {"client": client_day.client, "day": client_day.day, "token": token},
     ).one_or_none()
-    return None if row is None else Work(row.line_count, row.spent)
+    return None if row is None else OpenClaim(row.line_count, row.spent)
 
 
 def is_open(connection: Connection, client_day: ClientDay) -> bool:

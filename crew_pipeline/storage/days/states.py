@@ -107,9 +107,7 @@ class Summary(NamedTuple):
     error: str | None
 
 
-def summaries(
-    connection: Connection, first: date, last: date, client: str | None = None, most: int | None = None
-) -> list[Summary]:
+def summaries(connection: Connection, first: date, last: date, client: str | None = None) -> list[Summary]:
     """The days from ``first`` to ``last``, both included, newest first; ``hidden`` is None without a document."""
     rows = connection.execute(
         text(f"""
@@ -121,9 +119,9 @@ def summaries(
             LEFT JOIN day_documents AS document
                 ON document.client = item.client AND document.day = item.days_date AND document.is_current
             WHERE item.days_date BETWEEN :first AND :last AND (CAST(:client AS text) IS NULL OR item.client = :client)
-            GROUP BY item.client, item.days_date ORDER BY day DESC, item.client LIMIT :most
+            GROUP BY item.client, item.days_date ORDER BY day DESC, item.client
         """),
-        {"first": first, "last": last, "client": client, "most": most},
+        {"first": first, "last": last, "client": client},
     )
     return [Summary(*row) for row in rows]
 

@@ -15,7 +15,7 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._daemon.types import DaemonHeartbeat
 
-from crew_pipeline.days.planning import Batch as DayBatch
+from crew_pipeline.days.planning import DayBatch
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration.build import build_defs
@@ -30,7 +30,7 @@ from crew_pipeline.orchestration.upkeep.schedules import build_upkeep_schedules
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database, dagster_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
-from crew_pipeline.upkeep.retention import Batch
+from crew_pipeline.upkeep.retention import Removed
 from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -293,7 +293,7 @@ def test_old_runs_go_but_for_those_that_the_state_of_partitions_rests_on(past: P
 
 def test_runs_that_ended_lately_stay(past: Past) -> None:
     recent = {past.housekeeping(), past.housekeeping()}
-    assert OldRuns(past.instance, datetime.now(UTC) - timedelta(hours=1))() == Batch(0, more=False)
+    assert OldRuns(past.instance, datetime.now(UTC) - timedelta(hours=1))() == Removed(0, more=False)
     assert run_ids(past.instance) == recent
 
 
