@@ -15,7 +15,6 @@ from datetime import date, datetime, timedelta
 from functools import partial
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest
-from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from benchmarks.simulated_clock import SimulatedClock
 from crew_pipeline.days import claims
@@ -23,7 +22,7 @@ from crew_pipeline.days.planning import DayBatch, day_batch
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import ClaimOutcome, ClientDay, Trigger
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.dagster_internals import new_run_id
+from crew_pipeline.orchestration.dagster_internals import TagConcurrencyLimitsCounter, new_run_id
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.orchestration.tags import DAY_JOB
 from crew_pipeline.settings import Settings

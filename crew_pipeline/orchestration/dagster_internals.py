@@ -11,8 +11,9 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_run_id
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
+from dagster._utils.tags import TagConcurrencyLimitsCounter
 
-__all__ = ["BACKFILL_ID_TAG"]
+__all__ = ["BACKFILL_ID_TAG", "TagConcurrencyLimitsCounter"]
 
 _UNFINISHED_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 

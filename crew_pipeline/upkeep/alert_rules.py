@@ -93,19 +93,19 @@ def of_discovery(crews: Sequence[Health], now: datetime, *, background: bool = T
         if background and crew.last_round_at is not None and now - crew.last_round_at > _patience(crew):
             minutes = int((now - crew.last_round_at).total_seconds() // 60)
             conditions.append(
-                Condition(DISCOVERY_KINDS[0], name, f"{name} has not been discovered for {minutes} minutes")
+                Condition("discovery_silent", name, f"{name} has not been discovered for {minutes} minutes")
             )
         if crew.last_seconds is not None and crew.last_seconds > LONGEST_ROUND_S and crew.last_finished:
             conditions.append(
-                Condition(DISCOVERY_KINDS[1], name, f"the last round over {name} took {crew.last_seconds:.0f} s")
+                Condition("discovery_slow", name, f"the last round over {name} took {crew.last_seconds:.0f} s")
             )
         if crew.last_scanned and (crew.last_failed or 0) / crew.last_scanned > MOST_FAILED_SESSIONS:
             share = f"{crew.last_failed} of {crew.last_scanned} sessions"
-            conditions.append(Condition(DISCOVERY_KINDS[2], name, f"{share} of {name} had rows that were refused"))
+            conditions.append(Condition("discovery_errors", name, f"{share} of {name} had rows that were refused"))
         if crew.consecutive_failures > MOST_FAILURES:
             times = f"{crew.consecutive_failures} times in a row"
             conditions.append(
-                Condition(DISCOVERY_KINDS[3], name, f"discovery of {name} has failed {times}: {crew.last_error}")
+                Condition("discovery_failing", name, f"discovery of {name} has failed {times}: {crew.last_error}")
             )
     return conditions
 

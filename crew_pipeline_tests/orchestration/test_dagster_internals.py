@@ -84,3 +84,10 @@ def nothing() -> None:
 def small_job() -> None:
     """A job of one step."""
     nothing()
+
+
+def test_tags_are_counted_against_their_limits_as_the_daemon_does() -> None:
+    lane = dg.DagsterRun(job_name="days", tags={"lane": "background"})
+    limits = [{"key": "lane", "value": "background", "limit": 1}]
+    assert not dagster_internals.TagConcurrencyLimitsCounter(limits, []).is_blocked(lane)
+    assert dagster_internals.TagConcurrencyLimitsCounter(limits, [lane]).is_blocked(lane)

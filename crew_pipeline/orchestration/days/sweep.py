@@ -1,4 +1,7 @@
-"""The sweep: every two hours days are taken from the queue, most urgent first."""
+"""The sweep: every two hours runs are asked for over what waits in the queue, most urgent first.
+
+It claims nothing: its runs do, when they begin (``DayWork.claim`` in ``day_work``).
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
