@@ -52,7 +52,8 @@ class Services:
         await self.db.close_in_loop()
 
 
-def _services(connection: HTTPConnection) -> Services:
+# Not a plain function: FastAPI would call that in a thread, for every request.
+async def _services(connection: HTTPConnection) -> Services:
     services: Services = connection.app.state.services
     return services
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import date
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.model import ClientDay, Folds
-from crew_pipeline.settings import Settings
+from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
@@ -403,3 +406,15 @@ def test_the_openapi_document_is_3_1_and_names_the_routes(api: TestClient) -> No
     content = api.get("/openapi.json").json()
     assert content["openapi"].startswith("3.1")
     assert "/api/days/{day}/conversations" in content["paths"]
+
+
+def test_no_dependency_of_a_route_costs_a_thread() -> None:
+    def below(dependant: Dependant) -> Iterator[Dependant]:
+        for dependency in dependant.dependencies:
+            yield dependency
+            yield from below(dependency)
+
+    routes = create_app(load_settings(), "postgresql://nobody@localhost/nothing", "").routes
+    called = [asked.call for route in routes if isinstance(route, APIRoute) for asked in below(route.dependant)]
+    assert called
+    assert all(inspect.iscoroutinefunction(call) for call in called)
