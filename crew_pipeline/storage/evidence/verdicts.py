@@ -39,13 +39,13 @@ class Side(NamedTuple):
 _COLUMNS = "id, client, verdict, left_text, right_text, left_speaker, right_speaker, day, created_at, undone_at"
 
 
-def say(connection: Connection, client_day: ClientDay, verdict: Verdict, one: Side, other: Side) -> int:
+def say(connection: Connection, client_day: ClientDay, verdict: Verdict, left: Side, right: Side) -> int:
     """Store a verdict; a later one on the same texts takes the place of an earlier one.
 
     Returns:
         The id by which it can be undone; where the same verdict is in force already, the id of that one.
     """
-    left, right = sorted((one, other))
+    left, right = sorted((left, right))
     values = {
         "client": client_day.client,
         "day": client_day.day,
