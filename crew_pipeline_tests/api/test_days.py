@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -17,11 +17,12 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from crew_pipeline.api import conversations, days, feedback, follow, operation
 from crew_pipeline.api.app import create_app
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.model import ClientDay, Folds
-from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
@@ -414,7 +415,8 @@ def test_no_dependency_of_a_route_costs_a_thread() -> None:
             yield dependency
             yield from below(dependency)
 
-    routes = create_app(load_settings(), "postgresql://nobody@localhost/nothing", "").routes
-    called = [asked.call for route in routes if isinstance(route, APIRoute) for asked in below(route.dependant)]
+    rooms = (conversations, days, feedback, follow, operation)
+    routes = [cast("APIRoute", route) for room in rooms for route in room.router.routes]
+    called = [dependency.call for route in routes for dependency in below(route.dependant)]
     assert called
     assert all(inspect.iscoroutinefunction(call) for call in called)

@@ -156,7 +156,7 @@ DISPATCHER = """
 import logging, sys
 from crew_pipeline.workers.dispatcher import run_dispatcher
 from crew_pipeline.settings import load_settings
-from crew_pipeline.storage.access import open_databases
+from crew_pipeline.storage.opening import open_databases
 logging.basicConfig(level="INFO")
 settings = load_settings(on_demand="dagster", dagster_graphql_url=sys.argv[1])
 with open_databases(settings) as databases:
