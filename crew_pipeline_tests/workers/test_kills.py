@@ -207,7 +207,7 @@ def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Datab
     wait_for(lambda: not alive(worker), "the worker has ended")
     with db.read() as connection:
         assert connection.execute(text("SELECT outcome FROM day_claims")).all() == [("released",)]
-        assert states.status_of(connection, CLIENT_DAY).status == "queued"
+        assert states.status_of(connection, CLIENT_DAY).state == "queued"
     start()
     wait_until_all_is_done(db)
     check_everything(db)
