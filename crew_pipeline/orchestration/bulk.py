@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -64,6 +64,7 @@ def process_days(
     force: bool = False,
     max_days: int | None = None,
     on_progress: Callable[[float, str], object] = lambda _done, _message: None,
+    resource_overrides: Mapping[str, Any] | None = None,
 ) -> BulkReport:
     """Process what is not ready in ``span`` (first and last day), or all of it.
 
@@ -72,6 +73,7 @@ def process_days(
     Args:
         max_days: at most so many days, the newest.
         on_progress: told how much of it is done (0 to 1), and in words.
+        resource_overrides: resources of the runs by their keys, such as an ``encoder`` that is loaded already.
     """
     started = time.monotonic()
     report = BulkReport()
@@ -82,7 +84,7 @@ def process_days(
     if chosen:
         planned = batches(chosen, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
         report.runs = len(planned)
-        _run(settings, databases, planned, on_progress, client=client or "", force=force)
+        _run(settings, databases, planned, on_progress, resource_overrides, client=client or "", force=force)
     _collect(databases.db, report, chosen, span, client)
     report.seconds = time.monotonic() - started
     return report
@@ -101,6 +103,7 @@ def _run(
     databases: Databases,
     planned: Sequence[DayBatch],
     on_progress: Callable[[float, str], object],
+    resource_overrides: Mapping[str, Any] | None,
     *,
     client: str,
     force: bool,
@@ -114,7 +117,7 @@ def _run(
     done = 0
     patience = Patience.of(settings)
     with dagster_instance(prepare_home(settings)) as instance:
-        runner = DayRunner(build_defs(settings), instance)
+        runner = DayRunner(build_defs(settings, resource_overrides), instance)
         for batch in planned:
             outcome = runner.run(batch, trigger=Trigger.COMMAND, client=client, force=force)
             with databases.db.write() as connection:
