@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup import lexicon, static
+from crew_pipeline.dedup.neighbours import ROWS_AT_ONCE
 from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text import has_value, is_question
 
@@ -436,8 +437,8 @@ def _of_unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _dot(vectors: NDArray[np.float32], left: Ints, right: Ints) -> Floats:
     out = np.empty(len(left))
-    for start in range(0, len(left), 65_536):
-        part = slice(start, start + 65_536)
+    for start in range(0, len(left), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         out[part] = np.einsum("ij,ij->i", vectors[left[part]], vectors[right[part]], dtype=np.float32)
     return out.round(4)
 
