@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup import judging, neighbours, text
+from crew_pipeline.dedup import judging, neighbours
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import cores, distinct_texts
 from crew_pipeline.dedup.embedding import Vectors
@@ -19,7 +19,8 @@ from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import Pairs, PairScorer
 from crew_pipeline.dedup.pair_model import Basis, pair_model
-from crew_pipeline.dedup.speech import SHORT, Utterance
+from crew_pipeline.dedup.speech import Utterance
+from crew_pipeline.dedup.voices import voices
 
 
 class MissingVectorsError(ValueError):
@@ -91,25 +92,22 @@ class _Bench:
 
     Attributes:
         keys, texts: hashes of the texts, ascending, and their cores.
-        speakers: who says each text.
-        short: bool, which texts are too short to fold under another speaker's.
+        voices: who says each text.
     """
 
     keys: list[bytes]
     texts: list[str]
     vectors: Vectors
-    speakers: list[set[str]]
-    short: list[bool]
+    voices: list[set[str]]
     scorer: PairScorer | None
 
     @classmethod
     def of(cls, lines: Columns, texts: Mapping[bytes, str], vectors: Vectors, scorer: PairScorer | None) -> _Bench:
-        speakers: dict[str, set[str]] = {core: set() for core in texts.values()}
-        for core, speaker in zip(cores(lines), lines["speaker"], strict=True):
-            if core in speakers:
-                speakers[core].add(text.normalise(speaker))
-        short = [Utterance.of(core).content_words < SHORT for core in texts.values()]
-        return cls(list(texts), list(texts.values()), vectors, list(speakers.values()), short, scorer)
+        said_by: dict[str, set[str]] = {core: set() for core in texts.values()}
+        for core, voice in zip(cores(lines), voices(lines), strict=True):
+            if core in said_by:
+                said_by[core].add(voice)
+        return cls(list(texts), list(texts.values()), vectors, list(said_by.values()), scorer)
 
     def compare(self) -> Comparison:
         """Compare all texts."""
@@ -128,7 +126,7 @@ class _Bench:
         if not near.whole:
             return None
         old = known.pairs.at(place)
-        # Once another speaker says a text as well, a pair that was not worth reading may be.
+        # Once another voice says a text as well, a pair that was not worth reading may be.
         again = ~old.settled & self._foldable(old.left, old.right)
         if not fresh.any() and not again.any():
             return known
@@ -140,12 +138,9 @@ class _Bench:
         return Comparison(self.keys, pairs, candidates, whole, "meaning" if self.scorer is None else "reading")
 
     def _foldable(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which pairs lines could fold by: all but those of two short texts that have no speaker in common."""
+        """Which pairs lines could fold by: those of texts that have a voice in common."""
         pairs = zip(left.tolist(), right.tolist(), strict=True)
-        return np.array(
-            [not (self.short[a] and self.short[b]) or bool(self.speakers[a] & self.speakers[b]) for a, b in pairs],
-            np.bool_,
-        )
+        return np.array([not self.voices[a].isdisjoint(self.voices[b]) for a, b in pairs], np.bool_)
 
     def _judged(self, near: neighbours.Near) -> Pairs:
         """Judge pairs; only the texts of these pairs are analysed."""

@@ -12,7 +12,7 @@ from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.pair_scorer import adapter_fingerprint
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
 
 

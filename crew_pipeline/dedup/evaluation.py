@@ -68,7 +68,7 @@ class Evaluation:
 
     Attributes:
         engine: quality of the judgement of pairs at the operating point.
-        folded: quality of what a day would hide: it hides no short line under another speaker's.
+        folded: quality of what a day would hide: under another voice's line only what repeats word for word.
         reliability: how far pairs are duplicates as often as their probability says.
     """
 
@@ -124,7 +124,7 @@ def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig,
     probability = np.where(candidate, probability, 0.0)
     probability[(left == right) & (counts[left] >= config.min_words)] = 1.0
     short = _flags([utterance.content_words < SHORT for utterance in analysed.utterances])
-    return Judged(probability, similarity, one_speaker | ~(short[left] & short[right]))
+    return Judged(probability, similarity, one_speaker | ((left == right) & ~short[left]))
 
 
 def evaluate(

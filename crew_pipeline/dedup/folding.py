@@ -25,6 +25,7 @@ from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.speech import SHORT, Utterance
+from crew_pipeline.dedup.voices import voices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,18 +111,14 @@ class _Node:
     Attributes:
         key: hash of the core.
         rows: places of the lines in the day's order.
-        speakers: who says them; ``speaker`` says the first.
+        voices: who says them; ``voice`` says the first.
     """
 
     key: bytes
     utterance: Utterance
     rows: list[int]
-    speaker: str
-    speakers: frozenset[str]
-
-    @property
-    def short(self) -> bool:
-        return self.utterance.content_words < SHORT
+    voice: str
+    voices: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class _Folding:
         """The nodes in order of hash and first line, so that the order in which lines arrive does not matter."""
         rows_of: dict[tuple[bytes, str], list[int]] = {}
         utterances: dict[bytes, Utterance] = {}
-        speakers = [text.normalise(speaker) for speaker in self.ordered["speaker"]]
+        said_by = voices(self.ordered)
         for row, core in enumerate(cores(self.ordered)):
             if text.count_words(core) < self.config.min_words:
                 continue
@@ -150,10 +147,10 @@ class _Folding:
             if key in self.lone:
                 apart = str(row)
             elif utterances[key].content_words < SHORT and self.config.short_repeats == "own":
-                apart = speakers[row]
+                apart = said_by[row]
             rows_of.setdefault((key, apart), []).append(row)
         return [
-            _Node(key, utterances[key], rows, speakers[rows[0]], frozenset(speakers[row] for row in rows))
+            _Node(key, utterances[key], rows, said_by[rows[0]], frozenset(said_by[row] for row in rows))
             for (key, _), rows in sorted(rows_of.items(), key=lambda item: (item[0][0], item[1][0]))
         ]
 
@@ -215,22 +212,18 @@ class _Folding:
     def _link_by_judgement(self, under: list[dict[int, float]], different: set[TextPair]) -> None:
         threshold = pair_model().threshold(self.config.folding, self.comparison.basis)
         pairs = self.comparison.pairs
-        sure = np.flatnonzero(np.maximum(pairs.probability, pairs.probability_same) >= threshold)
+        sure = np.flatnonzero(pairs.probability_same >= threshold)
         for pair in sure.tolist():
             left, right = (self.comparison.texts[int(side[pair])] for side in (pairs.left, pairs.right))
             if (left, right) in different:
                 continue
             for left_node in self.nodes_of.get(left, ()):
                 for right_node in self.nodes_of.get(right, ()):
-                    same = bool(self.nodes[left_node].speakers & self.nodes[right_node].speakers)
-                    probability = float((pairs.probability_same if same else pairs.probability)[pair])
-                    if probability < threshold:
-                        continue
-                    because = pairs.reason[pair] + ("; same speaker" if same else "")
+                    probability, similarity = float(pairs.probability_same[pair]), float(pairs.similarity[pair])
                     for member, centre in ((left_node, right_node), (right_node, left_node)):
                         if self._may_hide(member, centre):
                             under[centre][member] = probability
-                            self.evidence[(member, centre)] = (float(pairs.similarity[pair]), probability, because)
+                            self.evidence[(member, centre)] = (similarity, probability, pairs.reason[pair])
 
     def _link_by_visitors(self, under: list[dict[int, float]]) -> list[list[int]]:
         """Link what visitors have put together and return the groups. A later word outweighs an earlier one."""
@@ -260,11 +253,10 @@ class _Folding:
         return [groups[number] for number in sorted(groups)]
 
     def _may_hide(self, member: int, centre: int) -> bool:
-        """Whether a visitor misses nothing: no value is lost, and no short line goes under another speaker's."""
+        """Whether a visitor misses nothing: no value is lost, and what one voice says goes under its own words only."""
         if not self.traits.values[member] <= self.traits.values[centre]:
             return False
-        hidden, shown = self.nodes[member], self.nodes[centre]
-        return not hidden.short or hidden.speakers == {shown.speaker}
+        return self.nodes[member].voices == {self.nodes[centre].voice}
 
     def _clash(self, left: int, right: int) -> bool:
         """Whether two nodes contradict each other, or are of one text whose repeats must stay apart."""

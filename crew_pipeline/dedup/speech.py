@@ -26,7 +26,7 @@ _EDGES = ".:'`*_-…~|=+"
 _AT_MOST = 4
 
 SHORT = 3
-"""A line of fewer content words is never hidden under another speaker's line."""
+"""A line of fewer content words is not hidden under another voice's line, even if it repeats it word for word."""
 
 
 def speaker_names(speakers: Iterable[str]) -> frozenset[str]:

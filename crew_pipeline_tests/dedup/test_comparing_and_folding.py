@@ -26,10 +26,13 @@ START = datetime(2025, 1, 15, 9, tzinfo=UTC)
 CONFIG = EngineConfig()
 
 
+SPEAKERS = ("ann", "ben")
+
+
 def said(*texts: str, client: str = "acme") -> pd.DataFrame:
     return frames.frame(
         [
-            (client, f"c{number % 3}", number, f"speaker {number % 2}", START + timedelta(seconds=number), text)
+            (client, f"c{number % 3}", number, SPEAKERS[number % 2], START + timedelta(seconds=number), text)
             for number, text in enumerate(texts)
         ],
         frames.LINES,
@@ -69,7 +72,7 @@ def hidden(result: Clusters) -> set[int]:
 
 SAID = [
     "the invoice export times out again",
-    "speaker 1: the invoice export times out again",
+    "ben: the invoice export times out again",
     "um, the invoice export, it times out again",
     "the invoice export is timing out again",
     "does the invoice export time out again?",
@@ -229,7 +232,7 @@ def test_a_short_line_is_never_hidden_under_another_speakers() -> None:
 
 
 def test_the_same_words_to_different_people_are_one_text() -> None:
-    lines = said("speaker 0: restart the printer service first", "speaker 1: restart the printer service first")
+    lines = said("ann: restart the printer service first", "ben: restart the printer service first")
     assert hidden(cluster(lines)) == {1}
 
 
@@ -252,7 +255,7 @@ def test_stricter_points_fold_no_more_and_need_no_new_comparison() -> None:
 
 
 def test_the_first_stage_folds_without_vectors() -> None:
-    lines = said("the invoice export times out again", "um the invoice export, times out again!")
+    lines = said("the invoice export times out again", "who broke it", "um the invoice export, times out again!")
     members = fold_lines("acme", DAY, lines, first_comparison(lines, CONFIG), CONFIG).members
     assert len(members) == 2
 
