@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransformerEncoder, model_id
+from crew_pipeline.dedup.embedding import (
+    CAPACITIES,
+    ModelNotFoundError,
+    SentenceTransformerEncoder,
+    model_id,
+    multiplies_bfloat16,
+)
 
 TEXTS = [
     "the release is blocked",
@@ -81,3 +91,27 @@ def test_a_folder_that_is_not_there_is_refused_in_a_sentence(tmp_path: object) -
         model_id(f"{tmp_path}/nothing")
     with pytest.raises(ModelNotFoundError, match="CREW_MODEL"):
         SentenceTransformerEncoder(f"{tmp_path}").load()
+
+
+_MANY_SHAPES = """
+import psutil
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+encoder = SentenceTransformerEncoder()
+encoder.encode(["paper " * 40] * 32)
+before = psutil.Process().memory_info().rss
+for size in range(1, 33):
+    for words in (3, 6, 10, 14, 20, 28):
+        encoder.encode(["paper " * words] * size)
+print((psutil.Process().memory_info().rss - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="only 16-bit arithmetic prepares something for each shape")
+def test_a_process_does_not_keep_something_of_every_shape_it_ever_computed() -> None:
+    def grown_mb(**kept: str) -> float:
+        environment = {name: value for name, value in os.environ.items() if name not in CAPACITIES} | kept
+        command = [sys.executable, "-c", _MANY_SHAPES]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert grown_mb() < 0.5 * grown_mb(**dict.fromkeys(CAPACITIES, "1024"))
