@@ -29,6 +29,14 @@ def said(chance: random.Random) -> str:
     )
 
 
+def said_at_length(chance: random.Random) -> str:
+    """What somebody says of one subject in some 60 to 90 words, drawn by ``chance``."""
+    parts = [said(chance) for _ in range(7)]
+    for thing in _THINGS[1:]:
+        parts = [part.replace(thing, _THINGS[0]) for part in parts]
+    return ". ".join(parts)
+
+
 def write_corpus(path: Path, days: int = 40, lines_a_day: int = 1_250, seed: int = 7) -> Path:
     """Write JSON lines: ``days`` days of ``lines_a_day`` lines, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
@@ -40,7 +48,7 @@ def write_corpus(path: Path, days: int = 40, lines_a_day: int = 1_250, seed: int
                     "session_id": f"made-{day}-{number // 50}",
                     "line": number % 50,
                     "created_at": (start + timedelta(seconds=20 * number)).isoformat(),
-                    "speaker": f"speaker {chance.randrange(40)}",
+                    "speaker": f"kim{chance.randrange(40)}",
                     "text": said(chance),
                 }
                 file.write(json.dumps(record) + "\n")

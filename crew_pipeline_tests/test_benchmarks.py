@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
+from benchmarks import scaling
 from benchmarks.simulated_clock import simulated_clock
 from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
@@ -60,3 +61,18 @@ def test_a_claim_expires_by_the_simulated_clock(empty_url: str) -> None:
         clock.move_to(START + timedelta(seconds=61))
         with db.write() as connection:
             assert claims.acquire(connection, client_day, "other", 60) == "new"
+
+
+def test_a_day_of_any_size_is_one_day_whose_lines_follow_each_other() -> None:
+    made = list(scaling.records([("a", "kim1", "one"), ("b", "kim2", "two"), ("a", "kim1", "three")] * 700))
+    assert {record["created_at"][:10] for record in made} == {scaling.START.date().isoformat()}
+    assert [record["created_at"] for record in made] == sorted(record["created_at"] for record in made)
+    for session in ("a", "b"):
+        numbers = [record["line"] for record in made if record["session_id"] == session]
+        assert numbers == list(range(len(numbers)))
+
+
+def test_long_talk_is_long_and_of_one_subject() -> None:
+    talk = scaling.long_talk(30)
+    assert all(40 <= len(words.split()) <= 100 for _, _, words in talk)
+    assert all("the printer" in words for _, _, words in talk)
