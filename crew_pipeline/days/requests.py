@@ -7,11 +7,17 @@ from sqlalchemy import Connection
 from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.storage.days import documents, events, queue
-from crew_pipeline.storage.days.states import set_status, status_of
+from crew_pipeline.storage.days.states import lock_conversations, set_status, status_of
 
 
 def request(
-    connection: Connection, client_day: ClientDay, *, force: bool = False, outdated: bool = False, waiting: bool = True
+    connection: Connection,
+    client_day: ClientDay,
+    *,
+    force: bool = False,
+    outdated: bool = False,
+    fingerprint: str | None = None,
+    waiting: bool = True,
 ) -> bool:
     """Ask for a client's day now: its conversations go ahead of the queue and a worker is woken.
 
@@ -20,12 +26,17 @@ def request(
     Args:
         force: process it even if it is ready or failed.
         outdated: its document is missing or out of date, so completed conversations are taken as well.
+        fingerprint: of the engine in force; where another request has had the document made since the caller looked, it
+            is not taken for outdated.
         waiting: the visitor has nothing to read yet, so a background run that works at the day gives it up.
 
     Returns:
         Whether this call changed anything. Asking again while it is queued or processed does not.
     """
     wanted = waiting and claims.want(connection, client_day)
+    if outdated and fingerprint is not None:
+        lock_conversations(connection, [client_day])  # waits for a run that is just publishing
+        outdated = not documents.is_ready(connection, client_day, fingerprint)
     if force:
         queue.forgive(connection, client_day)
     states = [DayState.PENDING]

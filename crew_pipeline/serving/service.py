@@ -78,7 +78,7 @@ class DayService:
         if ready is None:
             return await self._make(client_day, view, wait_s, force=False)
         if ready.stale:
-            await self._db_of(client_day).writing(requests.request, client_day, outdated=True, waiting=False)
+            await self._ask(client_day, waiting=False)
         return ready
 
     async def _ready(self, client_day: ClientDay, view: View, *, hit: bool = True) -> DayAnswer | None:
@@ -97,6 +97,11 @@ class DayService:
             self._keep(client_day, view, stored.version, body)
         return DayAnswer("ready", body, stored.version, stored.processed_at, hit=hit, stale=stored.stale)
 
+    async def _ask(self, client_day: ClientDay, *, force: bool = False, waiting: bool = True) -> None:
+        await self._db_of(client_day).writing(
+            requests.request, client_day, force=force, outdated=True, fingerprint=self._fingerprint, waiting=waiting
+        )
+
     def _db_of(self, client_day: ClientDay) -> Database:
         return self._db.as_client(client_day.client)
 
@@ -113,7 +118,7 @@ class DayService:
             if status is None:
                 return DayAnswer("ready", b"[]", hit=True)
             if status.state != DayState.FAILED or force:
-                await db.writing(requests.request, client_day, force=force, outdated=True)
+                await self._ask(client_day, force=force)
             answer = await self._awaited(client_day, view, woken, deadline, force=force)
         if answer is not None:
             return answer

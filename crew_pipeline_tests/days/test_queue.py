@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import date
 
-from crew_pipeline.days import claims, requests
+from crew_pipeline.days import claims, publishing, requests
 from crew_pipeline.days.retries import Patience
+from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.days import content, queue
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -49,6 +51,43 @@ def test_asking_for_a_day_queues_it_once(db: Database, query: Query) -> None:
     with db.write() as connection:
         assert not requests.request(connection, CLIENT_DAY)
         assert requests.request(connection, CLIENT_DAY, outdated=True)
+
+
+def test_who_asks_too_late_does_not_have_a_fresh_day_made_again(db: Database, query: Query, make_ready: Ready) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    make_ready("2025-01-15", "acme", fingerprint="engine")
+    with db.write() as connection:
+        assert not requests.request(connection, CLIENT_DAY, outdated=True, fingerprint="engine")
+    assert query("SELECT semantic_status FROM data_items") == [("completed",)]
+    with db.write() as connection:
+        assert requests.request(connection, CLIENT_DAY, outdated=True, fingerprint="another engine")
+    assert query("SELECT semantic_status FROM data_items") == [("queued",)]
+
+
+def test_who_asks_while_a_day_is_being_published_waits_for_it(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    with db.write() as connection:
+        assert claims.take(connection, CLIENT_DAY, "run", 60)
+    asked: list[bool] = []
+
+    def ask() -> None:
+        with db.write() as late:
+            asked.append(requests.request(late, CLIENT_DAY, outdated=True, fingerprint="engine"))
+
+    visitor = threading.Thread(target=ask)
+    with db.write() as connection:
+        lines, conversations = (
+            content.lines_of(connection, CLIENT_DAY),
+            content.conversations_of(connection, CLIENT_DAY),
+        )
+        made = build("acme", conversations, lines, {}, "engine")
+        publishing.publish(connection, CLIENT_DAY, made, "engine", "run")
+        visitor.start()
+        visitor.join(timeout=0.5)
+        assert not asked
+    visitor.join(timeout=30)
+    assert asked == [False]
+    assert query("SELECT semantic_status FROM data_items") == [("completed",)]
 
 
 def test_a_day_whose_run_died_can_be_asked_for_again(db: Database, query: Query) -> None:

@@ -95,6 +95,13 @@ def exists(connection: Connection, client_day: ClientDay) -> bool:
     )
 
 
+def is_ready(connection: Connection, client_day: ClientDay, fingerprint: str) -> bool:
+    """Whether there is a document that needs not be made again."""
+    # The bytes of the inner query are not read: nothing of them is asked for.
+    found = f"SELECT NOT outdated AND NOT unfinished FROM ({_CURRENT}) AS stored"  # noqa: S608 - two constants
+    return bool(connection.exec_driver_sql(found, _values(client_day, fingerprint, "")).scalar())
+
+
 def outdate(connection: Connection, client_day: ClientDay) -> None:
     """Have the document in force made again, though its lines and its engine are the same."""
     connection.execute(

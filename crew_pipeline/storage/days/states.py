@@ -181,17 +181,16 @@ def set_status(
 
 
 def lock_conversations(connection: Connection, client_days: Sequence[ClientDay]) -> None:
-    """Lock the conversations of several days by id, as imports do; day by day the order would differ."""
-    if len(client_days) > 1:
-        connection.execute(
-            text("""
-                SELECT id FROM data_items
-                JOIN unnest(CAST(:clients AS text[]), CAST(:days AS date[])) AS held (client, day)
-                    ON data_items.client = held.client AND days_date = held.day
-                ORDER BY id FOR UPDATE OF data_items
-            """),
-            {
-                "clients": [client_day.client for client_day in client_days],
-                "days": [client_day.day for client_day in client_days],
-            },
-        )
+    """Lock the conversations of days by id, as imports do; of several, day by day the order would differ."""
+    connection.execute(
+        text("""
+            SELECT id FROM data_items
+            JOIN unnest(CAST(:clients AS text[]), CAST(:days AS date[])) AS held (client, day)
+                ON data_items.client = held.client AND days_date = held.day
+            ORDER BY id FOR UPDATE OF data_items
+        """),
+        {
+            "clients": [client_day.client for client_day in client_days],
+            "days": [client_day.day for client_day in client_days],
+        },
+    )
