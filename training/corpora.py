@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,16 +40,15 @@ Day = list[tuple[Any, ...]]
 """The lines of a day: rows of ``frames.LINES``."""
 
 
-def days_of(kind: str, only: Collection[str] | None = None) -> dict[str, Day]:
-    """The days of a kind of talk (``YYYY-MM-DD``), ascending; ``only`` these where given."""
+def days_of(kind: str) -> dict[str, Day]:
+    """The days of a kind of talk (``YYYY-MM-DD``), ascending."""
     days: dict[str, Day] = defaultdict(list)
     with gzip.open(SHARED / FILES[kind]) as file:
         for raw in file:
             line = orjson.loads(raw)
-            day = line["created_at"][:10]
-            if only is None or day in only:
-                spoken = datetime.fromisoformat(line["created_at"])
-                days[day].append((CLIENT, line["session_id"], line["line"], line["speaker"], spoken, line["text"]))
+            spoken = datetime.fromisoformat(line["created_at"])
+            row = (CLIENT, line["session_id"], line["line"], line["speaker"], spoken, line["text"])
+            days[line["created_at"][:10]].append(row)
     return dict(sorted(days.items()))
 
 

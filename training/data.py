@@ -20,10 +20,10 @@ import orjson
 
 from crew_pipeline.dedup.speech import speaker_names, without_addressees
 from crew_pipeline.dedup.text import normalise
+from training.corpora import FILES, SHARED
 
 HERE = Path(__file__).parent
-SHARED = HERE.parent.parent / "shared" / "data"
-CORPORA = {"irc": "ubuntu_irc.jsonl.gz", "ami": "ami_meetings.jsonl.gz"}
+CORPORA = {"irc": FILES["support"], "ami": FILES["meetings"]}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,6 +36,8 @@ from training.corpora import Day, Engine
 FOLDS, DAYS, SEED = 60, 6, 1
 DECOYS = 0.2
 """Decoys for each fold."""
+COMPARED = 200
+"""Lines that a decoy is chosen from."""
 BANDS = (0.0, 0.5, 0.8, 0.9, 0.95)
 
 Place = tuple[str, int]
@@ -113,7 +116,7 @@ def _of_day(
     kind: str, day: str, rows: Day, engine: Engine, chance: random.Random
 ) -> Iterator[tuple[Key, Mapping[str, object]]]:
     """The folds of a day that are not word for word, each pair of texts once; and a decoy for each."""
-    said = _Said(kind, day, rows)
+    said = _Said(kind, day, rows, engine)
     members = list(frames.rows(engine.fold(day, rows)))
     heads = {row.cluster_id: (row.conversation_id, row.position) for row in members if row.is_canonical}
     cluster_of = {(row.conversation_id, row.position): row.cluster_id for row in members}
@@ -126,25 +129,18 @@ def _of_day(
         seen.add(texts)
         yield said.item(visible, hidden, float(row.probability))
         strangers = [place for place in said.places if cluster_of.get(place) != row.cluster_id]
-        nearest = _nearest(engine, said, hidden, chance.sample(strangers, min(200, len(strangers))))
+        nearest = said.nearest(hidden, chance.sample(strangers, min(COMPARED, len(strangers))))
         if nearest is not None:
             yield said.item(nearest, hidden, None)
 
 
-def _nearest(engine: Engine, said: _Said, hidden: Place, others: Sequence[Place]) -> Place | None:
-    """Of lines that say something else, the one most like ``hidden``."""
-    others = [place for place in others if normalise(said.text(place)) != normalise(said.text(hidden))]
-    if not others:
-        return None
-    vectors = engine.encode([said.text(hidden), *(said.text(place) for place in others)])
-    return others[int(np.argmax(vectors[1:] @ vectors[0]))]
-
-
 class _Said:
-    """The lines of a day, by their places."""
+    """The lines of a day, by their places, and what they are like."""
 
-    def __init__(self, kind: str, day: str, rows: Day) -> None:
+    def __init__(self, kind: str, day: str, rows: Day, engine: Engine) -> None:
         self._kind, self._day = kind, day
+        texts = sorted({str(row[5]) for row in rows})
+        self._vectors = dict(zip(texts, engine.encode(texts), strict=True))
         self._lines = {(row[1], row[2]): row for row in rows}
         self.places = sorted(self._lines)
         self._before = {
@@ -154,6 +150,13 @@ class _Said:
 
     def text(self, place: Place) -> str:
         return str(self._lines[place][5])
+
+    def nearest(self, hidden: Place, others: Sequence[Place]) -> Place | None:
+        """Of lines that say something else, the one most like ``hidden``; None where there is none."""
+        words, vector = normalise(self.text(hidden)), self._vectors[self.text(hidden)]
+        others = [place for place in others if normalise(self.text(place)) != words]
+        likeness = [float(self._vectors[self.text(place)] @ vector) for place in others]
+        return others[int(np.argmax(likeness))] if others else None
 
     def item(self, visible: Place, hidden: Place, probability: float | None) -> tuple[Key, Mapping[str, object]]:
         """A row of the key and of the sheet; ``probability`` is None for a decoy."""
@@ -235,9 +238,8 @@ def _table(title: str, folds: Sequence[Key], right: set[str], group: Callable[[K
         yield f"  {name:16} {hits:4} of {len(members):4}  {share:.2f}  {interval.low:.2f} to {interval.high:.2f}"
 
 
-def _key(row: Mapping[str, object]) -> Key:
-    places = {name: tuple(row[name]) for name in ("visible", "hidden")}  # type: ignore[arg-type,var-annotated]
-    return Key(**{**row, **places})  # type: ignore[arg-type]
+def _key(row: Mapping[str, Any]) -> Key:
+    return Key(**{**row, "visible": tuple(row["visible"]), "hidden": tuple(row["hidden"])})
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
