@@ -21,6 +21,8 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.folding import cluster_lines
+from crew_pipeline.dedup.pair_scorer import scorer_of
+from crew_pipeline.dedup.text_vectors import text_vectors
 
 Vectors = NDArray[np.float32]
 Groups = set[frozenset[str]]
@@ -70,15 +72,16 @@ def main() -> None:
 
 
 def engine(texts: list[str], vectors: dict[str, NDArray[np.float32]]) -> Groups:
-    """The engine: candidates, judgement by words and similarity (nobody reads), stars."""
+    """The engine: candidates, judgement by words, pairs read where in doubt, stars."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
     # The time of a line follows from its text, so that shuffling changes the order alone.
     lines = frames.frame(
         [(CLIENT, "c", hash_of(one), "s", start + timedelta(seconds=hash_of(one) % 80_000), one) for one in texts],
         frames.LINES,
     )
-    keyed = {key: vectors[one] for key, one in distinct_texts(lines, EngineConfig()).items()}
-    members = cluster_lines(CLIENT, "2025-01-01", lines, keyed, EngineConfig()).members
+    own = distinct_texts(lines, EngineConfig())
+    keyed = dict(zip(own, text_vectors(list(own.values())), strict=True))
+    members = cluster_lines(CLIENT, "2025-01-01", lines, keyed, EngineConfig(), scorer_of("bundled")).members
     text_at = {hash_of(one): one for one in texts}
     return {frozenset(text_at[position] for position in rows["position"]) for _, rows in members.groupby("cluster_id")}
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -109,6 +109,18 @@ def corpus_file(given: Path | None, folder: Path) -> Path:
     from benchmarks.made_talk import write_corpus
 
     return write_corpus(folder / "made.jsonl")
+
+
+def over_every_corpus(measure: Callable[[Path | None], dict[str, Any]], chosen: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the corpus that was given; else those of the first one with each other's under ``corpora``.
+
+    A quick run is one of the first corpus alone.
+    """
+    content = measure(chosen.corpus)
+    if chosen.corpus is None and not chosen.quick and SHARED_CORPUS.exists():
+        others = sorted(path for path in SHARED_CORPUS.parent.glob("*.jsonl.gz") if path != SHARED_CORPUS)
+        content["corpora"] = {path.name: measure(path) for path in others}
+    return content
 
 
 def days_by_size(databases: Databases) -> list[tuple[date, int]]:

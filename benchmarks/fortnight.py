@@ -168,7 +168,7 @@ class Fortnight:
                 self._costs,
                 self._look_again,
             )
-            self._encoder = (definitions.resources or {})["encoder"]
+            self._scorer = (definitions.resources or {})["scorer"]
             self._service = DayService(
                 self._db, Listener(self._db), fingerprint_of(self._settings), self._settings.document_cache_mb
             )
@@ -181,7 +181,7 @@ class Fortnight:
     def live(self) -> list[dict[str, Any]]:
         """Let it all happen; the figures of each day."""
         progress(f"{len(self._backlog):,} lines wait, {len(self._to_come):,} and {len(self._visits)} visits come")
-        warm_up(self._settings, self._encoder)
+        warm_up(self._scorer)
         self._switch_on()
         days = []
         for number in range(DAYS):

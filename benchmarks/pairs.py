@@ -36,6 +36,7 @@ from crew_pipeline.dedup.folding import cluster_lines as engine_clusters
 from crew_pipeline.dedup.labelled_pairs import read_pairs
 from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.dedup.text_vectors import text_vectors
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CORPORA = {"irc": "ubuntu_irc.jsonl.gz", "ami": "ami_meetings.jsonl.gz"}
@@ -59,7 +60,7 @@ def main() -> None:
     """Measure all of them on both corpora."""
     chosen = options(__doc__ or "", days=10)
     encoder = SentenceTransformerEncoder()
-    scorer = scorer_of(CONFIG.pair_scorer, encoder)
+    scorer = scorer_of(CONFIG.pair_scorer)
     content: dict[str, Any] = {}
     for corpus in CORPORA:
         days = days_of(corpus, 2 if chosen.quick else chosen.days)
@@ -72,7 +73,9 @@ def main() -> None:
         }
 
         def engine(lines: pd.DataFrame, known: Vectors) -> list[int]:
-            members = engine_clusters("bench", "2025-01-01", lines, known, CONFIG, scorer).members
+            texts = distinct_texts(lines, CONFIG)
+            own = dict(zip(texts, text_vectors(list(texts.values())), strict=True))
+            members = engine_clusters("bench", "2025-01-01", lines, own, CONFIG, scorer).members
             places = {(row.conversation_id, row.position): row.cluster_id for row in frames.rows(members)}
             number = {name: index for index, name in enumerate(sorted(set(places.values())))}
             return [

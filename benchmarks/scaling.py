@@ -23,10 +23,11 @@ from sqlalchemy import text
 from benchmarks.bulk import peak_memory
 from benchmarks.common import CLIENT, SHARED_CORPUS, corpus_file, empty_home, empty_store, options, progress, report
 from benchmarks.made_talk import said_at_length
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.discovery.exports.export import open_export
 from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.orchestration.bulk import process_days
+from crew_pipeline.workers.warm import warm_up
 
 SIZES, SIZES_OF_OTHERS, SIZES_QUICK = (500, 2_000, 5_000, 20_000), (500, 2_000), (250, 1_000)
 LONG_LINES, LONG_LINES_QUICK = 2_000, 50
@@ -109,12 +110,13 @@ def measured(day: Sequence[Said]) -> dict[str, float]:
         path.write_text("".join(json.dumps(record) + "\n" for record in records(day)), encoding="utf-8")
         now = datetime.now(UTC)
         import_export(databases.db, open_export(path), client=CLIENT, crew="day", settings=settings, now=now)
-        model = SentenceTransformerEncoder.of(settings)
-        model.encode(["what is loaded once a process, this model and Dagster, is loaded before anything is timed"])
+        scorer = scorer_of(settings.pair_scorer, threads=settings.threads, precision=settings.precision)
+        # What is loaded once a process, the models and Dagster, is loaded before anything is timed.
+        warm_up(scorer)
         importlib.import_module("crew_pipeline.orchestration.build")
         with peak_memory() as peak:
             started = time.perf_counter()
-            process_days(settings, databases, None, resource_overrides={"encoder": model})
+            process_days(settings, databases, None, resource_overrides={"scorer": scorer})
             seconds = time.perf_counter() - started
         with databases.db.read() as connection:
             pairs_read = connection.scalar(text("SELECT count(*) FROM pair_readings")) or 0

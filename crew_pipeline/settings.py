@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     first_day: date = Field(date(2000, 1, 1), description="first day that has a partition; older lines are rejected")
 
     model: str = Field(
-        BUNDLED_MODEL, description="sentence-transformers model: 'bundled' (all-MiniLM-L6-v2), a name or a folder"
+        BUNDLED_MODEL,
+        description="sentence-transformers model that 'crew evaluate' compares the engine with: 'bundled' "
+        "(all-MiniLM-L6-v2), a name or a folder",
     )
     folding: OperatingPoint = Field(
         EngineOptions.folding,
@@ -60,9 +62,9 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         EngineOptions.precision,
-        description="arithmetic of the bundled model; auto: 16 bits where the processor has them, twice as fast",
+        description="arithmetic of the bundled models; auto: 16 bits where the processor has them, twice as fast",
     )
-    threads: int = Field(0, ge=0, description="CPU threads of the embedding model; 0: one per core")
+    threads: int = Field(0, ge=0, description="CPU threads of the models; 0: one per core")
     embed_batch: int = Field(64, ge=1, le=1024, description="lines embedded in one forward pass")
 
     max_text_chars: int = Field(100_000, ge=1, description="longest text of one line that is imported (characters)")

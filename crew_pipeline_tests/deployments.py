@@ -261,7 +261,7 @@ def bring_day(db: Database, day: str, client: str = "default", said: str = "the 
     lines = [
         ("Ann", f"{said} {day} times out"),
         ("Bo", "ok"),
-        ("Cy", f"{said} {day} times out!"),
+        ("Ann", f"{said} {day} times out!"),
         ("Di", "thanks a lot"),
     ]
     bring(db, lines_at(day, f"session of {day}", *lines), client=client)

@@ -15,18 +15,18 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crew_pipeline.dedup import frames, judging, neighbours
-from crew_pipeline.dedup.comparing import Comparison
+from crew_pipeline.dedup import frames
+from crew_pipeline.dedup.comparing import Comparison, compare_lines
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.features import Texts
+from crew_pipeline.dedup.cores import cores, distinct_texts
 from crew_pipeline.dedup.folding import fold_lines
-from crew_pipeline.dedup.neighbours import Near
-from crew_pipeline.dedup.pair_model import pair_model
+from crew_pipeline.dedup.frames import Columns
+from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.pair_scorer import scorer_of
-from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text import text_hash
+from crew_pipeline.dedup.text_vectors import text_vectors
 from crew_pipeline.model import OperatingPoint
 from training import coverage
 from training.coverage import CoveragePair
@@ -67,46 +67,43 @@ def main() -> None:
 
 
 def compared(pairs: Sequence[CoveragePair], config: EngineConfig) -> list[Comparison]:
-    """What the engine's judge says of each pair, as the comparison of a day that has only these two texts."""
-    encoder = SentenceTransformerEncoder()
-    texts = sorted({side.core for pair in pairs for side in (pair.left, pair.right)}, key=text_hash)
-    index = {text: row for row, text in enumerate(texts)}
-    sides = np.array([sorted((index[pair.left.core], index[pair.right.core])) for pair in pairs])
-    left, right = sides[:, 0], sides[:, 1]
-    similarity = neighbours.cosine(encoder.encode(texts), left, right)
-    near = Near(left, right, similarity, whole=True)
-    scorer = scorer_of(config.pair_scorer, encoder)
-    judged = judging.verdicts(Texts([Utterance.of(text) for text in texts]), near, pair_model(), scorer)
-    one, other = np.array([0]), np.array([1])
-    return [
-        Comparison(
-            [text_hash(texts[left[row]]), text_hash(texts[right[row]])],
-            judging.Pairs(
-                one,
-                other,
-                similarity[[row]],
-                judged.other[[row]],
-                judged.same[[row]],
-                judged.settled[[row]],
-                [""],
-            ),
-            1,
-            whole=True,
-            basis="reading" if scorer else "meaning",
-        )
-        if similarity[row] >= judging.FLOOR
-        else Comparison([], judging.no_pairs(), 0, whole=True, basis="reading" if scorer else "meaning")
-        for row in range(len(pairs))
-    ]
+    """What the engine says of each pair, as the comparison of a day that has only these two lines."""
+    days = [day_of(pair) for pair in pairs]
+    texts = {key: core for day in days for key, core in distinct_texts(day, config).items()}
+    vectors = dict(zip(texts, text_vectors(list(texts.values())), strict=True))
+    said = [(one, other) for one, other in map(cores, days) if {text_hash(one), text_hash(other)} <= texts.keys()]
+    read = Read(scorer_of(config.pair_scorer), said)
+    return [compare_lines(day, vectors, config, read) for day in days]
 
 
-def outcome(pair: CoveragePair, comparison: Comparison, config: EngineConfig) -> Outcome:
-    """Fold a day of the two lines."""
+class Read:
+    """A pair scorer that has read all pairs at once, which is faster than one by one."""
+
+    fitted = True
+
+    def __init__(self, scorer: PairScorer | None, pairs: Sequence[tuple[str, str]]) -> None:
+        if scorer is None:
+            raise ValueError("there is no pair scorer to read with")
+        both = sorted({one for pair in pairs for one in (pair, pair[::-1])})
+        self._known = dict(zip(both, scorer.logits(both), strict=True))
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+        """See ``PairScorer``."""
+        return np.stack([self._known[pair] for pair in pairs])
+
+
+def day_of(pair: CoveragePair) -> Columns:
+    """A day of the two lines: columns ``frames.LINES``."""
     rows = [
         ("c", side.conversation, number, side.speaker, START + timedelta(minutes=number), side.core)
         for number, side in enumerate((pair.left, pair.right))
     ]
-    members = fold_lines("c", "2025-01-15", frames.columns(rows, frames.LINES), comparison, config).rows
+    return frames.columns(rows, frames.LINES)
+
+
+def outcome(pair: CoveragePair, comparison: Comparison, config: EngineConfig) -> Outcome:
+    """Fold a day of the two lines."""
+    members = fold_lines("c", "2025-01-15", day_of(pair), comparison, config).rows
     hidden = [row[3] for row in members if not row[4]]
     may_hide = {1: pair.left_covers == 1, 0: pair.right_covers == 1}
     theirs = bool(pair.own)

@@ -14,10 +14,10 @@ import orjson
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import distinct_texts
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, Vectors
 from crew_pipeline.dedup.folding import cluster_lines
 from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.dedup.speech import speaker_names
+from crew_pipeline.dedup.text_vectors import Vectors, text_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,12 +68,11 @@ class Engine:
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
-        self._encoder = SentenceTransformerEncoder()
-        self._scorer = scorer_of(self.config.pair_scorer, self._encoder)
+        self._scorer = scorer_of(self.config.pair_scorer)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Vectors of texts."""
-        return self._encoder.encode(texts)
+        return text_vectors(texts)
 
     def fold(self, day: str, rows: Day) -> pd.DataFrame:
         """The clusters of a day: ``frames.MEMBERS``."""

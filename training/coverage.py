@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -41,11 +41,13 @@ class CoveragePair:
     Attributes:
         kind: of talk.
         day: pairs of one day are never parted in cross-validation.
-        left_covers, right_covers: 0 to 1, the share of readings by which all of the other line is said by this one too.
+        left_covers, right_covers: 0 to 1, the share of readings by which all of the other line is said by this one too;
+            NaN where that was not read.
         own: 0 to 1, the share by which they are two people's own matter in like words; None where nothing is covered.
         formula: 0 to 1, the share by which they are nothing but courtesy or routine; None where nothing is covered.
         agreed: whether two readings agree on both directions; only such pairs are measured with.
         weight: how many candidates of its kind it stands for.
+        source: ``label``, or a ``fold`` or ``decoy`` of a sheet of folds.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class CoveragePair:
     formula: float | None
     agreed: bool
     weight: float
+    source: Literal["label", "fold", "decoy"] = "label"
 
 
 def load() -> list[CoveragePair]:

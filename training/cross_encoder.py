@@ -1,11 +1,13 @@
 """Fine-tunes a cross-encoder on the coverage pairs: does A cover B, B cover A, is it each one's own, is it a formula?
 
-    python -m training.cross_encoder --base WHEEL [--leave KIND,KIND] [--work .training]
+    python -m training.cross_encoder [--leave KIND,KIND] [--work .training]
+    python -m training.cross_encoder --ship
 
-``--base`` is the wheel that ``training.base_model`` names. What is left out is scored when it is done, as talk that the
-model has never seen: ``WORK/NAME.npz`` holds the numbers of the pairs (in the order of ``coverage.load()``) and their
-logits, float32 (n, 4). The state is kept after every ``KEPT_EVERY`` batches; started again, it goes on from there. The
-same machine writes the same bytes with the same number of threads.
+It starts from what ``training.six_layers`` has left in ``WORK``. What is left out is scored when it is done, as talk
+that the model has never seen: ``WORK/without-NAMES.npz`` holds the numbers of the pairs (in the order of
+``coverage.load()``) and their logits, float32 (n, 4). ``--ship`` leaves nothing out but the kind without a licence, and
+writes ``crew_pipeline/dedup/judge/pair_scorer.npz``. The state is kept after every ``KEPT_EVERY`` batches; started
+again, it goes on from there. The same machine writes the same bytes with the same number of threads.
 """
 
 from __future__ import annotations
@@ -21,14 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from training import base_model, coverage, made_pairs
+from crew_pipeline.dedup import pair_scorer
+from training import coverage, made_pairs
 from training.archive import write_npz
 from training.coverage import CoveragePair
 
 OUTPUTS = ("left_covers", "right_covers", "own", "formula")
-LONGEST = 128
-"""Tokens of a pair that are read."""
 EPOCHS, BATCH, RATE, SEED = 2, 32, 3e-5, 20250115
 MADE = 5_000
 """Pairs made from unlabelled lines, and their weight beside labelled ones."""
@@ -54,18 +54,35 @@ class Sample:
 def main() -> None:
     """Train, and score what was left out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--leave", default="", help="kinds of talk to leave out, beside the one without a licence")
+    parser.add_argument("--ship", action="store_true")
     parser.add_argument("--work", type=Path, default=Path(".training"))
     chosen = parser.parse_args()
     left_out = {kind for kind in chosen.leave.split(",") if kind}
-    name = "without-" + "-".join(sorted(left_out)) if left_out else "all"
+    name = "all" if chosen.ship else "without-" + "-".join(sorted(left_out | {coverage.UNLICENSED}))
     pairs = coverage.load()
-    network = base_model.model(chosen.base, len(OUTPUTS))
-    trained = train(network, samples(pairs, left_out), chosen.work / f"{name}.pt")
+    trained = train(started(chosen.work / "six-layers.pt"), samples(pairs, left_out), chosen.work / f"{name}.pt")
+    if chosen.ship:
+        weights = {weight: tensor.numpy() for weight, tensor in trained.state_dict().items()}
+        write_npz(pair_scorer.FILE, **pair_scorer.in_8_bits(weights))
     unseen = [n for n, pair in enumerate(pairs) if pair.kind in left_out | {coverage.UNLICENSED}]
     logits = scores(trained, [(pairs[n].left.core, pairs[n].right.core) for n in unseen])
     write_npz(chosen.work / f"{name}.npz", numbers=np.array(unseen, np.int64), logits=logits)
+
+
+def started(base: Path) -> Any:
+    """The six layers with new outputs."""
+    import torch
+
+    weights = torch.load(base)["network"]
+    network = pair_scorer.architecture(len({name.split(".")[3] for name in weights if ".layer." in name}))
+    single = weights.pop("classifier.weight")
+    del weights["classifier.bias"]
+    network.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        network.classifier.weight.copy_(0.3 * single.repeat(pair_scorer.OUTPUTS, 1))
+        network.classifier.bias.zero_()
+    return network
 
 
 def samples(pairs: Sequence[CoveragePair], left_out: Collection[str]) -> list[Sample]:
@@ -89,32 +106,22 @@ def _known(share: float | None) -> float:
     return -1.0 if share is None else float(share)
 
 
-@dataclass(frozen=True)
-class CrossEncoder:
-    """A torch model that reads two texts at once, and its tokenizer."""
+def encoded(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Pairs as a network takes them, padded to the longest."""
+    import torch
 
-    network: Any
-    tokenizer: Any
-
-    def logits(self, sides: Sequence[tuple[str, str]]) -> Any:
-        """Torch float32 (n, outputs)."""
-        features = self.tokenizer(
-            [left for left, _ in sides],
-            [right for _, right in sides],
-            truncation=True,
-            max_length=LONGEST,
-            padding=True,
-            return_tensors="pt",
-        )
-        return self.network(**features).logits
+    read = [pair_scorer.tokenizer().encode(*pair) for pair in pairs]
+    length = max(len(one.ids) for one in read)
+    columns = zip(*(pair_scorer.padded(one, length) for one in read), strict=True)
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    return {name: torch.tensor(column) for name, column in zip(names, columns, strict=True)}
 
 
-def train(network: Any, learned: Sequence[Sample], state: Path) -> CrossEncoder:
-    """The network fine-tuned on ``learned``; its state is kept in ``state`` on the way, and taken from there."""
+def train(network: Any, learned: Sequence[Sample], state: Path) -> Any:
+    """The network, fine-tuned on ``learned``; its state is kept in ``state`` on the way, and taken from there."""
     import torch
 
     torch.manual_seed(SEED)
-    model = CrossEncoder(network, SentenceTransformerEncoder().load().tokenizer)
     steps = _steps(learned)
     optimizer = torch.optim.AdamW(_parameters(network), lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -133,7 +140,7 @@ def train(network: Any, learned: Sequence[Sample], state: Path) -> CrossEncoder:
     started = time.monotonic()
     for step in range(first, len(steps)):
         rows, swapped = steps[step]
-        loss = _loss(model, [learned[row] for row in rows], swapped=swapped)
+        loss = _loss(network, [learned[row] for row in rows], swapped=swapped)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -143,20 +150,25 @@ def train(network: Any, learned: Sequence[Sample], state: Path) -> CrossEncoder:
             print(f"{step + 1} of {len(steps)}: loss {loss.item():.3f}, {time.monotonic() - started:.0f} s", flush=True)
             _keep(state, step + 1, network, optimizer, schedule)
     network.eval()
-    return model
+    return network
 
 
 def _steps(learned: Sequence[Sample]) -> list[tuple[list[int], bool]]:
     """The batches of all epochs, of texts of about one length each, and whether their sides are swapped."""
     chance = np.random.default_rng(SEED)
-    lengths = np.array([len(sample.left) + len(sample.right) for sample in learned])
+    lengths = [len(sample.left) + len(sample.right) for sample in learned]
     steps: list[tuple[list[int], bool]] = []
     for _ in range(EPOCHS):
-        order = np.argsort(lengths * chance.uniform(0.9, 1.1, len(lengths)), kind="stable")
-        batches = [order[start : start + BATCH].tolist() for start in range(0, len(order), BATCH)]
-        chance.shuffle(batches)
-        steps.extend((batch, bool(chance.random() < 0.5)) for batch in batches)
+        steps.extend((batch, bool(chance.random() < 0.5)) for batch in batches(lengths, chance))
     return steps
+
+
+def batches(lengths: Sequence[int], chance: np.random.Generator) -> list[list[int]]:
+    """Rows in batches of texts of about one length, in random order."""
+    order = np.argsort(np.array(lengths) * chance.uniform(0.9, 1.1, len(lengths)), kind="stable")
+    made = [order[start : start + BATCH].tolist() for start in range(0, len(order), BATCH)]
+    chance.shuffle(made)
+    return made
 
 
 def _parameters(network: Any) -> list[dict[str, Any]]:
@@ -165,7 +177,7 @@ def _parameters(network: Any) -> list[dict[str, Any]]:
     return [{"params": others, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
 
 
-def _loss(model: CrossEncoder, batch: Sequence[Sample], *, swapped: bool) -> Any:
+def _loss(network: Any, batch: Sequence[Sample], *, swapped: bool) -> Any:
     import torch
 
     sides = [(sample.right, sample.left) if swapped else (sample.left, sample.right) for sample in batch]
@@ -174,7 +186,9 @@ def _loss(model: CrossEncoder, batch: Sequence[Sample], *, swapped: bool) -> Any
         known = known[:, [1, 0, 2, 3]]
     counts = (known >= 0).float() * torch.tensor([1.0, 1.0, LESSER, LESSER])
     target = known.clamp(0, 1) * (1 - 2 * SMOOTHING) + SMOOTHING
-    losses = torch.nn.functional.binary_cross_entropy_with_logits(model.logits(sides), target, reduction="none")
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(
+        network(**encoded(sides)).logits, target, reduction="none"
+    )
     weights = torch.tensor([sample.weight for sample in batch], dtype=torch.float32)
     return ((losses * counts).sum(dim=1) * weights).mean()
 
@@ -193,8 +207,8 @@ def _keep(state: Path, step: int, network: Any, optimizer: Any, schedule: Any) -
     state.with_suffix(".new").replace(state)
 
 
-def scores(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> Floats:
-    """Logits of pairs of texts, in the order of ``OUTPUTS``: float32 (n, 4), the mean of both ways of reading them."""
+def scores(network: Any, pairs: Sequence[tuple[str, str]]) -> Floats:
+    """Logits of pairs of texts, in the order of ``OUTPUTS``: float32 (n, 4), read with the lesser text first."""
     import torch
 
     logits = np.zeros((len(pairs), len(OUTPUTS)), np.float32)
@@ -202,9 +216,9 @@ def scores(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> Floats:
     with torch.inference_mode():
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            there = model.logits([pairs[row] for row in rows]).numpy()
-            back = model.logits([pairs[row][::-1] for row in rows]).numpy()[:, [1, 0, 2, 3]]
-            logits[rows] = (there + back) / 2
+            logits[rows] = network(**encoded([(min(pairs[row]), max(pairs[row])) for row in rows])).logits.numpy()
+    swapped = np.array([left > right for left, right in pairs], np.bool_)
+    logits[swapped] = logits[swapped][:, pair_scorer.SWAPPED]
     return logits
 
 

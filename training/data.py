@@ -1,4 +1,4 @@
-"""The labelled pairs that the judge is fitted to.
+"""The labelled duplicates that earlier judges were fitted to; they measure now.
 
 Three sources, all judged by reading: the pairs of the shared data folder (``shared``); more pairs of the same corpora,
 from other days, kept here by reference to their lines (``labels/*.jsonl``: no text of a corpus is in the repository);
@@ -8,14 +8,12 @@ and pairs of invented conversations of other kinds (``written/*.jsonl``).
 from __future__ import annotations
 
 import gzip
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from crew_pipeline.dedup.speech import speaker_names, without_addressees
@@ -33,7 +31,7 @@ class Pair:
     Attributes:
         source: ``shared``, ``ours`` or ``written``.
         corpus: the kind of conversation.
-        day: of the corpus; pairs of one day are never parted in cross-validation.
+        day: of the corpus.
         left, right: cores.
         same_speaker: whether one speaker says both.
         weight: how many pairs of that corpus it stands for.
@@ -48,28 +46,12 @@ class Pair:
     duplicate: bool
     weight: float
 
-    @property
-    def part(self) -> int:
-        """0 to 4, by day: which fifth of the days it belongs to."""
-        return hashlib.blake2b(f"{self.corpus} {self.day}".encode(), digest_size=1).digest()[0] % 5
-
 
 def load() -> list[Pair]:
     """All pairs, in a fixed order."""
     lines, speakers = _corpora()
     pairs = [*_shared(speakers), *_ours(lines, speakers), *_written()]
     return sorted(pairs, key=lambda one: (one.source, one.corpus, one.day, one.left, one.right, one.same_speaker))
-
-
-def loss_weights(pairs: list[Pair]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Weights for fitting: the square root of each pair's weight, so that no few pairs decide all, with a mean of 1 in
-    every corpus of a source; invented pairs count for less."""
-    weights = np.sqrt([one.weight for one in pairs])
-    groups = np.array([f"{one.source} {one.corpus}" for one in pairs])
-    for group in sorted(set(groups.tolist())):
-        members = groups == group
-        weights[members] /= weights[members].mean()
-    return weights * np.where([one.source == "written" for one in pairs], 0.7, 1.0)
 
 
 def _corpora() -> tuple[dict[tuple[str, str, int], dict[str, Any]], dict[tuple[str, str], frozenset[str]]]:

@@ -1,19 +1,23 @@
-"""Fits the judge: ``crew_pipeline/dedup/judge/pair_scorer.npz`` and ``pairs.json``.
+"""Fits the judge: ``crew_pipeline/dedup/judge/pairs.json``.
 
-    python -m training.fit             # pair scorer, judge and report
-    python -m training.fit --judge     # the judge alone, with the pair scorer that is there
+    python -m training.fit [--work .training]
 
-The pair scorer learns from our pairs of four fifths of their days and from three fifths of the invented ones. It never
-saw a pair of the shared folder, nor the rest of ours: on those its verdicts are as good as on new text, and on those
-the last stage of the judge is fitted. The same machine writes the same bytes; nothing of this runs when days are
-processed.
+Fitted to the coverage pairs and to the folds that were read, of all kinds of talk but the one without a licence. The
+basis ``reading`` needs what a pair scorer says of pairs of whose kind it has learned nothing, which
+``training.cross_encoder --leave`` writes into ``WORK``; folds are of days that the shipped one has not seen. Calibrated
+on kinds of talk that the fit has not seen, and given its operating points on folds of kinds whose folds it has not
+seen. The same machine writes the same bytes; nothing of this runs when days are processed.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,136 +25,200 @@ import orjson
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from crew_pipeline.dedup import features, pair_model, pair_scorer
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.features import Texts
-from crew_pipeline.dedup.neighbours import cosine
+from crew_pipeline.dedup import judging, pair_model
+from crew_pipeline.dedup.features import Texts, compare
+from crew_pipeline.dedup.pair_scorer import SWAPPED, BundledScorer
 from crew_pipeline.dedup.speech import Utterance
-from crew_pipeline.model import BUNDLED_MODEL
-from training import data
-from training import pair_scorer as adapter
-from training.archive import write_npz
+from crew_pipeline.dedup.text import count_words
+from crew_pipeline.dedup.voices import voice
+from training import corpora, coverage, fold_readings
+from training.coverage import CoveragePair
 
-PRECISION = {"strict": 0.9, "balanced": 0.8, "loose": 0.65}
-"""Of the operating points, on pairs that were not fitted to."""
-DOUBT = (0.1, 0.95)
-FOLDS = 5
+PRECISION = {"strict": 0.99, "balanced": 0.95, "loose": 0.85}
+"""Of the operating points, on kinds of talk that were not fitted to."""
+DOUBT = 0.5
+"""Probability by words from which on a pair is read."""
 TREES = {"max_depth": 3, "max_iter": 150, "learning_rate": 0.05, "min_samples_leaf": 25, "l2_regularization": 5.0}
+LINEAR = 0.05
+_FEWEST = 20
+"""Pairs above an operating point before its precision counts."""
+_SHORTEST = 3
+FOLDS_COUNT_FOR = 3.0
+"""What a fold that was read counts for in the loss, beside a labelled pair of middling weight."""
+_WEIGHT = 0.25
+"""Power of a pair's weight in the loss: what is drawn rarely counts more, but not as much more as in the figures."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Table:
+    """The coverage pairs both ways round: first each right text hidden under its left one, then each left one.
+
+    Attributes:
+        pairs: n of them; all arrays have 2n rows.
+        rows: float64 (2n, k), features of the basis.
+        usable: bool (2n,), pairs that the basis knows all of.
+    """
+
+    pairs: Sequence[CoveragePair]
+    rows: Floats
+    usable: Flags
+
+    @cached_property
+    def kind(self) -> NDArray[np.str_]:
+        """The kind of talk of each row."""
+        return np.array([pair.kind for pair in self.pairs] * 2)
+
+    @cached_property
+    def covered(self) -> Floats:
+        """By which share of the readings the hidden text is covered."""
+        return np.array([one.left_covers for one in self.pairs] + [one.right_covers for one in self.pairs])
+
+    @cached_property
+    def source(self) -> NDArray[np.str_]:
+        """Where the label of each row is from."""
+        return np.array([pair.source for pair in self.pairs] * 2)
+
+    @cached_property
+    def weight(self) -> Floats:
+        """How many pairs of its kind each row stands for; every kind counts as much as another."""
+        weight = np.array([pair.weight for pair in self.pairs] * 2)
+        labelled = self.source == "label"
+        for kind in set(self.kind.tolist()):
+            weight[labelled & (self.kind == kind)] /= weight[labelled & (self.kind == kind)].mean()
+        return weight
+
+    @cached_property
+    def loss_weight(self) -> Floats:
+        """What each row counts for in the fit."""
+        return np.where(self.source == "label", self.weight**_WEIGHT, FOLDS_COUNT_FOR)
+
+    @cached_property
+    def folds(self) -> Flags:
+        """Folds of whole days that two readers agree on."""
+        one_way = [pair.source == "fold" and pair.agreed for pair in self.pairs]
+        return np.array([*one_way, *[False] * len(one_way)]) & self.usable
+
+    @cached_property
+    def counted(self) -> Flags:
+        """What is measured with: both readers agree, one voice says both texts, nothing forbids the fold."""
+        one_way = [
+            one.source == "label"
+            and one.agreed
+            and one.kind in corpora.FILES
+            and one.left.core != one.right.core
+            and _one_voice(one)
+            for one in self.pairs
+        ]
+        return np.array(one_way * 2) & self.usable
+
+
 def main() -> None:
     """Fit and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", action="store_true", help="keep the pair scorer")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path(".training"))
     chosen = parser.parse_args()
-    pairs = data.load()
-    if not chosen.judge:
-        write_npz(pair_scorer.ADAPTER, **fit_scorer(pairs))
-    stored = fit_judge(pairs, *table(pairs))
+    pairs = [*coverage.load(), *fold_readings.load()]
+    features, free = _features(pairs)
+    logits, read = readings(pairs, chosen.work)
+    bases = {
+        "words": Table(pairs, features, free),
+        "reading": Table(pairs, np.hstack([features, logits]), free & read),
+    }
+    stored = {"doubt": DOUBT, "stages": {basis: fit_stage(table, basis) for basis, table in bases.items()}}
     pair_model.FILE.write_bytes(orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
     print(f"{pair_model.FILE.name}: {pair_model.FILE.stat().st_size / 1e3:.0f} kB")
 
 
-def is_read(pair: data.Pair) -> bool:
-    """Whether the pair scorer learns from a pair."""
-    return pair.part < {"ours": 4, "written": 3, "shared": 0}[pair.source]
+def _one_voice(pair: CoveragePair) -> bool:
+    one, other = (voice(side.speaker, side.conversation) for side in (pair.left, pair.right))
+    return one == other
 
 
-def fit_scorer(pairs: list[data.Pair], use: Callable[[data.Pair], bool] = is_read) -> dict[str, NDArray[np.float16]]:
-    """The pair scorer's adapter, fitted to the pairs that ``use`` picks."""
-    weights = data.loss_weights(pairs)
-    samples = [
-        adapter.Sample(one.left, one.right, one.duplicate, float(weight))
-        for one, weight in zip(pairs, weights, strict=True)
-        if use(one)
-    ]
-    return {name: array.astype(np.float16) for name, array in adapter.fit(samples).items()}
+def _features(pairs: Sequence[CoveragePair]) -> tuple[Floats, Flags]:
+    """Features of the pairs both ways round, and which ways nothing forbids a fold."""
+    cores = sorted({side.core for pair in pairs for side in (pair.left, pair.right)})
+    index = {core: row for row, core in enumerate(cores)}
+    left, right = (np.array([index[getattr(pair, side).core] for pair in pairs]) for side in ("left", "right"))
+    texts = Texts([Utterance.of(core) for core in cores])
+    rows = compare(texts, left, right)
+    values, words = texts.traits.values, np.array([count_words(core) for core in cores])
+    ways = [*zip(right.tolist(), left.tolist(), strict=True), *zip(left.tolist(), right.tolist(), strict=True)]
+    kept = np.array([values[hidden] <= values[visible] for hidden, visible in ways])
+    free = np.tile((judging.obstacles(rows) == 0) & (np.minimum(words[left], words[right]) >= _SHORTEST), 2)
+    read = np.isfinite([one.left_covers for one in pairs] + [one.right_covers for one in pairs])
+    return np.vstack([rows.right_hidden, rows.left_hidden]), free & kept & read
 
 
-def table(pairs: list[data.Pair]) -> tuple[Floats, Floats]:
-    """Features of all pairs: float64 (n, len(features.NAMES)); and the plain cosine similarity."""
-    texts = sorted({text for one in pairs for text in (one.left, one.right)})
-    index = {text: row for row, text in enumerate(texts)}
-    left = np.array([index[one.left] for one in pairs])
-    right = np.array([index[one.right] for one in pairs])
-    encoder = SentenceTransformerEncoder(BUNDLED_MODEL)
-    taken = Texts([Utterance.of(text) for text in texts])
-    same = np.array([one.same_speaker for one in pairs])
-    similarity = cosine(encoder.encode(texts), left, right)
-    # What the pair scorer has learned from tells nothing of how well it reads.
-    unread = [row for row, one in enumerate(pairs) if not is_read(one)]
-    logits = np.zeros(len(pairs))
-    logits[unread] = pair_scorer.BundledScorer(encoder).logits([(pairs[row].left, pairs[row].right) for row in unread])
-    return np.column_stack([features.compare(taken, left, right, same), similarity, logits]), similarity
+def readings(pairs: Sequence[CoveragePair], work: Path) -> tuple[Floats, Flags]:
+    """What pair scorers that never saw a pair's kind of talk say of it, both ways round, and of which pairs."""
+    logits, read = np.zeros((len(pairs), len(SWAPPED))), np.zeros(len(pairs), np.bool_)
+    for path in sorted(work.glob("without-*.npz")):
+        with np.load(path) as stored:
+            fresh = ~read[stored["numbers"]]
+            logits[stored["numbers"][fresh]] = stored["logits"][fresh]
+            read[stored["numbers"]] = True
+    unseen = [number for number, pair in enumerate(pairs) if pair.source != "label"]
+    logits[unseen] = BundledScorer().logits([(pairs[row].left.core, pairs[row].right.core) for row in unseen])
+    read[unseen] = True
+    return np.vstack([logits, logits[:, SWAPPED]]), np.tile(read, 2)
 
 
-def fit_judge(pairs: list[data.Pair], rows: Floats, similarity: Floats) -> dict[str, Any]:
-    """The content of ``pairs.json``."""
-    stages = {}
-    for basis, columns in pair_model.COLUMNS.items():
-        usable = np.array([basis != "reading" or not is_read(one) for one in pairs])
-        chosen = [one for one, use in zip(pairs, usable, strict=True) if use]
-        stages[basis] = fit_stage(chosen, rows[usable][:, : len(columns)], basis)
-    return {"doubt": DOUBT, "stages": stages, "version": 1}
-
-
-def fit_stage(pairs: list[data.Pair], rows: Floats, name: str = "") -> dict[str, Any]:
-    """One stage: fitted to all pairs, calibrated and given its operating points by cross-validation over days."""
-    truth = np.array([one.duplicate for one in pairs])
-    held_out = out_of_fold(pairs, rows)
-    weights = evaluation_weights(pairs)
-    slope, offset = _calibration(held_out, truth, weights)
-    probability = 1 / (1 + np.exp(-(slope * held_out + offset)))
-    stored = _fit(rows, truth, data.loss_weights(pairs))
-    points = {point: threshold(probability, truth, weights, least) for point, least in PRECISION.items()}
-    if name:
-        _report(name, pairs, probability, truth, points)
+def fit_stage(table: Table, name: str) -> dict[str, Any]:
+    """One basis: fitted to all that may be learned from, calibrated on kinds left out."""
+    licensed = table.kind != coverage.UNLICENSED
+    unseen_kind, unseen_folds = left_out(table, folds_alone=False), left_out(table, folds_alone=True)
+    counted = (table.counted | table.folds) & licensed
+    slope, offset = _calibration(unseen_kind[counted], table.covered[counted] == 1, table.weight[counted])
+    of_kinds, of_folds = (1 / (1 + np.exp(-(slope * found + offset))) for found in (unseen_kind, unseen_folds))
+    points = {point: threshold(of_folds, table, least) for point, least in PRECISION.items()}
+    _report(name, table, of_kinds, of_folds, points)
+    learned = table.usable & licensed
+    stored = _fit(table.rows[learned], table.covered[learned], table.loss_weight[learned])
     return {**stored, "slope": slope, "offset": offset, "points": points}
 
 
-def out_of_fold(pairs: list[data.Pair], rows: Floats) -> Floats:
-    """Mean log-odds of each pair by a judge that has seen no pair of its day."""
-    truth = np.array([one.duplicate for one in pairs])
-    days = [f"{one.corpus} {one.day}" for one in pairs]
-    weights = data.loss_weights(pairs)
-    found = np.zeros(len(pairs))
-    for fitted, held_out in GroupKFold(FOLDS).split(rows, truth, days):
-        judge = pair_model.Judge.read(
-            {**_fit(rows[fitted], truth[fitted], weights[fitted]), "slope": 1.0, "offset": 0.0}
-        )
-        found[held_out] = judge.log_odds(rows[held_out])
+def left_out(table: Table, *, folds_alone: bool) -> Floats:
+    """Log-odds of each row by a judge that has seen no pair of its kind of talk, or (``folds_alone``) no fold of it."""
+    found = np.full(len(table.rows), -20.0)
+    for kind in sorted(set(table.kind[table.usable].tolist())):
+        of_kind = table.kind == kind
+        unseen = of_kind & (table.source != "label") if folds_alone else of_kind
+        seen = table.usable & ~unseen & (table.kind != coverage.UNLICENSED)
+        asked = table.usable & unseen
+        if not asked.any():
+            continue
+        fitted = _fit(table.rows[seen], table.covered[seen], table.loss_weight[seen])
+        judge = pair_model.Judge.read({**fitted, "slope": 1.0, "offset": 0.0})
+        found[asked] = judge.log_odds(table.rows[asked])
     return found
 
 
-def evaluation_weights(pairs: list[data.Pair]) -> Floats:
-    """Every corpus counts as much as another, within it every pair by its weight; invented pairs are left out."""
-    weights = np.array([0.0 if one.source == "written" else one.weight for one in pairs])
-    groups = np.array([f"{one.source} {one.corpus}" for one in pairs])
-    for group in sorted(set(groups.tolist())):
-        if weights[groups == group].sum() > 0:
-            weights[groups == group] /= weights[groups == group].sum()
-    return weights
-
-
-def threshold(probability: Floats, truth: Flags, weights: Floats, least: float) -> float:
-    """The lowest probability from which on precision is at least ``least``."""
-    order = np.argsort(-probability, kind="stable")
-    precision = np.cumsum((weights * truth)[order]) / np.maximum(np.cumsum(weights[order]), 1e-12)
+def threshold(probability: Floats, table: Table, least: float) -> float:
+    """The lowest probability from which on the folds of all licensed kinds are right by ``least``."""
+    rows = np.flatnonzero(table.folds & (table.kind != coverage.UNLICENSED))
+    order = rows[np.argsort(-probability[rows], kind="stable")]
+    precision = np.cumsum(table.covered[order] == 1) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(precision >= least)
+    good = good[good >= _FEWEST]
     return round(float(probability[order][good[-1]]) if len(good) else 1.0, 4)
 
 
-def _fit(rows: Floats, truth: Flags, weights: Floats) -> dict[str, Any]:
-    scaler = StandardScaler().fit(rows)
-    linear = LogisticRegression(C=0.1, max_iter=5000).fit(scaler.transform(rows), truth, sample_weight=weights)
+def _fit(rows: Floats, covered: Floats, counts_for: Floats) -> dict[str, Any]:
+    """Fit to shares of readings: a row counts as covered by its share, and as not covered by the rest."""
+    twice = np.vstack([rows, rows])
+    truth = np.repeat([True, False], len(rows))
+    counts = np.concatenate([covered, 1 - covered]) * np.tile(counts_for, 2)
+    used = counts > 0
+    twice, truth, counts = twice[used], truth[used], counts[used]
+    scaler = StandardScaler().fit(twice)
+    linear = LogisticRegression(C=LINEAR, max_iter=5000).fit(scaler.transform(twice), truth, sample_weight=counts)
     trees = HistGradientBoostingClassifier(random_state=0, early_stopping=False, **TREES)
-    trees.fit(rows, truth, sample_weight=weights)
+    trees.fit(twice, truth, sample_weight=counts)
     return {
         "mean": _short(scaler.mean_),
         "scale": _short(scaler.scale_),
@@ -187,11 +255,8 @@ def _arrays_of(trees: Any) -> dict[str, Any]:
 
 
 def _calibration(log_odds: Floats, truth: Flags, weights: Floats) -> tuple[float, float]:
-    """Platt's slope and offset, so that probabilities are frequencies among the pairs of a day."""
-    used = weights > 0
-    fitted = LogisticRegression(C=1e6, max_iter=1000).fit(
-        log_odds[used, None], truth[used], sample_weight=weights[used] * used.sum() / weights.sum()
-    )
+    """Platt's slope and offset, so that probabilities are frequencies."""
+    fitted = LogisticRegression(C=1e6, max_iter=1000).fit(log_odds[:, None], truth, sample_weight=weights)
     return round(float(fitted.coef_[0, 0]), 6), round(float(fitted.intercept_[0]), 6)
 
 
@@ -199,34 +264,29 @@ def _short(numbers: Floats) -> list[float]:
     return [round(float(one), 6) for one in numbers]
 
 
-def quality(probability: Floats, truth: Flags, weights: Floats, least: float) -> tuple[float, float, float]:
-    """Precision, recall and F1 at a threshold."""
-    found = probability >= least
-    hits = (weights * (found & truth)).sum()
-    precision = hits / max((weights * found).sum(), 1e-12)
-    recall = hits / max((weights * truth).sum(), 1e-12)
-    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
-
-
-def _report(name: str, pairs: list[data.Pair], probability: Floats, truth: Flags, points: dict[str, float]) -> None:
-    weight = np.array([one.weight for one in pairs])
-    groups = np.array([f"{one.source} {one.corpus}" for one in pairs])
-    print(f"\nstage {name}: {len(pairs):,} pairs, cross-validated by day")
-    for group in sorted(set(groups.tolist())):
-        members = groups == group
-        line = "  ".join(
-            f"{point} ≥ {least:.3f}: P {p:.2f} R {r:.2f} F1 {f:.3f}"
-            for point, least in points.items()
-            for p, r, f in [quality(probability[members], truth[members], weight[members], least)]
+def _report(name: str, table: Table, of_kinds: Floats, of_folds: Floats, points: dict[str, float]) -> None:
+    truth, weight = table.covered == 1, table.weight
+    print(f"\nbasis {name}: {', '.join(f'{point} ≥ {least:.3f}' for point, least in points.items())}")
+    print(
+        "  labelled pairs of one voice with their kind left out (P, R, weighted); folds of unseen days (right of all)"
+    )
+    for kind in corpora.FILES:
+        rows, folds = table.counted & (table.kind == kind), table.folds & (table.kind == kind)
+        line = "   ".join(
+            f"P {weight[found & truth].sum() / max(weight[found].sum(), 1e-12):.2f} "
+            f"R {weight[found & truth].sum() / max(weight[rows & truth].sum(), 1e-12):.2f}, "
+            f"{(shown & truth).sum():3} of {shown.sum():3}"
+            for least in points.values()
+            for found, shown in [(rows & (of_kinds >= least), folds & (of_folds >= least))]
         )
-        print(f"  {group:22} {members.sum():6,}  {line}", flush=True)
-    real = evaluation_weights(pairs)
-    for low, high in zip((0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95), (0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.01), strict=True):
-        members = (probability >= low) & (probability < high) & (real > 0)
-        if members.any():
-            mean = np.average(probability[members], weights=real[members])
-            rate = np.average(truth[members], weights=real[members])
-            print(f"  said {mean:.2f}, were {rate:.2f} ({members.sum():,} pairs)")
+        print(f"  {kind:14} {rows.sum():5,} {folds.sum():4}   {line}", flush=True)
+    rows = (table.counted | table.folds) & (table.kind != coverage.UNLICENSED)
+    for low, high in itertools.pairwise((0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.01)):
+        band = rows & (of_kinds >= low) & (of_kinds < high)
+        if band.any():
+            said = np.average(of_kinds[band], weights=weight[band])
+            were = np.average(truth[band], weights=weight[band])
+            print(f"  said {said:.2f}, were {were:.2f} ({band.sum():,} pairs, kinds left out)")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def evaluate(
     labelled = read_pairs(pairs)
     encoder = SentenceTransformerEncoder.of(settings)
     config = EngineConfig.of(settings).at(folding)
-    result = run(labelled, encoder, config, scorer_of(config.pair_scorer, encoder))
+    scorer = scorer_of(config.pair_scorer, threads=settings.threads, precision=settings.precision)
+    result = run(labelled, encoder, config, scorer)
     if as_json:
         console.print_json(
             {
@@ -39,7 +40,7 @@ def evaluate(
                 "cosine_baseline": {**asdict(result.cosine), "threshold": result.cosine_threshold},
                 "folding": config.folding,
                 "threshold": result.threshold,
-                "as_folded": asdict(result.folded),
+                "as_judged": asdict(result.judged),
                 "reliability": [asdict(band) for band in result.reliability],
             }
         )

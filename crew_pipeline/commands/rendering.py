@@ -206,7 +206,7 @@ def _duration(seconds: float) -> str:
 def print_evaluation(name: str, folding: str, result: Evaluation) -> None:
     rows: list[tuple[str, Quality]] = [
         (f"engine, {folding} (≥ {result.threshold:.2f})", result.engine),
-        ("of that, what a day would hide", result.folded),
+        ("the same, whoever says them", result.judged),
         (f"cosine ≥ {result.cosine_threshold}, its best", result.cosine),
     ]
     console.table(

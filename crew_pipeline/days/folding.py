@@ -54,19 +54,14 @@ def wishes_of(connection: Connection, client: str, config: EngineConfig) -> Wish
     return Wishes(config_of(connection, client, config), verdicts.in_force(connection, client))
 
 
-def fold(
-    client_day: ClientDay, lines: Columns, comparison: Comparison, wishes: Wishes, *, surer: bool = False
-) -> Clusters:
+def fold(client_day: ClientDay, lines: Columns, comparison: Comparison, wishes: Wishes) -> Clusters:
     """The clusters of a client's day. Pure: it may take seconds, so no transaction should be open meanwhile.
 
     Args:
         lines: columns ``frames.LINES`` of that day.
-        surer: at the next stricter point: what a first look folds should not come apart again when more is known.
     """
-    config = wishes.config
-    if surer:
-        config = config.at("balanced" if config.folding == "loose" else "strict")
-    return fold_lines(client_day.client, client_day.day.isoformat(), lines, comparison, config, wishes.verdicts)
+    day = client_day.day.isoformat()
+    return fold_lines(client_day.client, day, lines, comparison, wishes.config, wishes.verdicts)
 
 
 def folds_in(members: Iterable[Sequence[Any]]) -> Folds:

@@ -9,7 +9,6 @@ from crew_pipeline.days import folding
 from crew_pipeline.dedup import document
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import cores
-from crew_pipeline.dedup.embedding import vectors_id
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.text import text_hash
 from crew_pipeline.model import ClientDay
@@ -43,9 +42,8 @@ class Question:
 def questions(db: Database, settings: Settings, client_day: ClientDay, most: int) -> list[Question]:
     """The pairs nearest to the client's operating point that nobody has judged, the least sure first."""
     config = EngineConfig.of(settings)
-    judgement = config.judgement(vectors_id(settings.model, settings.precision))
     with db.read() as connection:
-        comparison = pairs.load(connection, client_day, judgement)
+        comparison = pairs.load(connection, client_day, config.judgement)
         if comparison is None:
             return []
         own = folding.config_of(connection, client_day.client, config)

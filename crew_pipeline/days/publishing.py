@@ -37,7 +37,7 @@ def publish_made(tools: DayTools, client_day: ClientDay, token: str, document: D
     """
     with tools.db.write() as connection:
         config = folding.config_of(connection, client_day.client, tools.config)
-        publish(connection, client_day, document, config.fingerprint(tools.encoder.weights_id), token)
+        publish(connection, client_day, document, config.fingerprint, token)
         if verdicts.changed_since(connection, client_day, token):
             requests.remake(connection, client_day)
     tools.snapshots.drop(client_day)

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from crew_pipeline.days import claims, folding, publishing, requests
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import distinct_texts
-from crew_pipeline.dedup.embedding import model_id, vectors_id
 from crew_pipeline.model import ClientDay, DayState, OperatingPoint
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
@@ -86,7 +85,7 @@ def _fold_again(connection: Connection, settings: Settings, client_day: ClientDa
     config = EngineConfig.of(settings)
     status = states.status_of(connection, client_day)
     lines = folding.columns_of(client_day, content.discovered_of(connection, client_day))
-    comparison = pairs.load(connection, client_day, config.judgement(vectors_id(settings.model, settings.precision)))
+    comparison = pairs.load(connection, client_day, config.judgement)
     if status is None or status.state != DayState.COMPLETED or comparison is None:
         return False
     if list(distinct_texts(lines, config)) != list(comparison.texts):
@@ -94,7 +93,7 @@ def _fold_again(connection: Connection, settings: Settings, client_day: ClientDa
     wishes = folding.wishes_of(connection, client_day.client, config)
     clusters = folding.fold(client_day, lines, comparison, wishes)
     publishing.replace_clusters(connection, client_day, token, clusters.rows)
-    fingerprint = wishes.config.fingerprint(model_id(settings.model))
+    fingerprint = wishes.config.fingerprint
     document = folding.document_of(client_day, lines, folding.folds_in(clusters.rows), fingerprint)
     publishing.publish(connection, client_day, document, fingerprint, token)
     return True

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from crew_pipeline.days import claims, folding
 from crew_pipeline.days.pace import Pace
 from crew_pipeline.days.pair_memory import remembering
 from crew_pipeline.days.progress import Reporter
+from crew_pipeline.days.publishing import OvertakenError
 from crew_pipeline.days.snapshots import Snapshots
 from crew_pipeline.dedup.comparing import Comparison, compare_lines
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.document import Document
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, Vectors
 from crew_pipeline.dedup.folding import Clusters
 from crew_pipeline.dedup.frames import Columns
-from crew_pipeline.dedup.pair_scorer import scorer_of
+from crew_pipeline.dedup.pair_scorer import BundledScorer, NamedScorer
+from crew_pipeline.dedup.text_vectors import TextEncoder, Vectors
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.evidence import embeddings, pairs, verdicts
+from crew_pipeline.storage.evidence import pairs, verdicts
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,10 @@ class DayTools:
     """What days are made with; ``snapshots`` holds the lines of the run that is at work in this process."""
 
     db: Database
-    encoder: SentenceTransformerEncoder
+    encoder: TextEncoder
+    scorer: BundledScorer | NamedScorer | None
     config: EngineConfig
     snapshots: Snapshots
-
-
-class Compared(NamedTuple):
-    """The judged pairs of a day, and how many of its texts had been compared before."""
-
-    comparison: Comparison
-    known_texts: int
 
 
 class DayRun:
@@ -59,64 +54,50 @@ class DayRun:
         self.token = token
         self._reporter = Reporter(tools.db, client_day, token)
 
-    def texts_without_vector(self, lines: Columns) -> dict[bytes, str]:
-        """The distinct texts of the day that have never been embedded, by hash."""
+    def embed(self, lines: Columns) -> tuple[Sequence[bytes], Vectors]:
+        """Vectors of the day's distinct texts: their hashes, and float32 (n, ``text_vectors.DIMENSION``)."""
         texts = distinct_texts(lines, self.tools.config)
-        with self.tools.db.read() as connection:
-            known = embeddings.known(connection, self.tools.encoder.model_id, list(texts))
-        return {key: text for key, text in texts.items() if key not in known}
+        self._reporter.stage("embedding", 0, len(texts), "texts embedded")
+        return list(texts), self.tools.encoder.encode(list(texts.values()))
 
-    def embed(
-        self, texts: Mapping[bytes, str], at_once: int, pace: Pace, turn_ends_at: float = math.inf
-    ) -> Iterator[tuple[Sequence[bytes], Vectors]]:
-        """Vectors of texts, ``at_once`` of them at a time, each part to be stored before the next is made.
-
-        Ends early where the day has been taken over by somebody, who goes on from there.
+    def compare(
+        self, lines: Columns, vectors: Mapping[bytes, Any], pace: Pace, turn_ends_at: float = math.inf
+    ) -> Comparison:
+        """Compare the day's texts; what was read and judged is kept for the next time.
 
         Args:
-            turn_ends_at: from then on (s, monotonic) others that wait go first: what has been embedded stays, and the
-                day goes on from there later.
-        """
-        keys = list(texts)
-        for done in range(0, len(keys), at_once):
-            if done and time.monotonic() > turn_ends_at:
-                self._pause(f"{done:,} of {len(keys):,} lines embedded")
-            if done and not self._is_held():
-                return
-            part = keys[done : done + at_once]
-            self._reporter.stage("embedding", done, len(keys), "lines embedded")
-            with pace.kept():
-                vectors = self.tools.encoder.encode([texts[key] for key in part])
-            yield part, vectors
-            pace.rest()
-
-    def compare(self, lines: Columns, vectors: Mapping[bytes, Any]) -> Compared:
-        """Compare the day's texts; what was judged is kept for the next time.
+            turn_ends_at: from then on (s, monotonic) others that wait go first, and the day goes on from there later.
 
         Raises:
             MissingVectorsError: texts that are compared have no vector.
+            OvertakenError: the day is given back, or somebody has taken it over.
         """
         self._reporter.stage("comparing", message=f"comparing {len(lines['text']):,} lines")
-        db, encoder, config = self.tools.db, self.tools.encoder, self.tools.config
-        judgement = config.judgement(encoder.model_id)
-        with db.read() as connection:
-            known = pairs.load(connection, self.client_day, judgement)
-        scorer = remembering(scorer_of(config.pair_scorer, encoder), db)
-        comparison = compare_lines(lines, vectors, config, scorer, known)
-        if comparison is not known:
-            with db.write() as connection:
-                if self.client_day in claims.held(connection, self.token, [self.client_day.day], lock=True):
-                    pairs.store(connection, self.client_day, judgement, comparison)
-        return Compared(comparison, 0 if known is None else len(known.texts))
+        db, config = self.tools.db, self.tools.config
 
-    def fold(self, lines: Columns, comparison: Comparison, *, surer: bool = False) -> Clusters:
+        def between(done: int) -> None:
+            pace.rest()
+            if time.monotonic() > turn_ends_at:
+                self._pause(f"{done:,} pairs of lines read")
+            if not self._is_held():
+                raise OvertakenError(f"{self.client_day}: no longer this run's; what was read is kept")
+            self._reporter.stage("comparing", message=f"{done:,} pairs of lines read")
+
+        with pace.kept():
+            comparison = compare_lines(lines, vectors, config, remembering(self.tools.scorer, db, between))
+        with db.write() as connection:
+            if self.client_day in claims.held(connection, self.token, [self.client_day.day], lock=True):
+                pairs.store(connection, self.client_day, config.judgement, comparison)
+        return comparison
+
+    def fold(self, lines: Columns, comparison: Comparison, *, silent: bool = False) -> Clusters:
         """Fold the day's lines; see ``folding.fold``. Which wishes they are folded by is noted with the claim."""
-        if not surer:
+        if not silent:
             self._reporter.stage("clustering", message=f"folding what {comparison.candidates:,} pairs tell")
         with self.tools.db.write() as connection:
             verdicts.remember(connection, self.client_day, self.token)
             wishes = folding.wishes_of(connection, self.client_day.client, self.tools.config)
-        return folding.fold(self.client_day, lines, comparison, wishes, surer=surer)
+        return folding.fold(self.client_day, lines, comparison, wishes)
 
     def document(self, lines: Columns, folds: Folds) -> Document:
         """The finished day.
@@ -127,7 +108,7 @@ class DayRun:
         self._reporter.stage("writing", message="writing the day")
         with self.tools.db.read() as connection:
             own = folding.config_of(connection, self.client_day.client, self.tools.config)
-        return folding.document_of(self.client_day, lines, folds, own.fingerprint(self.tools.encoder.weights_id))
+        return folding.document_of(self.client_day, lines, folds, own.fingerprint)
 
     def _is_held(self) -> bool:
         with self.tools.db.read() as connection:

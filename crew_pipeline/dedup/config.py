@@ -7,12 +7,11 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from crew_pipeline.dedup.embedding import model_id
+from crew_pipeline.dedup import pair_scorer, text_vectors
 from crew_pipeline.dedup.pair_model import pair_model
-from crew_pipeline.dedup.pair_scorer import adapter_fingerprint
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
 
 
@@ -29,26 +28,25 @@ class EngineConfig(EngineOptions):
         """The same at another operating point; None changes nothing."""
         return self if folding is None else replace(self, folding=folding)
 
-    def judgement(self, model: str) -> str:
+    @property
+    def judgement(self) -> str:
         """16 hex digits over what the judgement of a pair rests on: equal ones judge equal texts equally."""
         return _digest(
             algorithm=ALGORITHM,
-            model=model,
+            vectors=text_vectors.vectors_id(),
             judge=pair_model().fingerprint,
-            adapter=adapter_fingerprint() if self.pair_scorer == BUNDLED_MODEL else "",
-            reader=self.pair_scorer,
+            reader=pair_scorer.fingerprint() if self.pair_scorer == BUNDLED_MODEL else self.pair_scorer,
             min_words=self.min_words,
             max_words=self.max_words,
         )
 
-    def fingerprint(self, model: str) -> str:
+    @property
+    def fingerprint(self) -> str:
         """16 hex digits over everything but the operating point, then a colon and the operating point itself, because
         each client may set another."""
         options = asdict(self)
         del options["folding"]
-        # The name it was first stored under: any other would put every document out of date.
-        options["reader"] = options.pop("pair_scorer")
-        return f"{_digest(judgement=self.judgement(model), **options)}:{self.folding}"
+        return f"{_digest(judgement=self.judgement, **options)}:{self.folding}"
 
 
 def _digest(**content: object) -> str:
@@ -56,5 +54,5 @@ def _digest(**content: object) -> str:
 
 
 def fingerprint_of(settings: Any) -> str:
-    """The fingerprint of the engine that the settings ask for; the model is not loaded."""
-    return EngineConfig.of(settings).fingerprint(model_id(settings.model))
+    """The fingerprint of the engine that the settings ask for."""
+    return EngineConfig.of(settings).fingerprint

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup import judging, neighbours, text
+from crew_pipeline.dedup import judging, neighbours, text, text_vectors
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Encoder
 from crew_pipeline.dedup.features import Texts
@@ -67,15 +67,16 @@ class Evaluation:
     """The engine's quality beside that of bare cosine similarity at the threshold that suits the same pairs best.
 
     Attributes:
-        engine: quality of the judgement of pairs at the operating point.
-        folded: quality of what a day would hide: under another voice's line only what repeats word for word.
+        engine: quality of what a day of the two lines would hide at the operating point: of two people's lines only
+            what repeats word for word.
+        judged: quality of the judgement of the two texts, whoever says them.
         reliability: how far pairs are duplicates as often as their probability says.
     """
 
     pairs: int
     threshold: float
     engine: Quality
-    folded: Quality
+    judged: Quality
     cosine: Quality
     cosine_threshold: float
     reliability: tuple[Bin, ...]
@@ -86,8 +87,9 @@ class Judged:
     """The engine's judgement of labelled pairs, in their order.
 
     Attributes:
-        probability: float64 (n,), 0 where a pair is no candidate or something forbids a fold.
-        similarity: float64 (n,), cosine similarity of the texts without addressees.
+        probability: float64 (n,), that one of the two may be hidden under the other, whoever says them; 0 where a pair
+            is no candidate or something forbids a fold, 1 for the same words.
+        similarity: float64 (n,), cosine similarity of the texts without addressees by the embedding model.
         foldable: bool (n,), whether a day may hide one of the two lines under the other.
     """
 
@@ -107,24 +109,47 @@ def quality(predicted: Flags, actual: Flags, weight: Floats) -> Quality:
 
 
 def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig, scorer: PairScorer | None) -> Judged:
-    """Judge labelled pairs exactly as a day's pairs are judged."""
+    """Judge labelled pairs exactly as a day's pairs are judged.
+
+    Args:
+        encoder: the embedding model, whose cosine similarity is what the judgement is compared with.
+    """
     sides = _cores(pairs)
-    texts = sorted({core for side in sides for core in side})
-    index = {core: row for row, core in enumerate(texts)}
+    cores = sorted({core for side in sides for core in side})
+    index = {core: row for row, core in enumerate(cores)}
     left, right = (np.array([index[core] for core in side], np.int64) for side in sides)
-    similarity = neighbours.cosine(encoder.encode(texts), left, right)
-    analysed = Texts([Utterance.of(core) for core in texts])
-    near = neighbours.Near(left, right, similarity, whole=True)
-    verdicts = judging.verdicts(analysed, near, pair_model(), scorer)
-    one_speaker = _flags([text.normalise(pair.left_speaker) == text.normalise(pair.right_speaker) for pair in pairs])
-    probability = np.where(one_speaker, verdicts.same, verdicts.other)
-    counts = np.array([text.count_words(core) for core in texts], np.int64)
+    texts = Texts([Utterance.of(core) for core in cores])
+    probability, values_kept = _probabilities(texts, left, right, scorer)
+    counts = np.array([text.count_words(core) for core in cores], np.int64)
     comparable = (counts >= config.min_words) & (counts <= config.max_words)
-    candidate = (similarity >= judging.FLOOR) & comparable[left] & comparable[right]
-    probability = np.where(candidate, probability, 0.0)
+    probability = np.where(comparable[left] & comparable[right], probability, 0.0)
     probability[(left == right) & (counts[left] >= config.min_words)] = 1.0
-    short = _flags([utterance.content_words < SHORT for utterance in analysed.utterances])
-    return Judged(probability, similarity, one_speaker | ((left == right) & ~short[left]))
+    one_voice = _flags([text.normalise(pair.left_speaker) == text.normalise(pair.right_speaker) for pair in pairs])
+    short = _flags([utterance.content_words < SHORT for utterance in texts.utterances])
+    foldable = (one_voice & values_kept) | ((left == right) & ~short[left])
+    return Judged(probability, neighbours.cosine(encoder.encode(cores), left, right), foldable)
+
+
+def _probabilities(
+    texts: Texts, left: NDArray[np.int64], right: NDArray[np.int64], scorer: PairScorer | None
+) -> tuple[Floats, Flags]:
+    """The probability of the likelier direction, and whether in that direction no value is lost."""
+    near, is_near = neighbours.given_pairs(text_vectors.halves(text_vectors.of_texts(texts)), left, right)
+    judged = judging.by_words(texts, near, pair_model())
+    if scorer is not None:
+        doubtful = np.flatnonzero(is_near & (judged.surer >= pair_model().doubt))
+        said = scorer.logits(
+            [(texts.utterances[left[row]].core, texts.utterances[right[row]].core) for row in doubtful.tolist()]
+        )
+        read = judging.by_reading(judged, doubtful, said, pair_model(), fitted=scorer.fitted)
+        chosen = np.zeros(len(judged), np.bool_)
+        chosen[doubtful] = True
+        is_near &= chosen
+        judged = read
+    values = texts.traits.values
+    directions = zip(left.tolist(), right.tolist(), (judged.left_under >= judged.right_under).tolist(), strict=True)
+    kept = _flags([values[a] <= values[b] if a_hidden else values[b] <= values[a] for a, b, a_hidden in directions])
+    return np.where(is_near, judged.surer, 0.0), kept
 
 
 def evaluate(
@@ -134,14 +159,14 @@ def evaluate(
     judged = judge(pairs, encoder, config, scorer)
     actual = _flags([pair.duplicate for pair in pairs])
     weight = np.array([pair.weight for pair in pairs], np.float64)
-    threshold = pair_model().threshold(config.folding, "meaning" if scorer is None else "reading")
+    threshold = pair_model().threshold(config.folding, "words" if scorer is None else "reading")
     accepted = judged.probability >= threshold
     cosine, cosine_threshold = best_threshold(judged.similarity, actual, weight)
     return Evaluation(
         len(pairs),
         threshold,
-        quality(accepted, actual, weight),
         quality(accepted & judged.foldable, actual, weight),
+        quality(accepted, actual, weight),
         cosine,
         cosine_threshold,
         _reliability(judged.probability, actual, weight),

@@ -1,15 +1,17 @@
 """What two texts have in common and what sets them apart: one row of numbers a pair, each with a meaning.
 
 No feature names a subject: they compare words with words, so that a model fitted on some conversations carries over to
-others. All are symmetric in the two texts, up to the last bits of float32.
+others. Those of a pair are symmetric in the two texts, up to the last bits of float32; those of a side say what a text
+has that the other lacks, and so tell which of the two may be hidden under which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from crew_pipeline.dedup import lexicon, static
 from crew_pipeline.dedup.neighbours import ROWS_AT_ONCE
 from crew_pipeline.dedup.speech import Utterance
-from crew_pipeline.dedup.text import has_value, is_question
+from crew_pipeline.dedup.text import has_value, is_marked_up, is_question, looks_like_code
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -30,18 +32,23 @@ _COUNTERPART = 0.6
 _LEAST_WEIGHT = 0.2
 _MOST_TOKEN_PAIRS = 4_000_000
 
-MEANING, READING = "meaning", "reading"
-LEXICAL = (
+PAIR = (
     "topic", "plain", "overlap", "coverage_least", "coverage_most", "missing_most", "missing_sum", "missing_least",
     "no_counterpart_most", "no_counterpart_least", "swapped", "swapped_one", "shared", "shared_most",
     "trigrams", "characters", "sorted_words",
-    "contained", "order", "length", "length_ratio", "filler_ratio", "same_speaker", "asks_one", "asks_both",
+    "contained", "order", "length", "length_ratio", "filler_ratio", "asks_one", "asks_both",
     "marks_one", "seeks_both", "denies_one", "values_differ", "values_added", "values_shared", "opposites", "persons",
-    "persons_crossed", "thanks_one", "greets_one", "same_content", "contradictions", "short",
+    "persons_crossed", "thanks_one", "greets_one", "same_content", "contradictions", "short", "code", "marked",
 )  # fmt: skip
-"""Names of the features that need no embedding model, in the order of the columns."""
-NAMES = (*LEXICAL, MEANING, READING)
-"""All features: with the model's cosine similarity (``meaning``) and the pair scorer's logit (``reading``)."""
+"""Names of the features of a pair."""
+SIDE = (
+    "tells", "missing", "missing_most", "alone", "other", "other_most", "other_share", "other_count", "content",
+    "plain_missing", "asks_with_missing", "values_missing", "values", "asks", "seeks", "denies", "thanks", "greets",
+    "person_1", "person_2", "person_3", "person_4", "telling_words", "words",
+)  # fmt: skip
+"""Names of the features of one side, the text that is to be hidden or the one that stays visible."""
+WORDS = (*PAIR, *(f"hidden_{name}" for name in SIDE), *(f"visible_{name}" for name in SIDE))
+"""Names of all features that need no model, in the order of the columns of ``Rows``."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,15 @@ class Texts:
         return _of_unit_length(self.bags.sums(self.word_vectors))
 
     @cached_property
+    def letters(self) -> NDArray[np.float32]:
+        """Runs of three characters, counted into ``static.DIMENSION`` places by a fixed hash: unit vectors."""
+        out = np.zeros((len(self.utterances), static.DIMENSION), np.float32)
+        for row, utterance in enumerate(self.utterances):
+            hashed = np.array([crc32(run.encode()) for run in _runs(" ".join(utterance.content))], np.int64)
+            np.add.at(out[row], hashed % static.DIMENSION, np.where(hashed >> 31, np.float32(1), np.float32(-1)))
+        return _of_unit_length(out)
+
+    @cached_property
     def traits(self) -> Traits:
         """What must not differ."""
         return Traits.of(self.utterances)
@@ -172,7 +188,7 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Traits:
-    """What must not differ between two texts that say the same, one entry a text."""
+    """What words do in a text, and what must not differ between two texts that say the same: one entry a text."""
 
     values: list[frozenset[str]]
     negated: Flags
@@ -184,6 +200,10 @@ class Traits:
     persons: NDArray[np.bool_]
     thanks: Flags
     greets: Flags
+    plain: list[frozenset[str]]
+    asking: list[frozenset[str]]
+    code: Flags
+    marked_up: Flags
 
     @classmethod
     def of(cls, utterances: Sequence[Utterance]) -> Traits:
@@ -207,6 +227,10 @@ class Traits:
             ).reshape(len(sets), len(lexicon.PERSONS)),
             thanks=_flags(bool(words & lexicon.THANKS) for words in sets),
             greets=_flags(bool(words & lexicon.GREETINGS) for words in sets),
+            plain=[words & lexicon.FUNCTION_WORDS for words in sets],
+            asking=[words & lexicon.QUESTION_WORDS for words in sets],
+            code=_flags(looks_like_code(utterance.core) for utterance in utterances),
+            marked_up=_flags(is_marked_up(utterance.core) for utterance in utterances),
         )
 
     def opposed(self, left: Ints, right: Ints) -> Flags:
@@ -222,59 +246,138 @@ class Traits:
         )
 
 
-def compare(texts: Texts, left: Ints, right: Ints, same_speaker: Flags) -> Floats:
+@dataclass(frozen=True)
+class Rows:
+    """The features of pairs of texts.
+
+    Attributes:
+        pair: float64 (n, len(PAIR)).
+        left, right: float64 (n, len(SIDE)).
+    """
+
+    pair: Floats
+    left: Floats
+    right: Floats
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+    def at(self, rows: Ints) -> Rows:
+        """Those of some of the pairs."""
+        return Rows(self.pair[rows], self.left[rows], self.right[rows])
+
+    @property
+    def left_hidden(self) -> Floats:
+        """With the left text hidden under the right: float64 (n, len(WORDS))."""
+        return np.column_stack([self.pair, self.left, self.right])
+
+    @property
+    def right_hidden(self) -> Floats:
+        """With the right text hidden under the left: float64 (n, len(WORDS))."""
+        return np.column_stack([self.pair, self.right, self.left])
+
+    def column(self, name: str) -> Floats:
+        """A feature of the pairs, float64 (n,)."""
+        return self.pair[:, PAIR.index(name)]
+
+
+def compare(texts: Texts, left: Ints, right: Ints) -> Rows:
     """Features of pairs of texts.
 
     Args:
         left, right: int64 (n,), indices into ``texts``.
-        same_speaker: bool (n,), whether one speaker says both.
-
-    Returns:
-        float64 (n, len(LEXICAL)), columns in the order of ``LEXICAL``.
     """
+    of_words, sides = _of_words(texts, left, right)
     columns: dict[str, NDArray[np.generic]] = {
         "topic": _dot(texts.topics, left, right),
         "plain": _dot(texts.plains, left, right),
-        "same_speaker": same_speaker,
-        **_of_words(texts, left, right),
+        **of_words,
         **_of_characters(texts, left, right),
         **_of_traits(texts, left, right),
     }
-    return np.column_stack([columns[name].astype(np.float64) for name in LEXICAL]).reshape(len(left), len(LEXICAL))
+    return Rows(
+        _in_columns(columns, PAIR),
+        _in_columns(sides[0] | _of_side(texts, left, right), SIDE),
+        _in_columns(sides[1] | _of_side(texts, right, left), SIDE),
+    )
 
 
-def _of_words(texts: Texts, left: Ints, right: Ints) -> dict[str, Floats]:
-    """Which words have a counterpart in the other text, and how much the words without one tell."""
-    weights = texts.word_weights
-    a_word, a_pair = texts.bags.take(left)
-    b_word, b_pair = texts.bags.take(right)
-    best_a, best_b, alike_a, alike_b = best_counterparts(texts, left, right)
-    count = len(left)
-    other_a, other_b = (weights[word] * (alike < 1) for word, alike in ((a_word, alike_a), (b_word, alike_b)))
-    sum_a, sum_b = _total(a_pair, weights[a_word], count), _total(b_pair, weights[b_word], count)
-    gap_a, gap_b = weights[a_word] * (1 - best_a), weights[b_word] * (1 - best_b)
-    missing_a, missing_b = _total(a_pair, gap_a, count), _total(b_pair, gap_b, count)
-    cover_a, cover_b = _share(sum_a - missing_a, sum_a, sum_b), _share(sum_b - missing_b, sum_b, sum_a)
-    lone_a = _total(a_pair, weights[a_word] * (best_a < _COUNTERPART), count)
-    lone_b = _total(b_pair, weights[b_word] * (best_b < _COUNTERPART), count)
-    common = weights[a_word] * (best_a == 1)
-    shared = _total(a_pair, common, count)
-    union = sum_a + sum_b - shared
-    return {
+def _in_columns(columns: Mapping[str, NDArray[np.generic]], names: Sequence[str]) -> Floats:
+    return np.column_stack([columns[name].astype(np.float64) for name in names])
+
+
+def _of_words(texts: Texts, left: Ints, right: Ints) -> tuple[dict[str, Floats], list[dict[str, Floats]]]:
+    """Which words have a counterpart in the other text, and how much the words without one tell: of the pair, and of
+    the left and the right side."""
+    counterparts = best_counterparts(texts, left, right)
+    a, b = (
+        _words_of_side(texts, rows, best, alike)
+        for rows, best, alike in zip((left, right), counterparts[:2], counterparts[2:], strict=True)
+    )
+    cover_a = _share(a["tells"] - a["missing"], a["tells"], b["tells"])
+    cover_b = _share(b["tells"] - b["missing"], b["tells"], a["tells"])
+    shared = a["shared"]
+    union = a["tells"] + b["tells"] - shared
+    of_pair = {
         "overlap": np.where(union > 0, shared / np.where(union > 0, union, 1), 1.0),
         "coverage_least": np.minimum(cover_a, cover_b),
         "coverage_most": np.maximum(cover_a, cover_b),
-        "missing_most": np.maximum(_most(a_pair, gap_a, count), _most(b_pair, gap_b, count)),
-        "missing_sum": missing_a + missing_b,
-        "missing_least": np.minimum(missing_a, missing_b),
-        "no_counterpart_most": np.maximum(lone_a, lone_b),
-        "no_counterpart_least": np.minimum(lone_a, lone_b),
-        "swapped": np.minimum(_most(a_pair, other_a, count), _most(b_pair, other_b, count)),
-        "swapped_one": np.maximum(_total(a_pair, other_a, count), _total(b_pair, other_b, count)),
+        "missing_most": np.maximum(a["missing_most"], b["missing_most"]),
+        "missing_sum": a["missing"] + b["missing"],
+        "missing_least": np.minimum(a["missing"], b["missing"]),
+        "no_counterpart_most": np.maximum(a["alone"], b["alone"]),
+        "no_counterpart_least": np.minimum(a["alone"], b["alone"]),
+        "swapped": np.minimum(a["other_most"], b["other_most"]),
+        "swapped_one": np.maximum(a["other"], b["other"]),
         "shared": shared,
-        "shared_most": _most(a_pair, common, count),
-        "length": np.log1p(np.minimum(sum_a, sum_b)),
-        "length_ratio": np.abs(np.log((sum_a + 0.5) / (sum_b + 0.5))),
+        "shared_most": a["shared_most"],
+        "length": np.log1p(np.minimum(a["tells"], b["tells"])),
+        "length_ratio": np.abs(np.log((a["tells"] + 0.5) / (b["tells"] + 0.5))),
+    }
+    return of_pair, [a, b]
+
+
+def _words_of_side(texts: Texts, rows: Ints, best: Floats, alike: Floats) -> dict[str, Floats]:
+    """How much a text's content words tell: all, those whose like the other text lacks (``missing``: by how much),
+    those without a counterpart (``alone``) and those that it has in no spelling (``other``)."""
+    word, pair = texts.bags.take(rows)
+    count, weight = len(rows), texts.word_weights[word]
+    gap, other, same = weight * (1 - best), weight * (alike < 1), weight * (best == 1)
+    tells = _total(pair, weight, count)
+    return {
+        "tells": tells,
+        "missing": _total(pair, gap, count),
+        "missing_most": _most(pair, gap, count),
+        "alone": _total(pair, weight * (best < _COUNTERPART), count),
+        "other": (others := _total(pair, other, count)),
+        "other_most": _most(pair, other, count),
+        "other_share": np.where(tells > 0, others / np.where(tells > 0, tells, 1), 0.0),
+        "other_count": _total(pair, (alike < 1).astype(np.float64), count),
+        "content": _total(pair, np.ones(len(word)), count),
+        "shared": _total(pair, same, count),
+        "shared_most": _most(pair, same, count),
+    }
+
+
+def _of_side(texts: Texts, rows: Ints, others: Ints) -> dict[str, NDArray[np.generic]]:
+    """What a text does, and what it has that the other lacks."""
+    traits = texts.traits
+    pairs = list(zip(rows.tolist(), others.tolist(), strict=True))
+    words = np.array([len(one.words) for one in texts.utterances])
+    telling = np.array([one.content_words for one in texts.utterances])
+    return {
+        "plain_missing": np.array([len(traits.plain[a] - traits.plain[b]) for a, b in pairs]),
+        "asks_with_missing": np.array([len(traits.asking[a] - traits.asking[b]) for a, b in pairs]),
+        "values_missing": np.array([len(traits.values[a] - traits.values[b]) for a, b in pairs]),
+        "values": np.array([len(traits.values[a]) for a, _ in pairs]),
+        "asks": traits.question[rows],
+        "seeks": traits.seeks[rows],
+        "denies": traits.negated[rows],
+        "thanks": traits.thanks[rows],
+        "greets": traits.greets[rows],
+        **{f"person_{number + 1}": traits.persons[rows, number] for number in range(len(lexicon.PERSONS))},
+        "telling_words": telling[rows],
+        "words": words[rows],
     }
 
 
@@ -403,6 +506,8 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
         "same_content": _flags(texts.contents[a] == texts.contents[b] for a, b in pairs),
         "contradictions": asks_one.astype(np.int64) + denies_one + (more_a & more_b) + opposed,
         "short": np.minimum(content[left], content[right]).clip(max=4),
+        "code": traits.code[left] | traits.code[right],
+        "marked": traits.marked_up[left] | traits.marked_up[right],
     }
 
 

@@ -212,18 +212,22 @@ class _Folding:
     def _link_by_judgement(self, under: list[dict[int, float]], different: set[TextPair]) -> None:
         threshold = pair_model().threshold(self.config.folding, self.comparison.basis)
         pairs = self.comparison.pairs
-        sure = np.flatnonzero(pairs.probability_same >= threshold)
-        for pair in sure.tolist():
+        for pair in np.flatnonzero(np.maximum(pairs.left_under, pairs.right_under) >= threshold).tolist():
             left, right = (self.comparison.texts[int(side[pair])] for side in (pairs.left, pairs.right))
             if (left, right) in different:
                 continue
-            for left_node in self.nodes_of.get(left, ()):
-                for right_node in self.nodes_of.get(right, ()):
-                    probability, similarity = float(pairs.probability_same[pair]), float(pairs.similarity[pair])
-                    for member, centre in ((left_node, right_node), (right_node, left_node)):
+            for hidden, visible, under_it in (
+                (left, right, float(pairs.left_under[pair])),
+                (right, left, float(pairs.right_under[pair])),
+            ):
+                if under_it < threshold:
+                    continue
+                for member in self.nodes_of.get(hidden, ()):
+                    for centre in self.nodes_of.get(visible, ()):
                         if self._may_hide(member, centre):
-                            under[centre][member] = probability
-                            self.evidence[(member, centre)] = (similarity, probability, pairs.reason[pair])
+                            under[centre][member] = under_it
+                            evidence = (float(pairs.similarity[pair]), under_it, pairs.reason[pair])
+                            self.evidence[(member, centre)] = evidence
 
     def _link_by_visitors(self, under: list[dict[int, float]]) -> list[list[int]]:
         """Link what visitors have put together and return the groups. A later word outweighs an earlier one."""

@@ -1,4 +1,8 @@
-"""Whether two texts say the same: similarity proposes, a fitted judge decides, basis by basis, with reasons."""
+"""Whether one text may be hidden under another: a fitted judge decides by their words, a pair scorer where in doubt.
+
+The question has a direction: a text may hide under another that says everything it says, asks, wants or gives; the
+other may say more (docs/judgement.md).
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup import lexicon, neighbours
-from crew_pipeline.dedup.features import LEXICAL, Texts, compare
+from crew_pipeline.dedup import lexicon
+from crew_pipeline.dedup.features import PAIR, Rows, Texts, compare
 from crew_pipeline.dedup.neighbours import Near
-from crew_pipeline.dedup.pair_model import DECIMALS, Basis, PairModel
+from crew_pipeline.dedup.pair_model import DECIMALS, PairModel
+from crew_pipeline.dedup.pair_scorer import SWAPPED
 
-FLOOR = 0.55
-"""Lowest cosine similarity of the embedding model at which a pair is looked at."""
-FIRST_FLOOR = 0.5
-"""The same for the static vectors that ``first_stage`` compares."""
-FIRST_NEIGHBOURS = 3
-"""How many neighbours of a text ``first_stage`` looks at."""
 KEPT = 0.05
-"""Lowest probability at which a pair is kept: below it no operating point folds, and no pair scorer is asked."""
+"""Lowest probability at which a pair is kept: below it no operating point folds."""
 
 EXACT = "same words"
 
@@ -35,11 +34,10 @@ class Obstacle(IntEnum):
     OPPOSITES = 2
     ONE_DENIES = 3
     QUESTION_AND_STATEMENT = 4
-    """Only between two speakers."""
+    CODE = 5
+    """One is code, where a single sign says something else, or a list's entry, where a single word does."""
 
 
-_FOR_ALL = (Obstacle.VALUES_DIFFER, Obstacle.OPPOSITES, Obstacle.ONE_DENIES)
-"""The obstacles that hold for one speaker's lines as well."""
 _SAME_CONTENT = 0.85
 
 Ints = NDArray[np.int64]
@@ -54,7 +52,7 @@ class PairScorer(Protocol):
     """Whether the judge of the basis ``reading`` was fitted with its scores."""
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """Log-odds of being duplicates."""
+        """Log-odds, float64 (n, k): that the left text covers the right, that the right covers the left, and more."""
 
 
 @dataclass(frozen=True)
@@ -63,140 +61,93 @@ class Pairs:
 
     Attributes:
         left, right: int64 (n,), indices of texts, left < right.
-        similarity: float64 (n,), cosine similarity, 4 decimals.
-        probability: float64 (n,), of being a duplicate when two people say them.
-        probability_same: float64 (n,), the same when one speaker says both.
-        settled: bool (n,), False for pairs in doubt that were not read because no lines of the day could fold by them.
+        similarity: float64 (n,), cosine similarity of their static vectors, 4 decimals.
+        left_under, right_under: float64 (n,), the probability that the left text may be hidden under the right one, and
+            the right under the left.
         reason: what speaks for the pair, in words.
     """
 
     left: Ints
     right: Ints
     similarity: Floats
-    probability: Floats
-    probability_same: Floats
-    settled: Flags
+    left_under: Floats
+    right_under: Floats
     reason: list[str]
 
     def __len__(self) -> int:
         return len(self.left)
 
-    def at(self, place: Ints) -> Pairs:
-        """The same pairs where text ``i`` has become text ``place[i]``; ``place`` ascends."""
-        return replace(self, left=place[self.left], right=place[self.right])
-
-    def where(self, chosen: Flags) -> Pairs:
-        """Some of the pairs."""
-        return _taken(self, np.flatnonzero(chosen))
-
-
-def _taken(pairs: Pairs, rows: Ints) -> Pairs:
-    return Pairs(
-        pairs.left[rows],
-        pairs.right[rows],
-        pairs.similarity[rows],
-        pairs.probability[rows],
-        pairs.probability_same[rows],
-        pairs.settled[rows],
-        [pairs.reason[row] for row in rows.tolist()],
-    )
-
 
 def no_pairs() -> Pairs:
     """An empty list of pairs."""
     ints, floats = np.empty(0, np.int64), np.empty(0, np.float64)
-    return Pairs(ints, ints, floats, floats, floats, np.empty(0, np.bool_), [])
+    return Pairs(ints, ints, floats, floats, floats, [])
 
 
-def joined(parts: Sequence[Pairs]) -> Pairs:
-    """The pairs of several lists, in ascending order; no pair is in two lists."""
-    together = Pairs(
-        np.concatenate([part.left for part in parts]),
-        np.concatenate([part.right for part in parts]),
-        np.concatenate([part.similarity for part in parts]),
-        np.concatenate([part.probability for part in parts]),
-        np.concatenate([part.probability_same for part in parts]),
-        np.concatenate([part.settled for part in parts]),
-        [reason for part in parts for reason in part.reason],
-    )
-    return _taken(together, np.lexsort((together.right, together.left)))
+@dataclass(frozen=True)
+class Judged:
+    """Pairs of texts as far as they have been judged, in the order of ``near``.
+
+    Attributes:
+        rows: their features.
+        left_under, right_under: float64 (n,), see ``Pairs``; 0 where an obstacle forbids a fold.
+    """
+
+    near: Near
+    rows: Rows
+    left_under: Floats
+    right_under: Floats
+
+    def __len__(self) -> int:
+        return len(self.near.left)
+
+    @property
+    def surer(self) -> Floats:
+        """The probability of the likelier direction: float64 (n,)."""
+        return np.maximum(self.left_under, self.right_under)
 
 
-def first_stage(texts: Texts, model: PairModel) -> Pairs:
-    """Judge pairs by their words alone, without an embedding: a good folding in a fraction of the time."""
-    near = neighbours.nearest_pairs(texts.topics, FIRST_FLOOR, FIRST_NEIGHBOURS)
-    rows = compare(texts, near.left, near.right, np.zeros(len(near.left), np.bool_))
-    other, same = _without_obstacles(rows, *_both_ways(model, "words", rows))
-    return _kept(texts, near, other, same, np.ones(len(rows), np.bool_), rows)
-
-
-def full_stages(
-    texts: Texts, near: Near, model: PairModel, scorer: PairScorer | None, foldable: Flags | None = None
-) -> Pairs:
-    """Judge candidate pairs by their words, the model's similarity and, where in doubt, the pair scorer.
+def by_words(texts: Texts, near: Near, model: PairModel) -> Judged:
+    """Judge pairs by their words alone.
 
     The judgement of a pair depends on its two texts alone, not on the other pairs.
 
     Args:
-        near: pairs of indices into ``texts``, with their cosine similarity by the embedding model.
-        scorer: None leaves pairs in doubt to words and similarity.
-        foldable: bool (n,), which pairs are worth reading; None for all.
+        near: pairs of indices into ``texts``.
     """
-    judged = verdicts(texts, near, model, scorer, foldable)
-    return _kept(texts, near, judged.other, judged.same, judged.settled, judged.rows)
+    rows = compare(texts, near.left, near.right)
+    judge = model.judges["words"]
+    free = obstacles(rows) == Obstacle.NONE
+    left_under, right_under = (
+        np.where(free, judge.probability(features), 0.0) for features in (rows.left_hidden, rows.right_hidden)
+    )
+    return Judged(near, rows, left_under, right_under)
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """The judgement of pairs, in their order.
+def by_reading(judged: Judged, chosen: Ints, logits: Floats, model: PairModel, *, fitted: bool) -> Judged:
+    """The pairs with some of them judged by what a pair scorer says of them as well.
 
-    Attributes:
-        rows: float64 (n, k), their features.
-        other, same: float64 (n,), the probability that they are duplicates when two people say them, and when one
-            does; 0 where an obstacle forbids a fold.
-        settled: bool (n,), see ``Pairs``.
+    Args:
+        chosen: int64 (n,), which pairs were read.
+        logits: float64 (n, k), see ``PairScorer.logits``.
+        fitted: whether the judge of the basis ``reading`` was fitted with such scores; else their log-odds and those
+            of the judge by words count alike.
     """
-
-    rows: Floats
-    other: Floats
-    same: Floats
-    settled: Flags
-
-
-def verdicts(
-    texts: Texts, near: Near, model: PairModel, scorer: PairScorer | None, foldable: Flags | None = None
-) -> Verdicts:
-    """Judge pairs; see ``full_stages``."""
-    rows = np.column_stack([compare(texts, near.left, near.right, np.zeros(len(near.left), np.bool_)), near.similarity])
-    other, same = _both_ways(model, "meaning", rows)
-    settled = np.ones(len(rows), np.bool_)
-    if scorer is not None:
-        low, high = model.doubt
-        doubt = (np.maximum(other, same) >= low) & (np.minimum(other, same) <= high)
-        doubt &= ~np.isin(obstacles(rows), _FOR_ALL)
-        if foldable is not None:
-            settled = ~doubt | foldable
-            doubt &= foldable
-        doubtful = np.flatnonzero(doubt)
-        pairs = [
-            (texts.utterances[int(near.left[row])].core, texts.utterances[int(near.right[row])].core)
-            for row in doubtful.tolist()
-        ]
-        logits = scorer.logits(pairs)
-        if scorer.fitted:
-            other[doubtful], same[doubtful] = _both_ways(model, "reading", np.column_stack([rows[doubtful], logits]))
-        else:
-            other[doubtful], same[doubtful] = (_halfway(probability[doubtful], logits) for probability in (other, same))
-    return Verdicts(rows, *_without_obstacles(rows, other, same), settled)
-
-
-def _both_ways(model: PairModel, basis: Basis, rows: Floats) -> tuple[Floats, Floats]:
-    """Probabilities of the pairs when two people say them, and when one speaker says both."""
-    judge = model.judges[basis]
-    column = LEXICAL.index("same_speaker")
-    by_one = rows.copy()
-    by_one[:, column] = 1.0
-    return judge.probability(rows), judge.probability(by_one)
+    rows = judged.rows.at(chosen)
+    left_under, right_under = judged.left_under.copy(), judged.right_under.copy()
+    free = obstacles(rows) == Obstacle.NONE
+    # The scores say which text covers which; a judge is asked whether the visible one does.
+    for under, features, said in (
+        (left_under, rows.left_hidden, logits[:, SWAPPED[: logits.shape[1]]]),
+        (right_under, rows.right_hidden, logits),
+    ):
+        read = (
+            model.judges["reading"].probability(np.column_stack([features, said]))
+            if fitted
+            else _halfway(under[chosen], said[:, 0])
+        )
+        under[chosen] = np.where(free, read, 0.0)
+    return replace(judged, left_under=left_under, right_under=right_under)
 
 
 def _halfway(probability: Floats, logits: Floats) -> Floats:
@@ -205,41 +156,34 @@ def _halfway(probability: Floats, logits: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-(np.log(bounded / (1 - bounded)) + logits) / 2))).round(DECIMALS)
 
 
-def _without_obstacles(rows: Floats, other: Floats, same: Floats) -> tuple[Floats, Floats]:
-    obstacle = obstacles(rows)
-    return np.where(obstacle > 0, 0.0, other), np.where(np.isin(obstacle, _FOR_ALL), 0.0, same)
+def kept(texts: Texts, judged: Judged) -> Pairs:
+    """The pairs that some operating point may fold by, with their reasons."""
+    rows = np.flatnonzero(judged.surer >= KEPT)
+    rows = rows[np.lexsort((judged.near.right[rows], judged.near.left[rows]))]
+    left, right = judged.near.left[rows], judged.near.right[rows]
+    why = [reason(texts, a, b, judged.rows, row) for row, a, b in zip(rows.tolist(), left, right, strict=True)]
+    return Pairs(left, right, judged.near.similarity[rows], judged.left_under[rows], judged.right_under[rows], why)
 
 
-def _kept(texts: Texts, near: Near, other: Floats, same: Floats, settled: Flags, rows: Floats) -> Pairs:
-    kept = np.flatnonzero(np.maximum(other, same) >= KEPT)
-    left, right = near.left[kept], near.right[kept]
-    why = [
-        reason(texts, a, b, rows[row]) for row, a, b in zip(kept.tolist(), left.tolist(), right.tolist(), strict=True)
-    ]
-    return Pairs(left, right, near.similarity[kept], other[kept], same[kept], settled[kept], why)
-
-
-def obstacles(rows: Floats) -> NDArray[np.int8]:
+def obstacles(rows: Rows) -> NDArray[np.int8]:
     """What forbids a fold whatever the judge says: int8 (n,), of ``Obstacle``.
 
-    Each obstacle is rare among labelled duplicates (see ``docs/judgement.md``), and to fold in spite of it would hide
-    something that a visitor must see.
+    Each obstacle is rare among pairs of which one covers the other (see ``docs/judgement.md``), and to fold in spite of
+    it would hide something that a visitor must see.
     """
-
-    def column(name: str) -> Floats:
-        return rows[:, LEXICAL.index(name)]
-
     obstacle = np.zeros(len(rows), np.int8)
-    obstacle[(column("asks_one") > 0) & (column("marks_one") > 0)] = Obstacle.QUESTION_AND_STATEMENT
-    obstacle[(column("denies_one") > 0) & (column("coverage_least") >= _SAME_CONTENT)] = Obstacle.ONE_DENIES
-    obstacle[(column("opposites") > 0) & (column("denies_one") == 0)] = Obstacle.OPPOSITES
-    obstacle[column("values_differ") > 0] = Obstacle.VALUES_DIFFER
+    obstacle[(rows.column("asks_one") > 0) & (rows.column("marks_one") > 0)] = Obstacle.QUESTION_AND_STATEMENT
+    obstacle[(rows.column("denies_one") > 0) & (rows.column("coverage_least") >= _SAME_CONTENT)] = Obstacle.ONE_DENIES
+    obstacle[(rows.column("opposites") > 0) & (rows.column("denies_one") == 0)] = Obstacle.OPPOSITES
+    obstacle[rows.column("values_differ") > 0] = Obstacle.VALUES_DIFFER
+    entry = (rows.column("marked") > 0) & (rows.column("same_content") == 0)
+    obstacle[(rows.column("code") > 0) | entry] = Obstacle.CODE
     return obstacle
 
 
-def reason(texts: Texts, left: int, right: int, row: Floats) -> str:
-    """What speaks for a pair, and the words in which it differs: a sentence for people."""
-    value = dict(zip(LEXICAL, row.tolist(), strict=False))
+def reason(texts: Texts, left: int, right: int, rows: Rows, row: int) -> str:
+    """What speaks for the pair of one row, and the words in which it differs: a sentence for people."""
+    value = dict(zip(PAIR, rows.pair[row].tolist(), strict=True))
     parts = [_wording(value)]
     first, second = texts.utterances[left], texts.utterances[right]
     shared = _telling(texts, set(first.content) & set(second.content))

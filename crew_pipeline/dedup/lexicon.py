@@ -106,6 +106,9 @@ QUESTION_OPENERS = _words(
 )
 """First words of questions, with or without a question mark."""
 
+QUESTION_WORDS = _words("who whom whose what whats what's which when where why how")
+"""Words that say what is asked for."""
+
 REQUESTS = _words("help need want trying anyone anybody someone somebody wondering know how possible suggest")
 """Words by which people ask for something without a question."""
 

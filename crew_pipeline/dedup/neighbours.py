@@ -1,7 +1,12 @@
-"""Which texts lie near each other: FAISS finds them, one fixed computation scores them."""
+"""Which texts lie near each other: FAISS finds each one's nearest among the texts of its voice.
+
+Static vectors and character vectors are rounded to whole numbers, so that every product and sum is exact in float32:
+what FAISS finds is the same on any processor, in any batch and with any number of threads.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +15,12 @@ from numpy.typing import NDArray
 from crew_pipeline.dedup.embedding import Vectors
 
 SIMILARITY_DECIMALS = 4
-MOST_PAIRS = 200_000
-FLOORS_ABOVE = (0.7, 0.85, 0.95)
-"""Floors that are tried where a day has more than ``MOST_PAIRS`` pairs above the usual one."""
-MOST_NEIGHBOURS = 64
-"""Pairs of a text that are kept where even the highest floor leaves too many."""
-_SLACK = 1e-3
-_ASKED_AT_ONCE = 1024
+NEAREST = 10
+"""Neighbours of a text that are looked at, by each of the two kinds of vector."""
+FLOORS = (0.4, 0.45)
+"""Lowest similarity by static and by character vectors of which one must be reached."""
+SCALE = 2048
+"""What unit vectors are multiplied with before they are rounded: products of two stay under 2^24."""
 ROWS_AT_ONCE = 4096
 """Rows of vectors that are multiplied at a time: few enough for the processor's cache and for memory that is used again
 instead of being asked of the system each time (3.5 times as fast as 65,536)."""
@@ -31,102 +35,72 @@ class Near:
 
     Attributes:
         left, right: int64 (n,), left < right.
-        similarity: float64 (n,), cosine similarity rounded to ``SIMILARITY_DECIMALS``.
-        whole: whether they are all pairs above the floor that was asked for.
+        similarity: float64 (n,), cosine similarity by the first kind of vector, rounded to ``SIMILARITY_DECIMALS``.
     """
 
     left: Ints
     right: Ints
     similarity: Floats
-    whole: bool
 
 
-def near_pairs(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None = None, known: int = 0) -> Near:
-    """The pairs of rows whose cosine similarity is at least ``floor``.
-
-    FAISS's own scores differ in the last bits with batch size and thread count, so they only select (with a little
-    slack); the similarity that counts is recomputed in double precision, row by row, and rounded.
-
-    A day of ten thousand log lines that differ in a counter has fifty million near pairs. Where there are more than
-    ``MOST_PAIRS``, the floor is raised for the whole day, step by step; at last only each row's nearest are taken.
+def nearest_pairs(kinds: Sequence[Vectors], groups: Iterable[Sequence[int]], nearest: int = NEAREST) -> Near:
+    """The pairs of each row with its nearest rows of a group that it belongs to.
 
     Args:
-        vectors: float32 (n, dimension), unit rows.
-        floor: lowest similarity kept, after rounding.
-        fresh: bool (n,); where given, only pairs with at least one such row are looked for, and ``known`` is how many
-            pairs above the floor the other rows have among themselves. Where there are too many in all, nothing of the
-            result counts but ``whole = False``: the caller then asks again without ``fresh``.
+        kinds: vectors of the same rows, float32 (n, dimension), unit length: static vectors and character vectors.
+        groups: rows that may be paired with each other, ascending.
+        nearest: how many neighbours of a row are looked at by each kind; of small groups all pairs are.
     """
-    if len(vectors) < 2:
-        return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
-    for bound in (floor, *(higher for higher in FLOORS_ABOVE if higher > floor)):
-        candidates = _search(vectors, bound, fresh)
-        if candidates is not None:
-            left, right, similarity = _scored(vectors, *candidates, bound)
-            if known + len(left) <= MOST_PAIRS:
-                return Near(left, right, similarity, whole=bound == floor)
-        if fresh is not None:
-            return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=False)
-    near = nearest_pairs(vectors, FLOORS_ABOVE[-1], MOST_NEIGHBOURS)
-    return Near(near.left, near.right, near.similarity, whole=False)
+    count = len(kinds[0])
+    whole = [np.rint(vectors * SCALE).astype(np.float32) for vectors in kinds]
+    keys = [
+        key
+        for group in groups
+        if len(group) > 1
+        for key in _keys(whole, np.array(group, np.int64), nearest, max(count, 1))
+    ]
+    pairs = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+    left, right = pairs // max(count, 1), pairs % max(count, 1)
+    found, near = given_pairs(kinds, left, right)
+    return Near(left[near], right[near], found.similarity[near])
 
 
-def nearest_pairs(vectors: Vectors, floor: float, neighbours: int) -> Near:
-    """The pairs of each row with its ``neighbours`` most similar rows, as far as they reach ``floor``."""
+def given_pairs(kinds: Sequence[Vectors], left: Ints, right: Ints) -> tuple[Near, NDArray[np.bool_]]:
+    """Pairs that are given, and which of them reach a floor; ``kinds`` as for ``nearest_pairs``."""
+    whole = [np.rint(vectors * SCALE).astype(np.float32) for vectors in kinds]
+    similarities = [cosine(vectors, left, right) for vectors in whole]
+    near = np.any([similarity >= floor for similarity, floor in zip(similarities, FLOORS, strict=True)], axis=0)
+    return Near(left, right, similarities[0]), near
+
+
+def _keys(kinds: Sequence[Vectors], group: Ints, nearest: int, count: int) -> list[Ints]:
+    """The pairs of a group as numbers, left * count + right."""
+    if len(group) <= 2 * nearest + 1:
+        left, right = np.triu_indices(len(group), 1)
+        return [group[left] * count + group[right]]
+    return [_found(np.ascontiguousarray(vectors[group]), group, nearest, count) for vectors in kinds]
+
+
+def _found(vectors: Vectors, group: Ints, nearest: int, count: int) -> Ints:
     import faiss
 
-    count = len(vectors)
-    if count < 2:
-        return Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), whole=True)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    scores, nearest = index.search(vectors, min(neighbours + 1, count))
-    left = np.repeat(np.arange(count, dtype=np.int64), nearest.shape[1])
-    right = nearest.reshape(-1).astype(np.int64)
-    good = (right >= 0) & (right != left) & (scores.reshape(-1) >= floor - _SLACK)
-    low, high = np.minimum(left, right)[good], np.maximum(left, right)[good]
-    pairs = np.unique(low * count + high)
-    return Near(*_scored(vectors, pairs // count, pairs % count, floor), whole=False)
-
-
-def _search(vectors: Vectors, floor: float, fresh: NDArray[np.bool_] | None) -> tuple[Ints, Ints] | None:
-    """Pairs at or a little below ``floor``, or None where there are far more than ``MOST_PAIRS``."""
-    import faiss
-
-    count = len(vectors)
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    asked = np.arange(count, dtype=np.int64) if fresh is None else np.flatnonzero(fresh)
-    keys: list[Ints] = []
-    total = 0
-    for start in range(0, len(asked), _ASKED_AT_ONCE):
-        rows = asked[start : start + _ASKED_AT_ONCE]
-        limits, _, hits = index.range_search(vectors[rows], floor - _SLACK)
-        left = np.repeat(rows, limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
-        right = hits.astype(np.int64)
-        once = right > left
-        if fresh is not None:
-            once |= (right != left) & ~fresh[right]
-        left, right = left[once], right[once]
-        keys.append(np.minimum(left, right) * count + np.maximum(left, right))
-        total += len(left)
-        if total > 2 * MOST_PAIRS:
-            return None
-    pairs = np.sort(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
-    return pairs // count, pairs % count
-
-
-def _scored(vectors: Vectors, left: Ints, right: Ints, floor: float) -> tuple[Ints, Ints, Floats]:
-    similarity = cosine(vectors, left, right)
-    kept = similarity >= floor
-    return left[kept], right[kept], similarity[kept]
+    _, found = index.search(vectors, nearest + 1)
+    one = np.repeat(group, found.shape[1])
+    other = group[found.reshape(-1)]
+    apart = one != other
+    return np.unique(np.minimum(one, other)[apart] * count + np.maximum(one, other)[apart])
 
 
 def cosine(vectors: Vectors, left: Ints, right: Ints) -> Floats:
-    """Similarity of the row pairs (left[i], right[i]): float64, rounded to ``SIMILARITY_DECIMALS``."""
+    """Similarity of the row pairs (left[i], right[i]): float64, ``SIMILARITY_DECIMALS`` decimals; 0 for empty rows."""
+    length = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1))
+    unit = np.where(length == 0, 1.0, length)
     similarity = np.empty(len(left), np.float64)
     for start in range(0, len(left), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        product = vectors[left[part]].astype(np.float64) * vectors[right[part]].astype(np.float64)
-        similarity[part] = product.sum(axis=1)
+        a, b = left[part], right[part]
+        product = (vectors[a].astype(np.float64) * vectors[b].astype(np.float64)).sum(axis=1)
+        similarity[part] = product / (unit[a] * unit[b])
     return np.clip(similarity, -1.0, 1.0).round(SIMILARITY_DECIMALS)

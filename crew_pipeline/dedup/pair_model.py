@@ -1,4 +1,4 @@
-"""The fitted judgement of a pair: features in, a calibrated probability of being a duplicate out.
+"""The fitted judgement of a pair: features in, a calibrated probability that one text may hide under the other out.
 
 The file ``judge/pairs.json`` is written by ``training/fit.py`` and never changed at serving time. It holds a judge for
 each basis (what is known of a pair). A judge is the mean log-odds of a logistic model, which is steady where there was
@@ -23,15 +23,18 @@ from crew_pipeline.model import OperatingPoint
 FILE = Path(__file__).parent / "judge" / "pairs.json"
 DECIMALS = 4
 
-Basis = Literal["words", "meaning", "reading"]
-"""What is known of a pair: its words alone; the model's similarity as well; the pair scorer's logit as well."""
+Basis = Literal["words", "reading"]
+"""What is known of a pair: its words alone; what the pair scorer says of it as well."""
 
 Floats = NDArray[np.float64]
 
+READINGS = ("visible_covers", "hidden_covers", "own", "formula")
+"""What the pair scorer says of a pair, as log-odds: each text covers the other, both are two people's own matter, both
+are nothing but courtesy or routine."""
+
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "words": features.LEXICAL,
-    "meaning": (*features.LEXICAL, features.MEANING),
-    "reading": features.NAMES,
+    "words": features.WORDS,
+    "reading": (*features.WORDS, *READINGS),
 }
 
 
@@ -75,7 +78,7 @@ class Judge:
         return np.asarray(self.slope * (linear + self._trees(rows)) / 2 + self.offset, np.float64)
 
     def probability(self, rows: Floats) -> Floats:
-        """Probability of being a duplicate: float64 (n,), rounded to ``DECIMALS``."""
+        """Probability that the hidden text is covered by the visible one: float64 (n,), rounded to ``DECIMALS``."""
         return (1 / (1 + np.exp(-self.log_odds(rows)))).round(DECIMALS)
 
     def _trees(self, rows: Floats) -> Floats:
@@ -107,10 +110,9 @@ class PairModel:
         return float(self.stored["stages"][basis]["points"][point])
 
     @property
-    def doubt(self) -> tuple[float, float]:
-        """Between which probabilities on the basis ``meaning`` a pair is worth reading."""
-        low, high = self.stored["doubt"]
-        return float(low), float(high)
+    def doubt(self) -> float:
+        """The probability by words alone from which on a pair is worth reading."""
+        return float(self.stored["doubt"])
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,13 @@
-"""Reads two texts together: the bundled model turned into a cross-encoder by a small adapter.
+"""Reads two texts together: a small cross-encoder of its own, and cross-encoders that the user names.
 
-The adapter (``training/pair_scorer.py``) holds low-rank additions to the model's weight matrices (LoRA; Hu et al.,
-2021), a segment vector and a scoring head: under 2 MB instead of the model's 90. Reading a pair is more exact than
-comparing two vectors, but a hundred times slower than looking at words, so only pairs in doubt are read.
+The bundled one (``training/cross_encoder.py``) has six layers of 384 and four outputs, 8 bits a weight: 22 MB. It
+descends from ms-marco-MiniLM-L-12-v2 (Apache-2.0; ``judge/ORIGIN.md``) and has the vocabulary of the bundled model.
+Reading a pair tells more than comparing its words, but takes hundreds of times as long, so only pairs in doubt are
+read, and of those only the ones that can still change what is hidden (``comparing``).
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,140 +16,173 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup.embedding import (
-    ModelNotFoundError,
-    SentenceTransformerEncoder,
-    length_batches,
-    multiply_in_bfloat16,
-)
-from crew_pipeline.model import BUNDLED_MODEL
+from crew_pipeline.dedup.arithmetic import arithmetic, length_batches, multiply_in_bfloat16, prepare
+from crew_pipeline.dedup.embedding import ModelNotFoundError, model_folder
+from crew_pipeline.model import BUNDLED_MODEL, Precision
 
-ADAPTER = Path(__file__).parent / "judge" / "pair_scorer.npz"
+FILE = Path(__file__).parent / "judge" / "pair_scorer.npz"
 LONGEST = 128
 """Tokens of a pair that are read; the longer text is cut first."""
-ADAPTED = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
-"""Matrices of a layer to which the adapter adds."""
-
+OUTPUTS = 4
+WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 384, 12, 1536, 30_522, 512
+SWAPPED = (1, 0, 2, 3)
+"""The order of the outputs once the two texts have changed places."""
+SCALE = ".scale"
+"""Ends the name under which the scales of a matrix in 8 bits are stored, one a row."""
 _AT_ONCE = 64
+_DECIMALS = 3
+
+Floats = NDArray[np.float64]
+
+
+def architecture(layers: int) -> Any:
+    """The cross-encoder without its weights: a ``BertForSequenceClassification`` of ``OUTPUTS`` outputs."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    shape: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": layers,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INNER,
+        "max_position_embeddings": POSITIONS,
+        "num_labels": OUTPUTS,
+    }
+    return BertForSequenceClassification(BertConfig(**shape))
 
 
 class BundledScorer:
-    """Scores pairs of texts; the model it stands on is loaded on first use and kept."""
+    """Scores pairs with the bundled cross-encoder, which is loaded on first use and kept."""
 
     fitted = True
     """Whether the judge of the basis ``reading`` was fitted with its scores."""
 
-    def __init__(self, base: SentenceTransformerEncoder) -> None:
-        self._base = base
-        self._loaded: tuple[Any, Any, Any, NDArray[np.float32], float] | None = None
-
-    def _load(self) -> tuple[Any, Any, Any, NDArray[np.float32], float]:
-        if self._loaded is None:
-            import torch
-
-            sentence_model = self._base.load()
-            bert = sentence_model[0].auto_model
-            with np.load(ADAPTER) as stored:
-                adapter = {name: stored[name].astype(np.float32) for name in stored.files}
-            # The word embeddings, half of the model, stay shared with the encoder.
-            encoder = copy.deepcopy(bert.encoder)
-            with torch.no_grad():
-                for number, layer in enumerate(encoder.layer):
-                    for name in ADAPTED:
-                        key = f"{number}.{name}"
-                        addition = torch.from_numpy(adapter[f"{key}.up"] @ adapter[f"{key}.down"])
-                        layer.get_submodule(name).weight += addition
-            if self._base.in_bfloat16:
-                for layer in encoder.layer:
-                    for name in ADAPTED:
-                        multiply_in_bfloat16(layer.get_submodule(name))
-            segment = torch.from_numpy(adapter["segment"])
-            self._loaded = (bert.embeddings, encoder, segment, adapter["head"], float(adapter["bias"][0]))
-        return self._loaded
+    def __init__(self, *, threads: int = 0, precision: Precision = "auto", file: Path = FILE) -> None:
+        self._threads = threads
+        self._arithmetic = arithmetic(precision)
+        self._file = file
+        self._loaded: Any = None
 
     @property
     def identity(self) -> str:
         """What a score follows from besides its two texts."""
-        return f"bundled:{adapter_fingerprint()}:{self._base.model_id}"
+        return f"bundled:{fingerprint(self._file)}:{self._arithmetic}"
 
-    def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
-        """Log-odds that the texts of each pair say the same: float64 (n,), rounded to 3 decimals, symmetric.
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Log-odds that the left text covers the right, that the right covers the left, that both are two people's own
+        matter, that both are nothing but courtesy or routine.
 
-        Every pair is read in both directions, and padded to a length that follows from its own tokens, so its score
-        does not depend on the other pairs.
+        A pair is read with the lesser text first, and padded to a length that follows from its own tokens: its scores
+        depend neither on the order of its texts nor on the other pairs.
+
+        Returns:
+            float64 (n, ``OUTPUTS``), rounded to 3 decimals.
         """
+        scores = np.zeros((len(pairs), OUTPUTS), np.float64)
         if not pairs:
-            return np.zeros(0)
+            return scores
         import torch
 
-        embeddings, encoder, segment, head, bias = self._load()
-        tokenizer = self._base.load().tokenizer
-        first = [left for left, right in pairs] + [right for left, right in pairs]
-        second = [right for left, right in pairs] + [left for left, right in pairs]
-        encoded = tokenizer(first, second, truncation=True, max_length=LONGEST)
-        scores = np.zeros(len(first), np.float64)
+        network = self._network()
+        encoded = tokenizer().encode_batch([(min(pair), max(pair)) for pair in pairs])
         with torch.inference_mode():
-            for length, rows in length_batches([len(ids) for ids in encoded["input_ids"]], LONGEST, _AT_ONCE):
-                features = tokenizer.pad(
-                    {
-                        name: [encoded[name][row] for row in rows]
-                        for name in ("input_ids", "token_type_ids", "attention_mask")
-                    },
-                    padding="max_length",
-                    max_length=length,
-                    return_tensors="pt",
-                )
-                pooled = read(embeddings, encoder, segment, features).numpy().astype(np.float64)
-                scores[rows] = pooled @ head.astype(np.float64) + bias
-        return np.asarray((scores[: len(pairs)] + scores[len(pairs) :]) / 2).round(3)
+            for length, rows in length_batches([len(one.ids) for one in encoded], LONGEST, _AT_ONCE):
+                batch = [padded(encoded[row], length) for row in rows]
+                ids, kinds, mask = (torch.tensor(column) for column in zip(*batch, strict=True))
+                output = network(input_ids=ids, token_type_ids=kinds, attention_mask=mask)
+                scores[rows] = output.logits.numpy().astype(np.float64)
+        swapped = np.array([left > right for left, right in pairs], np.bool_)
+        scores[swapped] = scores[swapped][:, SWAPPED]
+        return scores.round(_DECIMALS)
+
+    def _network(self) -> Any:
+        if self._loaded is None:
+            prepare(self._threads)
+            import torch
+
+            weights = stored_weights(self._file)
+            layers = len({name.split(".")[3] for name in weights if name.startswith("bert.encoder.layer.")})
+            network = architecture(layers)
+            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+            network.eval()
+            if self._arithmetic == "bfloat16":
+                for layer in network.bert.encoder.layer:
+                    for module in (layer.intermediate.dense, layer.output.dense):
+                        multiply_in_bfloat16(module)
+            self._loaded = network
+        return self._loaded
 
 
-def read(embeddings: Any, encoder: Any, segment: Any, features: Any) -> Any:
-    """Mean of the last layer's token vectors: torch float32 (batch, width)."""
-    import torch
+def stored_weights(file: Path) -> dict[str, NDArray[np.float32]]:
+    """The weights of a cross-encoder by their names in ``architecture``, read back from 8 bits."""
+    with np.load(file) as stored:
+        return {
+            name: stored[name].astype(np.float32) * stored[name + SCALE]
+            if name + SCALE in stored.files
+            else stored[name].astype(np.float32)
+            for name in stored.files
+            if not name.endswith(SCALE)
+        }
 
-    ids, kinds, mask = features["input_ids"], features["token_type_ids"], features["attention_mask"]
-    hidden = embeddings(input_ids=ids, token_type_ids=torch.zeros_like(kinds)) + kinds[..., None] * segment
-    open_to = (1.0 - mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
-    for layer in encoder.layer:
-        hidden = layer(hidden, open_to)
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-    weights = mask[..., None].to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+def in_8_bits(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.generic]]:
+    """Weights as they are stored: matrices in 8 bits with a scale (float32) a row, the rest in float32."""
+    stored: dict[str, NDArray[np.generic]] = {}
+    for name, array in weights.items():
+        stored[name] = array.astype(np.float32)
+        if array.ndim == 2:
+            scale = np.maximum(np.abs(array).max(axis=1, keepdims=True), 1e-12).astype(np.float32) / 127
+            stored[name + SCALE] = scale
+            stored[name] = np.rint(array / scale).astype(np.int8)
+    return stored
 
 
 @lru_cache(maxsize=1)
-def adapter_fingerprint() -> str:
-    """12 hex digits over the adapter's bytes."""
+def tokenizer() -> Any:
+    """The bundled model's, which cuts a pair to ``LONGEST`` tokens."""
+    from tokenizers import Tokenizer
+
+    folder = model_folder(BUNDLED_MODEL)
+    assert folder is not None
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.no_padding()
+    made.enable_truncation(LONGEST, strategy="longest_first")
+    return made
+
+
+def padded(encoding: Any, length: int) -> tuple[list[int], list[int], list[int]]:
+    """Ids, segments and mask of a pair, filled up to a length."""
+    spare = [0] * (length - len(encoding.ids))
+    return encoding.ids + spare, encoding.type_ids + spare, encoding.attention_mask + spare
+
+
+@lru_cache(maxsize=2)
+def fingerprint(file: Path = FILE) -> str:
+    """12 hex digits over the bytes of the bundled cross-encoder."""
     import hashlib
 
-    return hashlib.sha256(ADAPTER.read_bytes()).hexdigest()[:12]
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:12]
 
 
 class NamedScorer:
-    """A sentence-transformers cross-encoder that the user has, by name or folder."""
+    """A sentence-transformers cross-encoder that the user has, by name or folder. It knows no direction."""
 
     fitted = False
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, threads: int = 0) -> None:
         self._name = name
+        self._threads = threads
         self._loaded: Any = None
 
-    def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
-        """Log-odds of the pairs by that model: float64 (n,), the mean of both directions, rounded to 3 decimals.
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Log-odds of the pairs by that model: float64 (n, 2), the mean of both ways of reading it, for either text.
 
         Raises:
             ModelNotFoundError: it is not on this machine or cannot be read.
         """
         if not pairs:
-            return np.zeros(0)
+            return np.zeros((0, 2))
         if self._loaded is None:
             self._loaded = self._load()
         import torch
@@ -160,9 +193,11 @@ class NamedScorer:
         )
         if scores.ndim == 2:
             scores = scores[:, -1]
-        return np.asarray((scores[: len(pairs)] + scores[len(pairs) :]) / 2).round(3)
+        mean = ((scores[: len(pairs)] + scores[len(pairs) :]) / 2).round(_DECIMALS)
+        return np.column_stack([mean, mean])
 
     def _load(self) -> Any:
+        prepare(self._threads)
         from sentence_transformers import CrossEncoder
 
         try:
@@ -175,13 +210,10 @@ class NamedScorer:
 
 
 @lru_cache(maxsize=2)
-def scorer_of(name: str, encoder: SentenceTransformerEncoder) -> BundledScorer | NamedScorer | None:
-    """The pair scorer that the settings name, kept for the life of the process; None for ``off``.
-
-    The bundled pair scorer stands on the bundled model; where ``encoder`` is that model, the two share it.
-    """
+def scorer_of(name: str, *, threads: int = 0, precision: Precision = "auto") -> BundledScorer | NamedScorer | None:
+    """The pair scorer that the settings name, kept for the life of the process; None for ``off``."""
     if name == "off":
         return None
     if name != BUNDLED_MODEL:
-        return NamedScorer(name)
-    return BundledScorer(encoder if encoder.is_bundled else SentenceTransformerEncoder(BUNDLED_MODEL))
+        return NamedScorer(name, threads=threads)
+    return BundledScorer(threads=threads, precision=precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from crew_pipeline.dedup import lexicon
 from crew_pipeline.dedup.text import has_value, normalise
@@ -24,6 +25,9 @@ _SIGNED = re.compile(r"[=!<>]=|[-+]{1,2}\w.*|.*\w(?:\+\+|#)")
 _PIECE = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _EDGES = ".:'`*_-…~|=+"
 _AT_MOST = 4
+
+_KNOWN = 16_384
+"""Texts whose parts are kept: every step of a day asks for them again."""
 
 SHORT = 3
 """A line of fewer content words is not hidden under another voice's line, even if it repeats it word for word."""
@@ -132,12 +136,13 @@ class Utterance:
     words: tuple[str, ...]
     content: tuple[str, ...]
 
-    @classmethod
-    def of(cls, core: str) -> Utterance:
+    @staticmethod
+    @lru_cache(maxsize=_KNOWN)
+    def of(core: str) -> Utterance:
         """The parts of a core."""
         words = tokens(core)
         content = [word for word in words if word not in lexicon.FILLERS]
-        return cls(core, tuple(words), tuple(content or words))
+        return Utterance(core, tuple(words), tuple(content or words))
 
     @property
     def content_words(self) -> int:

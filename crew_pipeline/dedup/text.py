@@ -61,3 +61,20 @@ def has_value(token: str) -> bool:
 def is_question(text: str, opening: str) -> bool:
     """Whether a text without addressees asks: it ends in a question mark, or opens (``opening``) as questions do."""
     return "?" in text.rstrip(" .!)\"'")[-3:] or opening in lexicon.QUESTION_OPENERS
+
+
+_SIGNS = re.compile(r"[{}\[\]()<>=;|\\$`&%+]|--|::|->")
+_FEWEST_SIGNS = 2
+_SHARE_OF_SIGNS = 0.08
+_MARKED_UP = re.compile(r"\*\*|^\s*#{1,6}\s")
+
+
+def looks_like_code(core: str) -> bool:
+    """Whether so many of a text's characters are signs of programs and commands that it is hardly talk."""
+    signs = len(_SIGNS.findall(core))
+    return signs >= _FEWEST_SIGNS and signs >= _SHARE_OF_SIGNS * len(core.replace(" ", ""))
+
+
+def is_marked_up(core: str) -> bool:
+    """Whether a text is a heading or a named entry of a list in Markdown, as agents write them."""
+    return _MARKED_UP.search(core) is not None

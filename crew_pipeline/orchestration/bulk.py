@@ -73,7 +73,7 @@ def process_days(
     Args:
         max_days: at most so many days, the newest.
         on_progress: told how much of it is done (0 to 1), and in words.
-        resource_overrides: resources of the runs by their keys, such as an ``encoder`` that is loaded already.
+        resource_overrides: resources of the runs by their keys, such as a ``scorer`` that is loaded already.
     """
     started = time.monotonic()
     report = BulkReport()

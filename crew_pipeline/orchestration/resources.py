@@ -1,6 +1,6 @@
-"""Resources: the application's database, the embedding model, and what days are made with.
+"""Resources: the application's database, the models, and what days are made with.
 
-The encoder and the snapshots are handed in as they are, so that all runs of a process share one model and one reading
+The models and the snapshots are handed in as they are, so that all runs of a process share one model and one reading
 of a day's lines; Dagster makes the other resources anew for each run.
 """
 
@@ -13,7 +13,8 @@ from crew_pipeline.days.retries import Patience
 from crew_pipeline.days.run import DayTools
 from crew_pipeline.days.snapshots import Snapshots
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.dedup.pair_scorer import scorer_of
+from crew_pipeline.dedup.text_vectors import TextEncoder
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database, database_at
 from crew_pipeline.storage.opening import DATABASE_URL_VARIABLE, joined_embedded_url
@@ -35,7 +36,8 @@ class DayMaking(ConfigurableResource):  # type: ignore[type-arg]
     """What days are made with, and how often one is tried."""
 
     database: ResourceDependency[DatabaseResource]
-    encoder: ResourceDependency[SentenceTransformerEncoder]
+    encoder: ResourceDependency[TextEncoder]
+    scorer: ResourceDependency[Any]
     engine_config: ResourceDependency[EngineConfig]
     snapshots: ResourceDependency[Snapshots]
     claim_ttl_s: int = 60
@@ -46,7 +48,7 @@ class DayMaking(ConfigurableResource):  # type: ignore[type-arg]
     @property
     def tools(self) -> DayTools:
         """What a day's steps work with."""
-        return DayTools(self.database.db, self.encoder, self.engine_config, self.snapshots)
+        return DayTools(self.database.db, self.encoder, self.scorer, self.engine_config, self.snapshots)
 
     @property
     def patience(self) -> Patience:
@@ -62,7 +64,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """
     return {
         "database": DatabaseResource(url=_database_url(settings), home=str(settings.home_path)),
-        "encoder": SentenceTransformerEncoder.of(settings),
+        "encoder": TextEncoder(),
+        "scorer": scorer_of(settings.pair_scorer, threads=settings.threads, precision=settings.precision),
         "engine_config": EngineConfig.of(settings),
         "snapshots": Snapshots(),
     }
@@ -79,7 +82,7 @@ def _database_url(settings: Settings) -> Any:
 def build_day_making(settings: Settings, resources: dict[str, Any]) -> DayMaking:
     """What days are made with, of these resources."""
     return DayMaking(
-        **{name: resources[name] for name in ("database", "encoder", "engine_config", "snapshots")},
+        **{name: resources[name] for name in ("database", "encoder", "scorer", "engine_config", "snapshots")},
         claim_ttl_s=settings.claim_ttl_s,
         on_demand_retries=settings.on_demand_retries,
         background_retries=settings.background_retries,

@@ -53,7 +53,7 @@ class DayRunner:
     def tools(self, db: Database) -> DayTools:
         """What the runs of this process work with, for whoever begins a day before its run does."""
         shared = self._resources
-        return DayTools(db, shared["encoder"], shared["engine_config"], shared["snapshots"])
+        return DayTools(db, shared["encoder"], shared["scorer"], shared["engine_config"], shared["snapshots"])
 
     def run(
         self,

@@ -120,11 +120,9 @@ def _model(settings: Settings, _databases: Databases) -> Finding:
 
 
 def _pair_scorer(settings: Settings, _databases: Databases) -> Finding:
-    scorer = scorer_of(settings.pair_scorer, SentenceTransformerEncoder(precision=settings.precision))
+    scorer = scorer_of(settings.pair_scorer, threads=settings.threads, precision=settings.precision)
     if scorer is None:
-        return Finding(
-            "pair scorer", ok=True, found="off: pairs in doubt are judged by their words and similarity alone"
-        )
+        return Finding("pair scorer", ok=True, found="off: pairs in doubt are judged by their words alone")
     try:
         scorer.logits([("a line to try", "a line to try it on")])
     except ModelNotFoundError as error:

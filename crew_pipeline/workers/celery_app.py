@@ -83,7 +83,7 @@ def load_model(**_: Any) -> None:
     from crew_pipeline.definitions import defs  # what the runs of this process load
 
     started = time.monotonic()
-    warm_up(process_settings(), (defs.resources or {})["encoder"])
+    warm_up((defs.resources or {})["scorer"])
     logger.info("process %d has its model loaded after %.1f s", os.getpid(), time.monotonic() - started)
 
 

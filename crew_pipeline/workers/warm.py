@@ -10,15 +10,14 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.days import claims
-from crew_pipeline.days.first_looks import show_first_looks
+from crew_pipeline.days.first_look import show_first_look
 from crew_pipeline.days.planning import day_batch
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.days.run import DayRun
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
-from crew_pipeline.dedup.neighbours import near_pairs
+from crew_pipeline.dedup.judging import PairScorer
+from crew_pipeline.dedup.neighbours import nearest_pairs
 from crew_pipeline.dedup.pair_model import pair_model
-from crew_pipeline.dedup.pair_scorer import scorer_of
-from crew_pipeline.dedup.static import word_vectors
+from crew_pipeline.dedup.text_vectors import halves, text_vectors
 from crew_pipeline.model import ClientDay, DayState, Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.dagster_internals import new_run_id
@@ -59,7 +58,7 @@ class WarmMaker:
         self._now_at((run_id, time.monotonic()))
         try:
             with claims.heartbeat(self._db, run_id, self._settings.claim_ttl_s):
-                self._show_first_looks(work.client_day, run_id)
+                self._show_first_look(work.client_day, run_id)
                 self._run(work, run_id)
         except BaseException:
             self._given_back.append(run_id)
@@ -130,7 +129,7 @@ class WarmMaker:
             self._died.setdefault(token, time.monotonic() + self._settings.claim_ttl_s)
         return taken and not hopeless
 
-    def _show_first_looks(self, client_day: ClientDay, run_id: str) -> None:
+    def _show_first_look(self, client_day: ClientDay, run_id: str) -> None:
         try:
             with self._db.write() as connection:
                 lines = self._tools.snapshots.read(connection, client_day, run_id)
@@ -138,7 +137,7 @@ class WarmMaker:
             logger.warning("%s: no first look (%s)", client_day, type(error).__name__)
             return
         if lines is not None:
-            show_first_looks(DayRun(self._tools, client_day, run_id), lines, logger.warning)
+            show_first_look(DayRun(self._tools, client_day, run_id), lines, logger.warning)
 
     def _run(self, work: Work, run_id: str) -> None:
         started = time.monotonic()
@@ -160,18 +159,19 @@ class WarmMaker:
             claims.give_back(connection, run_id)
 
 
-def warm_up(settings: Settings, encoder: SentenceTransformerEncoder) -> None:
+def warm_up(scorer: PairScorer | None) -> None:
     """Load what the first run of this process would otherwise wait for, and exempt it from garbage collection.
 
     Args:
-        encoder: the one that the runs use.
+        scorer: the one that the runs use.
     """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     lines = ["a first line", "and a second one"]
-    near_pairs(encoder.encode(lines), 0.5)
-    word_vectors(lines)
+    nearest_pairs(halves(text_vectors(lines)), [range(2)])
+    import faiss  # noqa: F401, a larger day asks for it
+
     pair_model()
-    if (scorer := scorer_of(settings.pair_scorer, encoder)) is not None:
+    if scorer is not None:
         scorer.logits([(lines[0], lines[1])])
     gc.collect()
     gc.freeze()

@@ -187,7 +187,7 @@ def run_worker(settings: Settings, databases: Databases) -> int:
     os.environ.update(databases.environment())
     _wait_for_database(databases.db)
     definitions = build_defs(settings)
-    warm_up(settings, (definitions.resources or {})["encoder"])
+    warm_up((definitions.resources or {})["scorer"])
     with dagster_instance(prepare_home(settings)) as instance:
         maker = WarmMaker(settings, databases.db, DayRunner(definitions, instance))
         return run_until_stopped(settings, databases, maker, instance)

@@ -167,7 +167,7 @@ def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
     db: Database, settings: Settings, run_days: Run
 ) -> None:
     said = ("can anyone help me with the printer", "please can somebody help me with the printer driver")
-    bring(db, lines_at(DAY, "a", ("Mara", said[0]), ("Tom", said[1])))
+    bring(db, lines_at(DAY, "a", ("Mara", said[0]), ("Mara", said[1])))
     assert run_days(DAY).success
     (question,) = labelling.questions(db, settings, CLIENT_DAY, 5)
     assert {question.left.text, question.right.text} == set(said)

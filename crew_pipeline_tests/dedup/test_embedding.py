@@ -9,12 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from crew_pipeline.dedup.arithmetic import CAPACITIES, multiplies_bfloat16
 from crew_pipeline.dedup.embedding import (
-    CAPACITIES,
     ModelNotFoundError,
     SentenceTransformerEncoder,
     model_id,
-    multiplies_bfloat16,
 )
 
 TEXTS = [

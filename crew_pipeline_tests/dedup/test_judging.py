@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crew_pipeline.dedup import judging
-from crew_pipeline.dedup.features import LEXICAL, Texts, compare
+from crew_pipeline.dedup.features import PAIR, Texts, compare
 from crew_pipeline.dedup.neighbours import Near
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.speech import Utterance
@@ -18,19 +18,15 @@ from crew_pipeline.dedup.text import normalise
 from crew_pipeline.model import OperatingPoint
 
 
-class Agreeing:
-    """A pair scorer that takes everything for the same."""
-
-    fitted = True
-
-    def logits(self, pairs: list[tuple[str, str]]) -> np.ndarray:
-        return np.full(len(pairs), 8.0)
-
-
-def judged(left: str, right: str, similarity: float = 0.95, *, read: bool = True) -> judging.Verdicts:
+def judged(left: str, right: str, *, read: bool = True) -> judging.Judged:
+    """A pair by its words, or read by a scorer that takes everything for the same."""
     texts = Texts([Utterance.of(normalise(left)), Utterance.of(normalise(right))])
-    near = Near(np.array([0]), np.array([1]), np.array([similarity]), whole=True)
-    return judging.verdicts(texts, near, pair_model(), Agreeing() if read else None)
+    near = Near(np.array([0]), np.array([1]), np.array([0.9]))
+    by_words = judging.by_words(texts, near, pair_model())
+    if not read:
+        return by_words
+    agreeing = np.array([[8.0, 8.0, 0.0, 0.0]])
+    return judging.by_reading(by_words, np.array([0]), agreeing, pair_model(), fitted=True)
 
 
 @pytest.mark.parametrize(
@@ -46,19 +42,25 @@ def judged(left: str, right: str, similarity: float = 0.95, *, read: bool = True
 )
 def test_contradictions_are_never_accepted(left: str, right: str) -> None:
     for one, other in ((left, right), (right, left)):
-        assert judged(one, other, 0.99).other[0] == 0
+        assert judged(one, other).surer[0] == 0
 
 
-def test_one_speaker_may_ask_what_he_said() -> None:
-    result = judged("the export is what blocks it", "is the export what blocks it?")
-    assert result.other[0] == 0
-    assert result.same[0] > 0
+def test_what_adds_something_is_not_hidden_under_what_lacks_it() -> None:
+    pair = judged("how can i remove the old archive", "how can i detect and remove the old archive", read=False)
+    assert pair.left_under[0] > pair.right_under[0]
+
+
+def test_the_judgement_turns_with_the_pair() -> None:
+    one, other = "the invoice export times out again", "the export of invoices is timing out again and again today"
+    there, back = judged(one, other, read=False), judged(other, one, read=False)
+    assert there.left_under[0] == pytest.approx(back.right_under[0], abs=2e-3)
+    assert there.right_under[0] == pytest.approx(back.left_under[0], abs=2e-3)
 
 
 def test_the_same_in_other_words_is_surer_than_another_matter() -> None:
-    same = judged("the invoice export times out again", "the export of invoices is timing out again", 0.8, read=False)
-    other = judged("the invoice export times out again", "the coffee machine is out of beans again", 0.8, read=False)
-    assert same.other[0] > other.other[0]
+    same = judged("the invoice export times out again", "the export of invoices is timing out again", read=False)
+    other = judged("the invoice export times out again", "the coffee machine is out of beans again", read=False)
+    assert same.surer[0] > other.surer[0]
 
 
 WORDS = [
@@ -69,11 +71,13 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join)
 
 
 @settings(max_examples=80, deadline=None)
-@given(texts, texts, st.booleans())
-def test_the_features_of_a_pair_do_not_depend_on_its_order(one: str, other: str, same: bool) -> None:
+@given(texts, texts)
+def test_the_features_of_a_pair_turn_with_it(one: str, other: str) -> None:
     taken = Texts([Utterance.of(one), Utterance.of(other)])
-    rows = compare(taken, np.array([0, 1]), np.array([1, 0]), np.array([same, same]))
-    assert np.allclose(rows[0], rows[1], atol=2e-4), dict(zip(LEXICAL, rows[0] - rows[1], strict=True))
+    rows = compare(taken, np.array([0, 1]), np.array([1, 0]))
+    assert np.allclose(rows.pair[0], rows.pair[1], atol=2e-4), dict(zip(PAIR, rows.pair[0] - rows.pair[1], strict=True))
+    assert np.allclose(rows.left[0], rows.right[1], atol=2e-4)
+    assert np.allclose(rows.right[0], rows.left[1], atol=2e-4)
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,22 +86,21 @@ def test_the_features_of_a_pair_do_not_depend_on_the_company(one: str, other: st
     alone = Texts([Utterance.of(one), Utterance.of(other)])
     company = Texts([Utterance.of(text) for text in (*others, one, other)])
     place = len(others)
-    same = np.array([False])
-    rows = compare(alone, np.array([0]), np.array([1]), same)
-    assert np.array_equal(rows, compare(company, np.array([place]), np.array([place + 1]), same))
+    rows = compare(alone, np.array([0]), np.array([1]))
+    among = compare(company, np.array([place]), np.array([place + 1]))
+    assert np.array_equal(rows.left_hidden, among.left_hidden)
 
 
 def test_the_reason_names_the_words_in_which_a_pair_differs() -> None:
     taken = Texts(
         [Utterance.of("can anyone help me with the printer"), Utterance.of("can anyone help me with the scanner")]
     )
-    row = compare(taken, np.array([0]), np.array([1]), np.array([False]))[0]
-    reason = judging.reason(taken, 0, 1, row)
+    reason = judging.reason(taken, 0, 1, compare(taken, np.array([0]), np.array([1])), 0)
     assert "printer / scanner" in reason
     assert "both ask" in reason
 
 
 def test_stricter_points_ask_for_more() -> None:
-    for basis in ("words", "meaning", "reading"):
+    for basis in ("words", "reading"):
         least = [pair_model().threshold(point, basis) for point in get_args(OperatingPoint)]
         assert least == sorted(least, reverse=True)

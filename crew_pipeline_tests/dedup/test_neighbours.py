@@ -1,4 +1,4 @@
-"""Near pairs are all found, scored in one fixed way, and bounded."""
+"""Each row finds its nearest within its groups, by either kind of vector, and the number of pairs is bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crew_pipeline.dedup.neighbours import MOST_NEIGHBOURS, MOST_PAIRS, cosine, near_pairs, nearest_pairs
+from crew_pipeline.dedup import neighbours
+from crew_pipeline.dedup.neighbours import FLOORS, SCALE, cosine, nearest_pairs
 
 
 def unit_rows(seed: int, count: int, dimension: int = 16) -> np.ndarray:
@@ -17,51 +18,53 @@ def unit_rows(seed: int, count: int, dimension: int = 16) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(0, 60), st.sampled_from([0.3, 0.55, 0.85]))
-def test_the_pairs_are_those_of_a_full_comparison(seed: int, count: int, floor: float) -> None:
-    vectors = unit_rows(seed, count)
-    found = near_pairs(vectors, floor)
-    every_left, every_right = np.triu_indices(count, 1)
-    every = cosine(vectors, every_left, every_right)
-    near = every >= floor
-    assert found.whole
-    assert np.array_equal(found.left, every_left[near])
-    assert np.array_equal(found.right, every_right[near])
-    assert np.array_equal(found.similarity, every[near])
+def kinds(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return unit_rows(seed, count), unit_rows(seed + 1, count)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 60), st.data())
-def test_the_pairs_of_new_rows_are_those_that_the_others_do_not_have(
-    seed: int, count: int, data: st.DataObject
-) -> None:
-    vectors = unit_rows(seed, count)
-    fresh = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
-    whole, new = near_pairs(vectors, 0.55), near_pairs(vectors, 0.55, fresh)
-    touched = fresh[whole.left] | fresh[whole.right]
-    assert np.array_equal(new.left, whole.left[touched])
-    assert np.array_equal(new.right, whole.right[touched])
-    assert np.array_equal(new.similarity, whole.similarity[touched])
+@given(st.integers(0, 10_000), st.integers(0, 60))
+def test_of_a_small_group_every_pair_that_reaches_a_floor_is_found(seed: int, count: int) -> None:
+    static, letters = (np.rint(vectors * SCALE) for vectors in kinds(seed, count))
+    found = nearest_pairs(kinds(seed, count), [range(count)], nearest=30)
+    left, right = np.triu_indices(count, 1)
+    near = (cosine(static, left, right) >= FLOORS[0]) | (cosine(letters, left, right) >= FLOORS[1])
+    assert np.array_equal(found.left, left[near])
+    assert np.array_equal(found.right, right[near])
+    assert np.array_equal(found.similarity, cosine(static, left, right)[near])
 
 
-def test_thousands_of_near_copies_do_not_explode() -> None:
+def test_rows_of_different_groups_are_not_paired() -> None:
+    found = nearest_pairs(kinds(1, 40), [range(20), range(20, 40), [3, 30]])
+    across = (found.left < 20) & (found.right >= 20)
+    assert set(zip(found.left[across].tolist(), found.right[across].tolist(), strict=True)) <= {(3, 30)}
+
+
+def test_thousands_of_near_copies_give_each_its_nearest_and_no_more() -> None:
     generator = np.random.default_rng(0)
     vectors = np.ones((3_000, 16), np.float32) + 0.01 * generator.normal(size=(3_000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = near_pairs(vectors, 0.55)
-    assert not found.whole
-    assert len(found.left) <= 3_000 * MOST_NEIGHBOURS
-    assert not near_pairs(vectors, 0.55, np.arange(3_000) < 200, known=MOST_PAIRS).whole
+    found = nearest_pairs((vectors, vectors), [range(3_000)])
+    assert 3_000 <= len(found.left) <= 3_000 * 2 * (neighbours.NEAREST + 1)
 
 
-def test_each_row_finds_its_nearest() -> None:
-    vectors = unit_rows(1, 40)
-    found = nearest_pairs(vectors, 0.0, 3)
+def test_each_row_of_a_large_group_finds_its_nearest() -> None:
+    vectors = unit_rows(1, 200)
+    found = nearest_pairs((vectors, vectors), [range(200)], nearest=3)
     assert np.all(found.left < found.right)
     similar = vectors @ vectors.T
     np.fill_diagonal(similar, -1)
     pairs = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
-    for row in range(40):
+    for row in range(200):
         other = int(similar[row].argmax())
-        assert similar[row, other] < 0 or (min(row, other), max(row, other)) in pairs
+        assert similar[row, other] < FLOORS[1] or (min(row, other), max(row, other)) in pairs
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_the_pairs_do_not_depend_on_the_order_of_groups(seed: int, order: object) -> None:
+    groups = [list(range(50)), list(range(30, 80)), [1, 70]]
+    shuffled = groups[::-1]
+    first, second = (nearest_pairs(kinds(seed, 80), some) for some in (groups, shuffled))
+    assert np.array_equal(first.left, second.left)
+    assert np.array_equal(first.right, second.right)

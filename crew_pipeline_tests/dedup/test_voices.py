@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,21 +13,32 @@ from crew_pipeline.dedup.comparing import compare_lines
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.folding import fold_lines
+from crew_pipeline.dedup.text_vectors import text_vectors
 from crew_pipeline.dedup.voices import voice
 
 ASKED, ASKED_AGAIN = "the invoice export times out again", "um the invoice export, it times out again!"
 START = datetime(2025, 1, 15, 9, tzinfo=UTC)
 
 
+class Agreeing:
+    """A pair scorer that takes everything for the same."""
+
+    fitted = True
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        return np.tile([8.0, 8.0, 0.0, 0.0], (len(pairs), 1))
+
+
 def hidden(*said: tuple[str, str, str]) -> int:
-    """How many lines of a day of (conversation, speaker, text) are hidden; every pair is near."""
+    """How many lines of a day of (conversation, speaker, text) are hidden."""
     rows = [
         ("acme", conversation, number, speaker, START + timedelta(minutes=number), text)
         for number, (conversation, speaker, text) in enumerate(said)
     ]
     lines, config = frames.frame(rows, frames.LINES), EngineConfig()
-    near = np.ones(4, np.float32) / 2
-    comparison = compare_lines(lines, dict.fromkeys(distinct_texts(lines, config), near), config)
+    texts = distinct_texts(lines, config)
+    vectors = dict(zip(texts, text_vectors(list(texts.values())), strict=True))
+    comparison = compare_lines(lines, vectors, config, Agreeing())
     clusters = fold_lines("acme", "2025-01-15", lines, comparison, config)
     return sum(not row[4] for row in clusters.rows)
 

@@ -42,8 +42,8 @@ def folded(pair: CoveragePair) -> as_folded.Outcome:
     """What becomes of a pair that the judge is sure of."""
     first, second = sorted((pair.left.core, pair.right.core), key=text_hash)
     zero, one, sure = np.array([0]), np.array([1]), np.array([1.0])
-    pairs = judging.Pairs(zero, one, sure, sure, sure, np.array([True]), [""])
-    comparison = Comparison([text_hash(first), text_hash(second)], pairs, 1, whole=True, basis="reading")
+    pairs = judging.Pairs(zero, one, sure, sure, sure, [""])
+    comparison = Comparison([text_hash(first), text_hash(second)], pairs, 1, 1, basis="reading")
     return as_folded.outcome(pair, comparison, EngineConfig())
 
 

@@ -1,7 +1,7 @@
 """Workers to be killed: forked from a process that has imported everything, so that a new one costs a second.
 
 Run as a module it reads one JSON document a line (``{"environment": {…}, "crash": POINT or null}``), forks a worker for
-each, and answers with its process id. A worker writes the hashes of the texts that it embeds to ``CREW_HOME/embedded``,
+each, and answers with its process id. A worker writes hashes of the pairs that it reads to ``CREW_HOME/pairs-read``,
 and one with a crash point kills itself there, without a word.
 """
 
@@ -16,15 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crew_pipeline.settings import Settings
-
 
 def _points() -> dict[str, tuple[Any, str, bool]]:
     """By name of the point: the object and the name of its function, and whether after its first call."""
     from crew_pipeline.days import claims, pair_memory, publishing, run, snapshots
     from crew_pipeline.orchestration import runs
     from crew_pipeline.orchestration.days import tables
-    from crew_pipeline.storage.evidence import clusters, embeddings, pair_scores, pairs
+    from crew_pipeline.storage.evidence import clusters, pair_scores, pairs
     from crew_pipeline.workers import warm
 
     return {
@@ -32,13 +30,11 @@ def _points() -> dict[str, tuple[Any, str, bool]]:
         "claim made, not committed": (claims, "take", True),
         "claim committed": (warm.WarmMaker, "_take", True),
         "lines read": (snapshots.Snapshots, "read", True),
-        "exact repeats shown": (publishing, "show_first_look", True),
-        "first stage shown": (warm, "show_first_looks", True),
+        "first look written, not committed": (publishing, "show_first_look", True),
+        "first look shown": (warm, "show_first_look", True),
         "before the run": (runs.DayRunner, "run", False),
         "claim prolonged by the run": (tables.LinesTable, "write", True),
-        "vectors written, not committed": (embeddings, "store", True),
-        "first vectors committed": (tables.VectorsTable, "write", True),
-        "all vectors committed": (run.DayRun, "compare", False),
+        "before comparing": (run.DayRun, "compare", False),
         "readings written, not committed": (pair_scores, "store", True),
         "pairs read and not kept": (pair_memory.RememberingScorer, "logits", True),
         "pairs written, not committed": (pairs, "store", True),
@@ -54,9 +50,9 @@ def _points() -> dict[str, tuple[Any, str, bool]]:
 
 
 POINTS = (
-    "before the claim", "claim made, not committed", "claim committed", "lines read", "exact repeats shown",
-    "first stage shown", "before the run", "claim prolonged by the run", "vectors written, not committed",
-    "first vectors committed", "all vectors committed", "readings written, not committed", "pairs read and not kept",
+    "before the claim", "claim made, not committed", "claim committed", "lines read",
+    "first look written, not committed", "first look shown", "before the run", "claim prolonged by the run",
+    "before comparing", "readings written, not committed", "pairs read and not kept",
     "pairs written, not committed", "pairs committed", "clusters written, not committed", "clusters committed",
     "before the document", "document written, not committed", "document committed", "run over", "given back",
 )  # fmt: skip
@@ -101,28 +97,29 @@ def kill(pid: int) -> None:
         return
 
 
-def embedded(home: Path) -> list[str]:
-    """The hashes of the texts that workers have embedded, once for each time that one was."""
-    kept = home / "embedded"
+def pairs_read(home: Path) -> list[str]:
+    """The hashes of the pairs that workers have read, once for each time that one was."""
+    kept = home / "pairs-read"
     return kept.read_text().split() if kept.exists() else []
 
 
-def _tell_what_is_embedded(home: Path) -> None:
-    from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+def _tell_what_is_read(home: Path) -> None:
+    from crew_pipeline.dedup.judging import PairScorer
+    from crew_pipeline.dedup.pair_scorer import BundledScorer
     from crew_pipeline.dedup.text import text_hash
     from crew_pipeline.workers import worker
 
-    encode, warm_up = SentenceTransformerEncoder.encode, worker.warm_up
+    logits, warm_up = BundledScorer.logits, worker.warm_up
 
-    def told(self: SentenceTransformerEncoder, texts: list[str]) -> Any:
-        vectors = encode(self, texts)
-        with (home / "embedded").open("a") as kept:
-            kept.write("".join(f"{text_hash(one).hex()}\n" for one in texts))
-        return vectors
+    def told(self: BundledScorer, pairs: list[tuple[str, str]]) -> Any:
+        scores = logits(self, pairs)
+        with (home / "pairs-read").open("a") as kept:
+            kept.write("".join(f"{text_hash(left).hex()}-{text_hash(right).hex()}\n" for left, right in pairs))
+        return scores
 
-    def then_tell(settings: Settings, encoder: SentenceTransformerEncoder) -> None:
-        warm_up(settings, encoder)
-        SentenceTransformerEncoder.encode = told  # type: ignore[method-assign]
+    def then_tell(scorer: PairScorer | None) -> None:
+        warm_up(scorer)
+        BundledScorer.logits = told  # type: ignore[method-assign]
 
     worker.warm_up = then_tell
 
@@ -147,7 +144,7 @@ def _work(order: dict[str, Any]) -> None:
     log = os.open(home / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    _tell_what_is_embedded(home)
+    _tell_what_is_read(home)
     if order["crash"]:
         _crash_at(order["crash"])
     sys.argv = ["crew", "worker-process"]

@@ -116,7 +116,7 @@ def test_readers_get_days_that_runs_of_the_deployment_made_as_a_warm_worker_make
         check_tables(db, client_day)
     runner = DayRunner(build_defs(settings), deployment.instance)
     warm = WarmMaker(settings, db, runner)
-    warm_up(settings, runner.tools(db).encoder)
+    warm_up(runner.tools(db).scorer)
     by_run = body(db, client_days[0])
     ask_for(db, client_days[0], force=True)
     make_urgent(warm, settings, db)

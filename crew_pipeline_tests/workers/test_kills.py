@@ -19,9 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from crew_pipeline.days import requests
+from crew_pipeline.days.pair_memory import AT_ONCE
 from crew_pipeline.dedup.embedding import model_folder
 from crew_pipeline.model import ClientDay
-from crew_pipeline.orchestration.days.day_work import TEXTS_AT_ONCE
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue, states
@@ -39,7 +39,7 @@ from crew_pipeline_tests.disturbed import (
     wait_for,
     wait_until_all_is_done,
 )
-from crew_pipeline_tests.workers.nursery import POINTS, Nursery, alive, embedded, kill
+from crew_pipeline_tests.workers.nursery import POINTS, Nursery, alive, kill, pairs_read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -90,7 +90,7 @@ def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]
         kill(pid)
 
 
-def ask_for_a_long_day(db: Database, lines: int = TEXTS_AT_ONCE + 60) -> None:
+def ask_for_a_long_day(db: Database, lines: int = 570) -> None:
     talk = said(1, lines)
     for session in range(0, len(talk), 100):
         bring(db, lines_at("2025-01-15", f"s{session}", *talk[session : session + 100]), client="default")
@@ -111,7 +111,7 @@ def test_a_day_is_made_by_a_worker_of_the_nursery(
     start()
     wait_until_all_is_done(databases.db)
     check_everything(databases.db)
-    assert len(embedded(home)) == len(set(embedded(home)))
+    assert len(pairs_read(home)) == len(set(pairs_read(home))) > 0
     undisturbed["body"] = body_of(databases.db, CLIENT_DAY)
 
 
@@ -127,9 +127,8 @@ def test_a_worker_that_dies_at_any_point_of_a_day_leaves_it_to_the_next(
     start()
     wait_until_all_is_done(db)
     check_everything(db)
-    assert len(embedded(home)) - len(set(embedded(home))) <= (
-        TEXTS_AT_ONCE if point == "vectors written, not committed" else 0
-    )
+    twice = len(pairs_read(home)) - len(set(pairs_read(home)))
+    assert twice <= (AT_ONCE if point == "readings written, not committed" else 0)
     if undisturbed:
         assert body_of(db, CLIENT_DAY) == undisturbed["body"]
 
@@ -180,16 +179,16 @@ def test_a_hundred_random_kills_under_load_lose_nothing(databases: Databases, st
             requests.request(connection, client_day, force=True, outdated=True)
     wait_until_all_is_done(db, 240)
     check_everything(db)
-    texts = embedded(home)
-    assert len(texts) - len(set(texts)) <= 100 * 60
-    print(f"{len(set(texts)):,} texts, embedded {len(texts):,} times")  # noqa: T201
+    read = pairs_read(home)
+    assert len(read) - len(set(read)) <= 100 * 60
+    print(f"{len(set(read)):,} pairs, read {len(read):,} times")  # noqa: T201
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_day_first(databases: Databases, start: Start) -> None:
     db = databases.db
     ask_for_a_long_day(db)
     worker = start(worker_grace_s=300)
-    wait_for(holds(db, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    wait_for(holds(db, "SELECT count(*) > 0 FROM day_claims"), "a claim")
     os.kill(worker, signal.SIGTERM)
     wait_for(lambda: not alive(worker), "the worker has ended")
     check_everything(db)
@@ -202,7 +201,7 @@ def test_a_worker_that_cannot_finish_in_time_gives_its_day_back(databases: Datab
     db = databases.db
     ask_for_a_long_day(db, 3_000)
     worker = start(worker_grace_s=0.1)
-    wait_for(holds(db, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+    wait_for(holds(db, "SELECT count(*) > 0 FROM day_claims"), "a claim")
     os.kill(worker, signal.SIGTERM)
     wait_for(lambda: not alive(worker), "the worker has ended")
     with db.read() as connection:
@@ -266,7 +265,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, nursery: Nursery) ->
             settings = {"CLAIM_TTL_S": 5, "POLL_S": 0.2, "RETRY_BACKOFF_S": 1, "MEMORY_LIMIT_MB": 8192, "THREADS": 1}
             environment = {f"CREW_{name}": str(value) for name, value in settings.items()}
             workers.append(nursery.worker({**environment, **small.environment(), "CREW_HOME": str(home)}))
-            wait_for(holds(db, "SELECT count(*) > 0 FROM line_embeddings"), "embedding")
+            wait_for(holds(db, "SELECT count(*) > 0 FROM day_claims"), "a claim")
             ballast = home / "ballast"
             with suppress(OSError), ballast.open("wb") as filled:
                 while True:

@@ -57,7 +57,7 @@ def discovered_conversations(context: AssetExecutionContext, config: Scope, maki
 def line_embeddings(
     context: AssetExecutionContext, making: DayMaking, discovered_conversations: DayFrames
 ) -> DayFrames:
-    """Vectors of the day's distinct texts, cached for ever."""
+    """Vectors of the day's distinct texts, by their words and letters."""
     work = DayWork(context, making)
     return work.frames(lambda day: work.embed(day, discovered_conversations))
 
@@ -90,8 +90,8 @@ def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition
     sources: Sequence[AssetDep] = [AssetDep(AssetKey(HISTORY_TABLES))]
     made: list[AssetsDefinition] = [
         asset(discovered_conversations, kinds={"postgres"}, io_manager_key="lines_table", deps=sources, **common),
-        asset(line_embeddings, kinds={"torch"}, io_manager_key="vectors_table", **common),
-        asset(semantic_clusters, kinds={"faiss"}, io_manager_key="clusters_table", **common),
+        asset(line_embeddings, kinds={"numpy"}, io_manager_key="text_vectors", **common),
+        asset(semantic_clusters, kinds={"faiss", "torch"}, io_manager_key="clusters_table", **common),
         asset(day_document, kinds={"postgres"}, io_manager_key="documents_table", **common),
     ]
     return made

@@ -14,11 +14,11 @@ import pandas as pd
 from dagster import AssetExecutionContext, AssetKey, DagsterRun
 
 from crew_pipeline.days import claims, folding
-from crew_pipeline.days.first_looks import show_first_looks
+from crew_pipeline.days.first_look import show_first_look
 from crew_pipeline.days.pace import Pace
 from crew_pipeline.days.run import DayRun, DayTools
 from crew_pipeline.dedup import frames
-from crew_pipeline.dedup.cores import distinct_texts
+from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.model import ClientDay, Trigger
 from crew_pipeline.orchestration import tags
@@ -28,11 +28,6 @@ from crew_pipeline.orchestration.failures import isolated
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.storage.days import queue, states
-
-TEXTS_AT_ONCE = 512
-"""Texts embedded between two reports to a visitor who waits."""
-TEXTS_AT_ONCE_IN_BACKGROUND = 4_096
-"""The same where nobody waits and no pace is kept: of more texts, more have one length and are embedded together."""
 
 
 class DayWork:
@@ -48,7 +43,6 @@ class DayWork:
         cores = context.run.tags.get(tags.CORES)
         self._pace = Pace(float(cores)) if cores else Pace()
         self._turn_s = float(context.run.tags.get(tags.TURN, math.inf))
-        self._at_once = TEXTS_AT_ONCE if self._awaited or cores else TEXTS_AT_ONCE_IN_BACKGROUND
 
     def frames(self, frames_of: Callable[[date], pd.DataFrame | Iterable[pd.DataFrame]]) -> DayFrames:
         """What ``frames_of`` makes of each of the run's days, when it is asked for."""
@@ -60,7 +54,7 @@ class DayWork:
         with self._db.read() as connection:
             chosen = queue.work(
                 connection,
-                self._tools.config.fingerprint(self._tools.encoder.weights_id),
+                self._tools.config.fingerprint,
                 days=[day],
                 client=client or None,
                 which="every" if with_failed else "waiting",
@@ -88,23 +82,19 @@ class DayWork:
         """The lines (``frames.DISCOVERED``) of the clients' days that this run holds."""
         return lines_held(self._tools, self._token, day)
 
-    def embed(self, day: date, conversations: DayFrames) -> Iterator[pd.DataFrame]:
-        """Embed the texts that have no vector yet, a part at a time (``frames.VECTORS``)."""
+    def embed(self, day: date, conversations: DayFrames) -> pd.DataFrame:
+        """Vectors of the day's distinct texts (``frames.VECTORS``)."""
         started = time.monotonic()
         self._claim_midway(day)
-        lines = conversations[day]
-        distinct = embedded = 0
-        for run, own in self._runs(day, lines):
-            missing = run.texts_without_vector(own)
-            if missing and self._awaited:
-                show_first_looks(run, own, self._context.log.warning)
+        vectors: dict[bytes, Any] = {}
+        for run, own in self._runs(day, conversations[day]):
+            if self._awaited:
+                show_first_look(run, own, self._context.log.warning)
             with self._isolated(run):
-                for keys, vectors in run.embed(missing, self._at_once, self._pace, started + self._turn_s):
-                    yield frames.frame(zip(keys, vectors, strict=True), frames.VECTORS)
-                    embedded += len(keys)
-            distinct += len(distinct_texts(own, self._tools.config))
-        model = self._tools.encoder.model_id
-        self._tell(day, metadata.of_embedding(distinct, embedded, model, time.monotonic() - started))
+                keys, made = run.embed(own)
+                vectors.update(zip(keys, made, strict=True))
+        self._tell(day, metadata.of_embedding(len(vectors), self._tools.encoder.model_id, time.monotonic() - started))
+        return frames.frame(sorted(vectors.items(), key=lambda pair: pair[0]), frames.VECTORS)
 
     def cluster(self, day: date, conversations: DayFrames, embeddings: DayFrames) -> pd.DataFrame:
         """Compare and fold each client's lines (``frames.MEMBERS``)."""
@@ -113,18 +103,15 @@ class DayWork:
         lines, loaded = conversations[day], embeddings[day]
         vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
         rows: list[tuple[Any, ...]] = []
-        compared = candidates = 0
+        compared: list[Comparison] = []
         for run, own in self._runs(day, lines):
-            with self._isolated(run), self._pace.kept():
-                comparison, known = run.compare(own, vectors)
-                clusters = run.fold(own, comparison)
-                rows.extend(clusters.rows)
-                compared += clusters.compared - known
-                candidates += clusters.candidates
+            with self._isolated(run):
+                comparison = run.compare(own, vectors, self._pace, started + self._turn_s)
+                rows.extend(run.fold(own, comparison).rows)
+                compared.append(comparison)
             self._pace.rest()
         members = frames.frame(rows, frames.MEMBERS)
-        figures = metadata.of_clusters(lines, members, compared, candidates, time.monotonic() - started)
-        self._tell(day, figures)
+        self._tell(day, metadata.of_clusters(lines, members, compared, time.monotonic() - started))
         return members
 
     def write(self, day: date, conversations: DayFrames, clusters: DayFrames) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from dagster import MetadataValue, TableRecord
 
 from crew_pipeline.dedup import frames
+from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import visits
@@ -29,27 +30,25 @@ def of_claims(work: Sequence[Work]) -> dict[str, Any]:
     }
 
 
-def of_embedding(distinct: int, embedded: int, model: str, seconds: float) -> dict[str, Any]:
-    """How many of the day's distinct texts had to be embedded."""
+def of_embedding(distinct: int, model: str, seconds: float) -> dict[str, Any]:
+    """How many distinct texts the day has."""
     return {
         "distinct_texts": distinct,
-        "embedded": embedded,
-        "from_cache": distinct - embedded,
-        "cache_ratio": round(1 - embedded / distinct, 4) if distinct else 1.0,
         "model": model,
         "seconds": round(seconds, 3),
     }
 
 
 def of_clusters(
-    lines: pd.DataFrame, members: pd.DataFrame, compared: int, candidates: int, seconds: float
+    lines: pd.DataFrame, members: pd.DataFrame, compared: Sequence[Comparison], seconds: float
 ) -> dict[str, Any]:
     """What was compared, and what folds."""
     clusters = int(members["cluster_id"].nunique())
     return {
         "lines": len(lines),
-        "texts_compared": compared,
-        "candidate_pairs": candidates,
+        "texts_compared": sum(len(comparison.texts) for comparison in compared),
+        "candidate_pairs": sum(comparison.candidates for comparison in compared),
+        "pairs_read": sum(comparison.read for comparison in compared),
         "clusters": clusters,
         "hidden_lines": len(members) - clusters,
         "largest_clusters": _largest(members, lines),

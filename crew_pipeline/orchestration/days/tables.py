@@ -22,7 +22,7 @@ from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
-from crew_pipeline.storage.evidence import clusters, embeddings
+from crew_pipeline.storage.evidence import clusters
 
 
 class DayTable(ConfigurableIOManager):
@@ -88,25 +88,25 @@ class LinesTable(DayTable):
         return self.lines_held(token, day)
 
 
-class VectorsTable(DayTable):
-    """``line_embeddings``: frame ``frames.VECTORS``."""
+class TextVectors(DayTable):
+    """The vectors of the day's texts, which are made again rather than stored: frame ``frames.VECTORS``."""
 
     def write(self, context: OutputContext, token: str, day: date, frame: pd.DataFrame) -> None:
-        """Add vectors to the cache. They follow from the text alone, so no claim guards them."""
-        tools = self.tools
-        with tools.db.write() as connection:
-            vectors = zip(frame["text_hash"], frame["vector"], strict=True)
-            embeddings.store(connection, tools.encoder.model_id, vectors)
+        """Keep them for the next step: they follow from the lines, in less time than it takes to store them."""
+        self.tools.snapshots.keep_vectors(token, day, frame)
 
     def read(self, token: str, day: date) -> pd.DataFrame:
-        """The vectors of the day's texts, as far as they are there, by ascending hash."""
-        tools = self.tools
+        """The vectors of the texts of all that the run holds, by ascending hash."""
+        kept = self.tools.snapshots.vectors(token, day)
+        if kept is not None:
+            return kept
         lines = self.lines_held(token, day)
-        clients = sorted(set(lines["client"]))
-        hashes = {key for client in clients for key in distinct_texts(frames.of_client(lines, client), tools.config)}
-        with tools.db.read() as connection:
-            vectors = embeddings.fetch(connection, tools.encoder.model_id, sorted(hashes))
-        return frames.frame(sorted(vectors.items(), key=lambda pair: pair[0]), frames.VECTORS)
+        texts: dict[bytes, str] = {}
+        for client in sorted(set(lines["client"])):
+            texts |= distinct_texts(frames.of_client(lines, client), self.tools.config)
+        ordered = dict(sorted(texts.items()))
+        vectors = self.tools.encoder.encode(list(ordered.values()))
+        return frames.frame(zip(ordered, vectors, strict=True), frames.VECTORS)
 
 
 class ClustersTable(DayTable):
@@ -151,7 +151,7 @@ def build_tables(making: DayMaking) -> dict[str, DayTable]:
     """The tables by the keys under which the assets name them."""
     return {
         "lines_table": LinesTable(making=making),
-        "vectors_table": VectorsTable(making=making),
+        "text_vectors": TextVectors(making=making),
         "clusters_table": ClustersTable(making=making),
         "documents_table": DocumentsTable(making=making),
     }

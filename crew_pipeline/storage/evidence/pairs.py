@@ -23,8 +23,8 @@ def store(connection: Connection, client_day: ClientDay, judgement: str, compari
     connection.execute(text("DELETE FROM day_comparisons WHERE client = :client AND day = :day"), key)
     connection.execute(
         text(
-            "INSERT INTO day_comparisons (client, day, judgement, stage, texts, candidates, whole) "
-            "VALUES (:client, :day, :judgement, :stage, CAST(:texts AS bytea[]), :candidates, :whole)"
+            "INSERT INTO day_comparisons (client, day, judgement, stage, texts, candidates) "
+            "VALUES (:client, :day, :judgement, :stage, CAST(:texts AS bytea[]), :candidates)"
         ),
         {
             **key,
@@ -32,7 +32,6 @@ def store(connection: Connection, client_day: ClientDay, judgement: str, compari
             "stage": comparison.basis,
             "texts": list(comparison.texts),
             "candidates": comparison.candidates,
-            "whole": comparison.whole,
         },
     )
     pairs, texts = comparison.pairs, comparison.texts
@@ -40,17 +39,16 @@ def store(connection: Connection, client_day: ClientDay, judgement: str, compari
     with (
         driver.cursor() as cursor,
         cursor.copy(
-            "COPY line_pairs (client, day, left_hash, right_hash, similarity, probability, probability_same, settled, "
-            "reason) FROM STDIN"
+            "COPY line_pairs (client, day, left_hash, right_hash, similarity, left_under, right_under, reason) "
+            "FROM STDIN"
         ) as copy,
     ):
         for left, right, *rest in zip(
             pairs.left.tolist(),
             pairs.right.tolist(),
             pairs.similarity.tolist(),
-            pairs.probability.tolist(),
-            pairs.probability_same.tolist(),
-            pairs.settled.tolist(),
+            pairs.left_under.tolist(),
+            pairs.right_under.tolist(),
             pairs.reason,
             strict=True,
         ):
@@ -62,7 +60,7 @@ def load(connection: Connection, client_day: ClientDay, judgement: str) -> Compa
     key = {"client": client_day.client, "day": client_day.day, "judgement": judgement}
     head = connection.execute(
         text(
-            "SELECT texts, candidates, whole, stage FROM day_comparisons "
+            "SELECT texts, candidates, stage FROM day_comparisons "
             "WHERE client = :client AND day = :day AND judgement = :judgement"
         ),
         key,
@@ -71,7 +69,7 @@ def load(connection: Connection, client_day: ClientDay, judgement: str) -> Compa
         return None
     rows = connection.execute(
         text(
-            "SELECT left_hash, right_hash, similarity, probability, probability_same, settled, reason FROM line_pairs "
+            "SELECT left_hash, right_hash, similarity, left_under, right_under, reason FROM line_pairs "
             "WHERE client = :client AND day = :day ORDER BY left_hash, right_hash"
         ),
         key,
@@ -84,12 +82,11 @@ def load(connection: Connection, client_day: ClientDay, judgement: str) -> Compa
         np.array([index[row.left_hash] for row in rows], np.int64),
         np.array([index[row.right_hash] for row in rows], np.int64),
         np.array([row.similarity for row in rows], np.float64),
-        np.array([row.probability for row in rows], np.float64),
-        np.array([row.probability_same for row in rows], np.float64),
-        np.array([row.settled for row in rows], np.bool_),
+        np.array([row.left_under for row in rows], np.float64),
+        np.array([row.right_under for row in rows], np.float64),
         [row.reason for row in rows],
     )
-    return Comparison(texts, pairs, head.candidates, head.whole, head.stage)
+    return Comparison(texts, pairs, head.candidates, 0, head.stage)
 
 
 def days_with(connection: Connection, client: str, texts: Sequence[bytes]) -> list[date]:
@@ -118,14 +115,14 @@ def least_sure(connection: Connection, client_day: ClientDay, threshold: float, 
     """The pairs of a client's day whose probability lies nearest to ``threshold`` and that nobody has judged."""
     rows = connection.execute(
         text("""
-            SELECT left_hash, right_hash, similarity, greatest(probability, probability_same) AS probability, reason
+            SELECT left_hash, right_hash, similarity, greatest(left_under, right_under) AS probability, reason
             FROM line_pairs AS pair
             WHERE client = :client AND day = :day AND NOT EXISTS (
                 SELECT 1 FROM pair_feedback AS said
                 WHERE said.client = pair.client AND said.left_hash = pair.left_hash
                   AND said.right_hash = pair.right_hash AND said.undone_at IS NULL
             )
-            ORDER BY abs(greatest(probability, probability_same) - :threshold), left_hash, right_hash LIMIT :most
+            ORDER BY abs(greatest(left_under, right_under) - :threshold), left_hash, right_hash LIMIT :most
         """),
         {"client": client_day.client, "day": client_day.day, "threshold": threshold, "most": most},
     )

@@ -264,7 +264,10 @@ class PairReading(Base):
     reader: Mapped[str] = mapped_column(primary_key=True)
     left_hash: Mapped[bytes] = mapped_column(primary_key=True, comment="the lesser of the two")
     right_hash: Mapped[bytes] = mapped_column(primary_key=True)
-    logit: Mapped[float]
+    left_covers: Mapped[float]
+    right_covers: Mapped[float]
+    own: Mapped[float]
+    formula: Mapped[float]
 
 
 class SemanticCluster(Base):
@@ -316,7 +319,6 @@ class DayComparison(Base):
     stage: Mapped[str]
     texts: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary), comment="hashes, ascending")
     candidates: Mapped[int] = mapped_column(Integer)
-    whole: Mapped[bool] = mapped_column(comment="whether every pair above the usual floor was judged")
 
 
 class LinePair(Base):
@@ -332,10 +334,13 @@ class LinePair(Base):
     left_hash: Mapped[bytes] = mapped_column(primary_key=True)
     right_hash: Mapped[bytes] = mapped_column(primary_key=True)
     similarity: Mapped[float]
-    probability: Mapped[float] = mapped_column(comment="of being a duplicate when two people say them")
-    probability_same: Mapped[float] = mapped_column(comment="the same when one speaker says both")
-    settled: Mapped[bool] = mapped_column(comment="false for a pair in doubt that no lines could fold by")
     reason: Mapped[str]
+    left_under: Mapped[float] = mapped_column(
+        comment="probability that the left text may be hidden under the right one"
+    )
+    right_under: Mapped[float] = mapped_column(
+        comment="probability that the right text may be hidden under the left one"
+    )
 
 
 class PairFeedback(Base):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._daemon.types import DaemonHeartbeat
 
 from crew_pipeline.days.planning import DayBatch
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.dedup.embedding import ModelNotFoundError
+from crew_pipeline.dedup.text_vectors import TextEncoder, Vectors
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import configuration_file, daemon_age_s, dagster_instance
@@ -215,6 +216,13 @@ def test_housekeeping_that_cannot_clean_a_table_says_which_and_cleans_the_others
     assert query("SELECT count(*) FROM day_events") == [(0,)]
 
 
+class Missing(TextEncoder):
+    """One whose model is gone."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        raise ModelNotFoundError("The model is gone.")
+
+
 class Past:
     """Runs of the real jobs in a history of their own, all of them older than what is kept."""
 
@@ -223,8 +231,8 @@ class Past:
         self.settings = settings
         self._database = DatabaseResource(url=database_url)
 
-    def day(self, day: str, model: str = "bundled") -> str:
-        resources = {"database": self._database, "encoder": SentenceTransformerEncoder(model)}
+    def day(self, day: str, encoder: TextEncoder | None = None) -> str:
+        resources = {"database": self._database, "encoder": encoder or TextEncoder()}
         runner = DayRunner(build_defs(self.settings, resources), self.instance)
         when = date.fromisoformat(day)
         return runner.run(DayBatch(when, when, 1, 1, 1), trigger=Trigger.COMMAND, force=True).run_id
@@ -274,7 +282,7 @@ def test_old_runs_go_but_for_those_that_the_state_of_partitions_rests_on(past: P
         bring(db, lines_at(day, f"s{number}", ("Ann", f"line {number} of several")))
     superseded, newest = past.day(FIRST), past.day(FIRST)
     repeated, never_began = past.never_begun(SECOND), past.never_begun(SECOND)
-    half_way, last = past.day(THIRD, model="/nowhere"), past.day(LAST)
+    half_way, last = past.day(THIRD, Missing()), past.day(LAST)
     kept_house, kept_house_last = past.housekeeping(), past.housekeeping()
     unfinished = past.create("keep_house", status=DagsterRunStatus.STARTED).run_id
     before = {asset: past.partitions(asset) for asset in ("line_embeddings", "day_document")}
