@@ -38,7 +38,7 @@ from training.coverage import CoveragePair
 
 PRECISION = {"strict": 0.99, "balanced": 0.95, "loose": 0.85}
 """Of the operating points, on kinds of talk that were not fitted to."""
-DOUBT = 0.5
+DOUBT = 0.55
 """Probability by words from which on a pair is read."""
 TREES = {"max_depth": 3, "max_iter": 150, "learning_rate": 0.05, "min_samples_leaf": 25, "l2_regularization": 5.0}
 LINEAR = 0.05

@@ -166,7 +166,7 @@ def test_the_pairs_of_a_day_can_be_loaded_as_they_were_stored(db: Database, sett
 def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
     db: Database, settings: Settings, run_days: Run
 ) -> None:
-    said = ("can anyone help me with the printer", "please can somebody help me with the printer driver")
+    said = ("can anyone help me with the printer", "so can anyone help me with the printer driver")
     bring(db, lines_at(DAY, "a", ("Mara", said[0]), ("Mara", said[1])))
     assert run_days(DAY).success
     (question,) = labelling.questions(db, settings, CLIENT_DAY, 5)

@@ -212,7 +212,7 @@ def test_a_long_day_goes_on_in_turns_with_the_others_and_reads_nothing_twice(
     said = [
         ("Ann", text)
         for subject in ("the printer on the second floor", "our invoice export", "the mail server")
-        for text in (f"{subject} does not work again", f"again {subject} does not work")
+        for text in (f"{subject} does not work again", f"so {subject} does not work again")
     ]
     bring(db, lines_at("2025-01-15", "a", *said), client="default")
     bring(db, lines_at("2025-01-16", "b", ("Ann", "one two three")), client="default")
