@@ -6,8 +6,8 @@ whole days of the pairs; a pair counts as found where both its lines come into o
 weighted. B-cubed is the same seen from each line: which of the lines it was judged against lie in its cluster, and
 which should; averaged over lines. Everything is done twice, the second time with the lines shuffled.
 
-The engine's judge has learned from other days of these corpora; none of these pairs has been shown to its reader, and
-its last stage is fitted to them: ``training/fit.py`` prints cross-validated figures.
+``judged`` is the judgement of the pairs' texts, whoever says them. The engine has learned from other labels of these
+corpora, from none of these pairs.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def main() -> None:
         folded = measured("engine", engine, days, vectors)
         found = {
             "pairs": len(labelled),
-            "engine": {**folded, **quality(judged.engine)},
+            "engine": folded,
+            "judged": quality(judged.judged),
             "peers": {
-                "engine, as it folds days": folded,
                 "cosine": {
                     **quality(judged.cosine),
                     "bcubed_f1": None,
