@@ -12,7 +12,7 @@ from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import claims, events
 from crew_pipeline.storage.days.events import EventType
 
-# Before anything was measured on this machine: embedding on two cores, and the rest of a run (seconds).
+# Before anything was measured on this machine: comparing on two cores, and the rest of a run (seconds).
 _FIRST_GUESS_PER_LINE = 1 / 200
 _FIRST_GUESS_FIXED = 0.5
 _AT_MOST_EVERY_S = 0.5
@@ -22,9 +22,9 @@ Stage = Literal["discovering", "embedding", "comparing", "clustering", "writing"
 # Where each stage begins and ends on the way from 0 to 1: shares of a day's time as measured on chat (2 cores).
 _SHARES: dict[Stage, tuple[float, float]] = {
     "discovering": (0.0, 0.02),
-    "embedding": (0.02, 0.7),
-    "comparing": (0.7, 0.93),
-    "clustering": (0.93, 0.97),
+    "embedding": (0.02, 0.1),
+    "comparing": (0.1, 0.9),
+    "clustering": (0.9, 0.97),
     "writing": (0.97, 1.0),
 }
 

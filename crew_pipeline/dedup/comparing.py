@@ -5,7 +5,7 @@ The pairs are worth keeping: folding the lines by them (``folding``) takes milli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ class _Bench:
             if core in number:
                 said_by.setdefault(voice, set()).add(number[core])
         groups = [sorted(said) for _, said in sorted(said_by.items()) if len(said) > 1]
-        return cls(list(texts), _texts_of(texts.values()), groups)
+        return cls(list(texts), Texts([Utterance.of(core) for core in texts.values()]), groups)
 
     def by_words(self, matrix: Vectors) -> Judged:
         """Judge what lies near each other by its words."""
@@ -105,7 +105,3 @@ class _Bench:
 
     def comparison(self, judged: Judged, read: int, basis: Basis) -> Comparison:
         return Comparison(self.keys, judging.kept(self.texts, judged), len(judged), read, basis)
-
-
-def _texts_of(texts: Iterable[str]) -> Texts:
-    return Texts([Utterance.of(core) for core in texts])

@@ -52,7 +52,7 @@ def nearest_pairs(kinds: Sequence[Vectors], groups: Iterable[Sequence[int]], nea
         nearest: how many neighbours of a row are looked at by each kind; of small groups all pairs are.
     """
     count = len(kinds[0])
-    whole = [np.rint(vectors * SCALE).astype(np.float32) for vectors in kinds]
+    whole = _in_whole_numbers(kinds)
     keys = [
         key
         for group in groups
@@ -61,13 +61,20 @@ def nearest_pairs(kinds: Sequence[Vectors], groups: Iterable[Sequence[int]], nea
     ]
     pairs = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
     left, right = pairs // max(count, 1), pairs % max(count, 1)
-    found, near = given_pairs(kinds, left, right)
+    found, near = _scored(whole, left, right)
     return Near(left[near], right[near], found.similarity[near])
 
 
 def given_pairs(kinds: Sequence[Vectors], left: Ints, right: Ints) -> tuple[Near, NDArray[np.bool_]]:
     """Pairs that are given, and which of them reach a floor; ``kinds`` as for ``nearest_pairs``."""
-    whole = [np.rint(vectors * SCALE).astype(np.float32) for vectors in kinds]
+    return _scored(_in_whole_numbers(kinds), left, right)
+
+
+def _in_whole_numbers(kinds: Sequence[Vectors]) -> list[Vectors]:
+    return [np.rint(vectors * SCALE).astype(np.float32) for vectors in kinds]
+
+
+def _scored(whole: Sequence[Vectors], left: Ints, right: Ints) -> tuple[Near, NDArray[np.bool_]]:
     similarities = [cosine(vectors, left, right) for vectors in whole]
     near = np.any([similarity >= floor for similarity, floor in zip(similarities, FLOORS, strict=True)], axis=0)
     return Near(left, right, similarities[0]), near
