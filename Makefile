@@ -22,11 +22,13 @@ demo: install
 	@$(BIN)/python examples/make_sample.py $(SAMPLE)
 	$(BIN)/crew import $(SAMPLE)/standup.jsonl --crew standup
 	$(BIN)/crew import $(SAMPLE)/support.jsonl --crew support
+	$(BIN)/crew import $(SAMPLE)/builders.jsonl --crew builders
 	$(BIN)/crew crews add agents --table agent_histories --source-env DEMO_HISTORIES
 	DEMO_HISTORIES=sqlite:///$(SAMPLE)/agents.sqlite $(BIN)/crew discover
 	$(BIN)/crew crews remove agents
 	$(BIN)/crew process --pending
 	$(BIN)/crew day 2025-01-13
+	$(BIN)/crew day 2025-01-17
 	@$(MAKE) --no-print-directory next-steps
 else
 demo: install

@@ -59,6 +59,27 @@ LineKey = tuple[str, int]
 """Conversation and position of a line."""
 Folds = dict[LineKey, Fold]
 
+
+class Repeat(NamedTuple):
+    """A part of a visible line's text that is folded, for it stands in a visible line before (or before in this one).
+
+    Attributes:
+        start, end: of the part in the text, in code points.
+        of, of_start: the line that shows it, and where in its text.
+        lines: rows that the part runs over.
+        times: how often on end the part says what is shown there once.
+        reason: in words.
+    """
+
+    start: int
+    end: int
+    of: LineKey
+    of_start: int
+    lines: int
+    times: int
+    reason: str
+
+
 OperatingPoint = Literal["strict", "balanced", "loose"]
 """How sure the judge must be that two lines say the same; by precision on labelled pairs."""
 

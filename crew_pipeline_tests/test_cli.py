@@ -92,6 +92,35 @@ def test_a_day_from_import_to_reading(home: Path, sample: Path) -> None:
     assert "folded away" in shown.stdout
 
 
+def test_a_crew_s_day_shows_what_is_new_in_long_messages(tmp_path: Path, sample: Path) -> None:
+    home = tmp_path / "home"
+    crew(home, "import", str(sample / "builders.jsonl"), "--crew", "builders")
+    assert crew(home, "process", "2025-01-17").returncode == 0
+    shown = crew(home, "day", "2025-01-17")
+    rows = shown.stdout.splitlines()
+    assert sum("We are a workshop of agents" in row for row in rows) == 1
+    assert "         ⋯ 11 lines as at 21:02, Programmer" in rows
+    assert "                 target = photo.with_name(name_of(photo))" in rows
+    assert "         ⋯ 6 lines as at 21:00, Planner and in 1 other line" in rows
+    assert "11 lines, 0 folded away, 74% of the characters." in shown.stdout
+    assert "--whole" in shown.stderr
+    whole = crew(home, "day", "2025-01-17", "--whole")
+    assert sum("We are a workshop of agents" in row for row in whole.stdout.splitlines()) == 10
+    assert "⋯" not in whole.stdout
+    assert "--whole" not in whole.stderr
+
+
+def test_rows_of_a_message_stand_under_each_other_whatever_ends_them(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    line = {"session_id": "s", "line": 0, "created_at": "2025-02-01T10:00:00Z", "speaker": "Ann"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({**line, "text": "first\r\n  second\r\rthird\x1b[31m"}))
+    crew(home, "import", str(path), "--crew", "rows")
+    rows = crew(home, "day", "2025-02-01").stdout.splitlines()
+    assert rows[2] == "   10:00 Ann:"
+    assert rows[3:7] == ["         first", "           second", "         ", "         third\ufffd[31m"]
+
+
 def test_what_a_reader_says_changes_the_day_and_can_be_taken_back(home: Path, sample: Path, tmp_path: Path) -> None:
     def folded() -> dict[str, str]:
         lines = [line for one in told(home, "day", "2025-01-13")["data"] for line in one["display_conversation"]]

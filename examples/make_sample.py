@@ -1,7 +1,8 @@
-"""Writes the sample of the demo: three crews, four days, people and agents who repeat themselves in their own words.
+"""Writes the sample of the demo: four crews, five days, people and agents who repeat themselves in their own words.
 
-Two crews are export files; the third, chat agents, is a SQLite history table such as agent frameworks write. The
-output is the same on every run: `python examples/make_sample.py FOLDER`.
+Three crews are export files, one of them a crew of agents that sends its prompt and its files again and again; the
+fourth, chat agents, is a SQLite history table such as agent frameworks write. The output is the same on every run:
+`python examples/make_sample.py FOLDER`.
 """
 
 from __future__ import annotations
@@ -139,6 +140,81 @@ AGENTS: dict[str, list[Talk]] = {
     ],
 }
 
+_TASK = "Write a small program that renames the photos of a folder by the day on which they were taken."
+_COMPANY = (
+    """We are a workshop of agents that builds small tools for people who are not programmers.
+We share one aim: the task below is done simply, is tried before it is handed over, and loses nobody's files.
+Here is the task of our customer: """
+    + _TASK
+)
+_ROLES = {
+    "Planner": """You are the planner. You decide what the tool does and what it leaves out.
+You answer in at most three sentences and never write code.
+When a decision is made, end with one line that begins with DECIDED.""",
+    "Programmer": """You are the programmer. You write plain Python that runs without installing anything.
+You send every file whole, each in a block of its own, so that the others can run it as it is.
+When nothing is left to change, end with one line that begins with DONE.""",
+    "Reviewer": """You are the reviewer. You run what you are sent and look for what could destroy a file.
+You name one fault at a time, the worst first, and say how to mend it.
+When you find none, end with one line that begins with PASSED.""",
+}
+_FILE = """import datetime
+import pathlib
+import sys
+
+
+def name_of(photo):
+    taken = datetime.date.fromtimestamp(photo.stat().st_mtime)
+    return f"{taken.isoformat()}-{photo.name}"
+
+
+def rename_all(folder):
+    count = 0
+    for photo in sorted(folder.glob("*.jpg")):
+        photo.rename(photo.with_name(name_of(photo)))
+        count = count + 1
+    return count
+
+
+if __name__ == "__main__":
+    print(rename_all(pathlib.Path(sys.argv[1])), "photos renamed")
+"""
+_SECOND_FILE = _FILE.replace(
+    "        photo.rename(photo.with_name(name_of(photo)))\n        count = count + 1\n",
+    "        target = photo.with_name(name_of(photo))\n        if target.exists():\n            continue\n"
+    "        photo.rename(target)\n        count = count + 1\n",
+)
+_THIRD_FILE = _SECOND_FILE.replace(
+    '    return f"{taken.isoformat()}-{photo.name}"',
+    '    day = taken.isoformat()\n    return photo.name if photo.name.startswith(day) else f"{day}-{photo.name}"',
+)
+
+
+def _turn(role: str, words: str) -> Talk:
+    """A message as such crews write it: what all are told, what the role is told, and at its end what is new."""
+    return role, f"{_COMPANY}\n{_ROLES[role]}\n\n{words}"
+
+
+def _file(words: str, content: str) -> str:
+    return f"{words}\n\nrename_photos.py\n```python\n{content}```"
+
+
+BUILDERS: dict[str, list[Talk]] = {
+    "2025-01-17T21:00": [
+        ("customer", _TASK),
+        _turn("Planner", "The day is put before the old name, so that photos sort by it and nothing is forgotten."),
+        _turn("Programmer", "Shall photos in folders below be renamed too?"),
+        _turn("Planner", "No, only those of the folder itself.\nDECIDED: one folder, the day before the old name."),
+        _turn("Programmer", _file("Here is the first version.", _FILE)),
+        _turn("Reviewer", "If a photo of the new name is there already, it is overwritten. Leave such a photo alone."),
+        _turn("Programmer", _file("It leaves such a photo alone now.", _SECOND_FILE)),
+        _turn("Reviewer", "Run twice, it puts the day before the name twice. Leave out names that begin with it."),
+        _turn("Programmer", _file("A name that begins with the day stays as it is.", _THIRD_FILE)),
+        _turn("Reviewer", _file("I ran this twice over 40 photos, and none was lost.", _THIRD_FILE) + "\nPASSED"),
+        _turn("Programmer", _file("Then this is what we hand over.", _THIRD_FILE) + "\nDONE"),
+    ],
+}
+
 _PAUSE = timedelta(seconds=40)
 
 
@@ -178,10 +254,11 @@ def write_history(path: Path, sessions: dict[str, list[Talk]]) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write all three sources into ``folder``."""
+    """Write all four sources into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_export(folder / "standup.jsonl", "standup", STANDUP)
     write_export(folder / "support.jsonl", "support", SUPPORT)
+    write_export(folder / "builders.jsonl", "builders", BUILDERS)
     write_history(folder / "agents.sqlite", AGENTS)
 
 

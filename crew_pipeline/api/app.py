@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from crew_pipeline import __version__
-from crew_pipeline.api import conversations, days, feedback, follow, operation, problems
+from crew_pipeline.api import conversations, days, feedback, follow, lines, operation, problems
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
@@ -68,6 +68,7 @@ def create_app(
     app.state.services = services
     app.include_router(days.router, tags=["days"])
     app.include_router(follow.router, tags=["days"])
+    app.include_router(lines.router, tags=["days"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(operation.router, tags=["operation"])

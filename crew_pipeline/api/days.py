@@ -17,7 +17,7 @@ from crew_pipeline.api.models import JSON, DayEnvelope, DayEvents, DayState, Fai
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.days import requests
-from crew_pipeline.days.reading import View
+from crew_pipeline.days.reading import Lines, Passages, View
 from crew_pipeline.days.status import state_of
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.model import ClientDay
@@ -68,21 +68,21 @@ async def conversations(
     client: Client,
     force_process: Annotated[bool, Query(description="process the day again even if it is ready")] = False,
     wait_s: Annotated[float | None, Query(ge=0, le=30, description="how long a missing day may wait (s)")] = None,
-    view: Annotated[View, Query(description="`full` keeps hidden lines in their place, marked")] = "condensed",
+    view: Annotated[Lines, Query(description="`full` keeps hidden lines in their place, marked")] = "condensed",
+    passages: Annotated[Passages, Query(description="`omit` leaves out what `repeats` folds in a text")] = "whole",
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Ready: the stored document. Missing: made on demand; after `wait_s` seconds the raw conversations, with 202."""
     started = time.perf_counter()
     wait = services.settings.fallback_after_s if wait_s is None else wait_s
-    answer = await services.days.read(ClientDay(client, day), view, force=force_process, wait_s=wait)
+    shown = View(view, passages)
+    answer = await services.days.read(ClientDay(client, day), shown, force=force_process, wait_s=wait)
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
     services.visits.count(client, kind, 1000 * (time.perf_counter() - started))
-    return _respond(answer, day, client, view, if_none_match, started)
+    return _respond(answer, day, shown, if_none_match, started)
 
 
-def _respond(
-    answer: DayAnswer, day: date, client: str, view: View, if_none_match: str | None, started: float
-) -> Response:
+def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None, started: float) -> Response:
     metadata: dict[str, Any] = {
         "processing_status": "completed" if answer.state == "ready" else answer.state,
         "processing_time_ms": round((time.perf_counter() - started) * 1000, 2),
@@ -91,6 +91,8 @@ def _respond(
         "stale": answer.stale,
         "version": answer.version,
         "processed_at": stamp(answer.processed_at) if answer.processed_at else None,
+        "character_count": answer.character_count,
+        "hidden_character_count": answer.hidden_character_count,
     }
     if answer.state == "failed":
         return Response(_failure(answer, metadata), 500, media_type=JSON)
@@ -107,7 +109,7 @@ def _respond(
         return Response(_envelope(answer.body, metadata), 200, {"Cache-Control": "no-store"}, JSON)
     headers = {"Cache-Control": "private, no-cache"}
     if answer.version is not None:
-        headers["ETag"] = f'"{answer.version}-{view}"'
+        headers["ETag"] = f'"{answer.version}-{view.lines}-{view.passages}"'
         if if_none_match and _matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
     return Response(_envelope(answer.body, metadata), 200, headers, JSON)

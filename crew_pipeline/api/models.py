@@ -10,6 +10,24 @@ from pydantic import BaseModel, Field
 JSON = "application/json"
 
 
+class Place(BaseModel):
+    """A place in a line's text (code points)."""
+
+    line_id: str
+    start: int
+
+
+class Repeat(BaseModel):
+    """A part of a text (code points of the whole text) that is folded: it stands at ``of``, ``times`` on end."""
+
+    start: int
+    end: int
+    of: Place
+    lines: int
+    times: int = 1
+    reason: str
+
+
 class HiddenVariation(BaseModel):
     """A line that is folded under another, with the evidence."""
 
@@ -18,6 +36,7 @@ class HiddenVariation(BaseModel):
     speaker: str
     spoken_at: datetime
     text: str
+    repeats: list[Repeat] = []
     similarity: float
     probability: float
     reason: str
@@ -30,6 +49,7 @@ class ShownLine(BaseModel):
     speaker: str
     spoken_at: datetime
     text: str
+    repeats: list[Repeat] = []
     is_unique: bool
     is_deduplicated: bool
     represents_cluster: str | None
@@ -53,6 +73,8 @@ class ShownConversation(BaseModel):
     ended_at: datetime
     line_count: int
     hidden_count: int
+    character_count: int | None = None
+    hidden_character_count: int | None = None
     times_inferred: bool = False
     display_conversation: list[ShownLine]
 
@@ -67,10 +89,19 @@ class DayMetadata(BaseModel):
     stale: bool
     version: str | None
     processed_at: datetime | None
+    character_count: int | None
+    hidden_character_count: int | None
     status_url: str | None = None
     events_url: str | None = None
     websocket_url: str | None = None
     preliminary: bool | None = None
+
+
+class WholeLine(ShownLine):
+    """A line with where it stands; a hidden one names the line that it is folded under."""
+
+    conversation_id: str
+    day: date
 
 
 class DayEnvelope(BaseModel):

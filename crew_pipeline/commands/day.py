@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from crew_pipeline.commands import console, rendering
+from crew_pipeline.commands import console
 from crew_pipeline.commands.common import ClientOption, JsonOption, day_named, in_home, open_store
+from crew_pipeline.commands.day_view import DayView
 from crew_pipeline.model import DEFAULT_CLIENT, ClientDay
 
 
@@ -17,6 +18,9 @@ def day_(
     client: ClientOption = DEFAULT_CLIENT,
     full: Annotated[bool, typer.Option("--full", help="Every line in its place, hidden ones marked.")] = False,
     only_folds: Annotated[bool, typer.Option("--folds", help="Only lines that stand for others.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Every message to its end, with what is folded in it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a deduplicated day: what is visible, what is folded under it, and why."""
@@ -25,10 +29,10 @@ def day_(
 
     with open_store() as (settings, databases):
         wanted = day_named(day, settings, databases, client)
-        view: View = "full" if full else "condensed"
+        view = View("full" if full else "condensed")
         with databases.db.read() as connection:
             answer = read_day(connection, ClientDay(client, wanted), fingerprint_of(settings), view)
     if as_json:
         console.print_json(answer)
     else:
-        rendering.print_day(wanted, client, answer, only_folds=only_folds)
+        DayView(answer, only_folds=only_folds, whole=whole).print(wanted, client)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from crew_pipeline.commands import console
-from crew_pipeline.commands.console import shown
 
 if TYPE_CHECKING:
     from crew_pipeline.dedup.evaluation import Evaluation, Quality
@@ -59,46 +57,6 @@ def print_processed(report: dict[str, Any]) -> None:
         f"{len(done)} days processed in {report['seconds']:.1f} s, {report['runs']} Dagster runs, "
         f"{report['unchanged']} days were ready already."
     )
-
-
-def print_day(day: date, client: str, answer: dict[str, Any], *, only_folds: bool) -> None:
-    status = answer["metadata"]["processing_status"]
-    if not answer["data"]:
-        console.say(f"No conversations of {client} on {day}.")
-        return
-    for conversation in answer["data"]:
-        lines_shown = [
-            line for line in conversation["display_conversation"] if line["hidden_variations"] or not only_folds
-        ]
-        if not lines_shown:
-            continue
-        console.styled(
-            f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
-            f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
-            f"{conversation['hidden_count']} folded[/]"
-        )
-        for line in lines_shown:
-            mark = "[dim]~[/]" if line.get("represented_by") else " "
-            console.styled(
-                f" {mark} {line['spoken_at'][11:16]} [bold]{shown(line['speaker'])}[/]: {shown(line['text'])}"
-            )
-            for hidden in line["hidden_variations"]:
-                console.styled(
-                    f"      [dim]└ {hidden['spoken_at'][11:16]} {shown(hidden['speaker'])}: {shown(hidden['text'])}[/]"
-                )
-                console.styled(
-                    f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
-                    f"{hidden['probability']:.0%} sure)[/]"
-                )
-    lines = sum(conversation["line_count"] for conversation in answer["data"])
-    hidden_count = sum(conversation["hidden_count"] for conversation in answer["data"])
-    console.say(
-        f"\n{day}, {client}: {len(answer['data'])} conversations, {lines:,} lines, {hidden_count:,} folded away."
-    )
-    if status != "completed":
-        console.note(f"{day} is {status}: these are the lines as they were said. 'crew process {day}' makes it ready.")
-    elif answer["metadata"]["stale"]:
-        console.note(f"{day} has changed since; 'crew process {day}' brings it up to date.")
 
 
 def print_days(days: list[dict[str, Any]], nothing: str) -> None:

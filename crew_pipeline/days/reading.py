@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
 
-from crew_pipeline.dedup import document
+from crew_pipeline.dedup import document, views
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.storage.days import content, documents, states
 
-View = Literal["condensed", "full"]
-
-_RAW = "raw"
-"""Stands for the engine's fingerprint."""
+Lines = Literal["condensed", "full"]
+Passages = Literal["whole", "omit"]
 
 
-def raw(connection: Connection, client_day: ClientDay, view: View = "condensed") -> bytes:
+class View(NamedTuple):
+    """How a day is shown.
+
+    Attributes:
+        lines: ``condensed``: hidden lines below the one they are folded under; ``full``: each in its place.
+        passages: ``whole``: texts as they are; ``omit``: without what is folded in them.
+    """
+
+    lines: Lines = "condensed"
+    passages: Passages = "whole"
+
+
+AS_STORED = View()
+
+
+def raw(connection: Connection, client_day: ClientDay, view: View = AS_STORED) -> bytes:
     """The conversations as they came, nothing folded: UTF-8 JSON like a document."""
     conversations = content.conversations_of(connection, client_day)
     lines = content.lines_of(connection, client_day)
-    return in_view(document.build(client_day.client, conversations, lines, {}, _RAW).body, view)
+    return in_view(document.raw(client_day.client, conversations, lines).body, view)
 
 
 def in_view(body: bytes, view: View) -> bytes:
     """A document's bytes as a view shows them."""
-    return document.full_view(body) if view == "full" else body
+    if view == AS_STORED:
+        return body
+    entries = orjson.loads(body)
+    if view.passages == "omit":
+        views.without_passages(entries)
+    if view.lines == "full":
+        views.full_view(entries)
+    return orjson.dumps(entries)
 
 
 def read_day(connection: Connection, client_day: ClientDay, fingerprint: str, view: View) -> dict[str, Any]:
@@ -52,5 +72,28 @@ def read_day(connection: Connection, client_day: ClientDay, fingerprint: str, vi
             "stale": stored is not None and stored.stale,
             "version": stored.version if stored else None,
             "processed_at": document.stamp(stored.processed_at) if stored else None,
+            "character_count": stored.character_count if stored else None,
+            "hidden_character_count": stored.hidden_character_count if stored else None,
         },
     }
+
+
+def read_line(connection: Connection, client: str, line_id: str, fingerprint: str) -> dict[str, Any] | None:
+    """One line whole, with what it hides or where it is hidden, as its day stands; None where there is none.
+
+    Args:
+        fingerprint: of the engine in force.
+    """
+    conversation_id, _, position = line_id.rpartition("-")
+    day = content.day_of(connection, client, conversation_id, position)
+    if day is None:
+        return None
+    client_day = ClientDay(client, day)
+    stored = documents.current(connection, client_day, fingerprint)
+    full = View("full")
+    body = in_view(stored.body, full) if stored and stored.body else raw(connection, client_day, full)
+    for entry in orjson.loads(body):
+        for line in entry["display_conversation"] if entry["id"] == conversation_id else ():
+            if line["line_id"] == line_id:
+                return {**line, "conversation_id": conversation_id, "day": day.isoformat()}
+    return None

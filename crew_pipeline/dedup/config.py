@@ -12,7 +12,9 @@ from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint
 
 ALGORITHM = 4
-"""Raised whenever the same lines would fold differently; part of the fingerprint of every document."""
+"""Raised whenever the same lines would be judged differently; part of the fingerprint of every document."""
+DOCUMENT = 1
+"""Raised whenever the same folds would make another document."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class EngineConfig(EngineOptions):
         each client may set another."""
         options = asdict(self)
         del options["folding"]
-        return f"{_digest(judgement=self.judgement, **options)}:{self.folding}"
+        return f"{_digest(judgement=self.judgement, document=DOCUMENT, **options)}:{self.folding}"
 
 
 def _digest(**content: object) -> str:

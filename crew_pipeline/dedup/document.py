@@ -1,4 +1,5 @@
-"""The day document: conversations with their visible lines, each hidden line below the line it is folded under.
+"""The day document: conversations with their visible lines, each hidden line below the line it is folded under, and in
+each visible line what stood before in the day.
 
 Plain Python over tuples, no data frames: the API builds raw answers with it and must stay small.
 """
@@ -6,18 +7,17 @@ Plain Python over tuples, no data frames: the API builds raw answers with it and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from crew_pipeline.model import Conversation, Fold, Folds, Line, LineKey
+from crew_pipeline.dedup.repeats import repeats
+from crew_pipeline.dedup.verification import DocumentError, line_id, stamp, verify
+from crew_pipeline.model import Conversation, Fold, Folds, Line, LineKey, Repeat
 
-
-class DocumentError(ValueError):
-    """A document would break an invariant; it must not be stored or served."""
+__all__ = ["Document", "DocumentError", "build", "line_id", "raw", "stamp", "verify"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Document:
         body: UTF-8 JSON, the array of conversations as the API sends it.
         version: 32 hex digits over the body and the engine's fingerprint.
         conversation_count, line_count, hidden_count: of the whole day.
+        character_count, hidden_character_count: code points of all texts, and of what is folded: hidden lines, and what
+            repeats in visible ones.
     """
 
     body: bytes
@@ -35,17 +37,14 @@ class Document:
     conversation_count: int
     line_count: int
     hidden_count: int
-
-
-def line_id(conversation_id: str, position: int) -> str:
-    """The public id of a line."""
-    return f"{conversation_id}-{position}"
+    character_count: int
+    hidden_character_count: int
 
 
 def build(
     client: str, conversations: Iterable[Conversation], lines: Iterable[Line], folds: Folds, engine: str
 ) -> Document:
-    """Build the condensed document of a client's day; without folds it is the raw day.
+    """Build the condensed document of a client's day.
 
     Conversations are in order of their start, lines in the order of their source; hidden lines in order of time.
 
@@ -55,110 +54,93 @@ def build(
     Raises:
         DocumentError: a line would be lost, shown twice, or hidden without a visible canonical line.
     """
-    ordered = sorted(lines, key=lambda line: (line.conversation_id, line.position))
-    present = {(line.conversation_id, line.position) for line in ordered}
-    canonical = {fold.cluster_id: key for key, fold in folds.items() if fold.is_canonical and key in present}
-    # A line whose canonical line is gone (withdrawn since the clusters were made) is shown, never lost.
-    folds = {key: fold for key, fold in folds.items() if fold.cluster_id in canonical}
-    hidden: dict[LineKey, list[tuple[Line, Fold]]] = {}
-    visible: dict[str, list[Line]] = {}
-    counts: dict[str, list[int]] = {}
-    for line in ordered:
-        fold = folds.get((line.conversation_id, line.position))
-        count = counts.setdefault(line.conversation_id, [0, 0])
-        count[0] += 1
-        if fold is None or fold.is_canonical:
-            visible.setdefault(line.conversation_id, []).append(line)
-        else:
-            count[1] += 1
-            hidden.setdefault(canonical[fold.cluster_id], []).append((line, fold))
+    day = _Day(lines, folds)
+    return _document(client, conversations, day, repeats(day.visible), engine)
+
+
+def raw(client: str, conversations: Iterable[Conversation], lines: Iterable[Line]) -> Document:
+    """A client's day as it came, nothing folded."""
+    return _document(client, conversations, _Day(lines, {}), {}, "raw")
+
+
+class _Day:
+    """The lines of a day, in the order of their source, and what is hidden under what."""
+
+    def __init__(self, lines: Iterable[Line], folds: Folds) -> None:
+        self.lines = sorted(lines, key=_key)
+        present = {_key(line) for line in self.lines}
+        canonical = {fold.cluster_id: key for key, fold in folds.items() if fold.is_canonical and key in present}
+        # A line whose canonical line is gone (withdrawn since the clusters were made) is shown, never lost.
+        self.folds = {key: fold for key, fold in folds.items() if fold.cluster_id in canonical}
+        self.visible: list[Line] = []
+        self.hidden: dict[LineKey, list[tuple[Line, Fold]]] = {}
+        for line in self.lines:
+            fold = self.folds.get(_key(line))
+            if fold is None or fold.is_canonical:
+                self.visible.append(line)
+            else:
+                self.hidden.setdefault(canonical[fold.cluster_id], []).append((line, fold))
+
+
+@dataclass
+class _Counts:
+    """Of a conversation."""
+
+    lines: int = 0
+    hidden: int = 0
+    characters: int = 0
+    hidden_characters: int = 0
+
+
+def _key(line: Line) -> LineKey:
+    return line.conversation_id, line.position
+
+
+def _document(
+    client: str,
+    conversations: Iterable[Conversation],
+    day: _Day,
+    within: Mapping[LineKey, Sequence[Repeat]],
+    engine: str,
+) -> Document:
+    counts = _counts(day, within)
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for line in day.visible:
+        entry = _line_entry(line, day, within.get(_key(line), ()))
+        shown.setdefault(line.conversation_id, []).append(entry)
     entries = [
-        _conversation_entry(
-            client,
-            conversation,
-            counts.get(conversation.id, [0, 0]),
-            [_line_entry(line, folds, hidden) for line in visible.get(conversation.id, [])],
-        )
-        for conversation in sorted(conversations, key=lambda conversation: (conversation.started_at, conversation.id))
+        _conversation_entry(client, one, counts.get(one.id, _Counts()), shown.get(one.id, []))
+        for one in sorted(conversations, key=lambda conversation: (conversation.started_at, conversation.id))
     ]
-    verify(ordered, entries)
+    verify(day.lines, entries)
     body = orjson.dumps(entries)
     return Document(
         body=body,
         version=hashlib.sha256(engine.encode() + b"\n" + body).hexdigest()[:32],
         conversation_count=len(entries),
-        line_count=len(ordered),
-        hidden_count=sum(hidden_count for _, hidden_count in counts.values()),
+        line_count=len(day.lines),
+        hidden_count=sum(count.hidden for count in counts.values()),
+        character_count=sum(count.characters for count in counts.values()),
+        hidden_character_count=sum(count.hidden_characters for count in counts.values()),
     )
 
 
-def verify(lines: Sequence[Line], entries: Sequence[dict[str, Any]]) -> None:
-    """Check that a document holds each of its lines exactly once, with the line's own speaker, time and words.
-
-    Raises:
-        DocumentError: naming the first line for which this is not so.
-    """
-    expected = {line_id(line.conversation_id, line.position): line for line in lines}
-    seen: set[str] = set()
-    for entry in entries:
-        for shown in entry["display_conversation"]:
-            for entered in (shown, *shown["hidden_variations"]):
-                key = entered["line_id"]
-                source = expected.get(key)
-                if source is None or key in seen:
-                    raise DocumentError(f"line {key} stands in the document twice or has no source")
-                if (source.speaker, stamp(source.spoken_at), source.text) != (
-                    entered["speaker"],
-                    entered["spoken_at"],
-                    entered["text"],
-                ):
-                    raise DocumentError(f"line {key} does not carry its own speaker, time and words")
-                seen.add(key)
-    if len(seen) != len(expected):
-        raise DocumentError(f"{len(expected) - len(seen)} of {len(expected)} lines are missing from the document")
-
-
-def full_view(body: bytes) -> bytes:
-    """The same day with every line in its place; a hidden line names the line that represents it."""
-    entries: list[dict[str, Any]] = orjson.loads(body)
-    hidden: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        for shown in entry["display_conversation"]:
-            for variation in shown["hidden_variations"]:
-                hidden.setdefault(variation["conversation_id"], []).append(
-                    {
-                        "line_id": variation["line_id"],
-                        "speaker": variation["speaker"],
-                        "spoken_at": variation["spoken_at"],
-                        "text": variation["text"],
-                        "is_unique": False,
-                        "is_deduplicated": True,
-                        "represents_cluster": None,
-                        "canonical_confidence": None,
-                        "hidden_variations": [],
-                        "represented_by": shown["line_id"],
-                        "similarity": variation["similarity"],
-                        "probability": variation["probability"],
-                        "reason": variation["reason"],
-                    }
-                )
-    for entry in entries:
-        for shown in entry["display_conversation"]:
-            shown["represented_by"] = None
-        entry["display_conversation"] = sorted(
-            entry["display_conversation"] + hidden.get(entry["id"], []),
-            key=lambda line: int(line["line_id"].rpartition("-")[2]),
-        )
-    return orjson.dumps(entries)
-
-
-def stamp(moment: datetime) -> str:
-    """A moment as the document writes it: UTC, ISO 8601, ``Z``."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _counts(day: _Day, within: Mapping[LineKey, Sequence[Repeat]]) -> dict[str, _Counts]:
+    counts: dict[str, _Counts] = {}
+    for line in day.lines:
+        count = counts.setdefault(line.conversation_id, _Counts())
+        count.lines += 1
+        count.characters += len(line.text)
+        count.hidden_characters += sum(repeat.end - repeat.start for repeat in within.get(_key(line), ()))
+    for hidden in day.hidden.values():
+        for line, _ in hidden:
+            counts[line.conversation_id].hidden += 1
+            counts[line.conversation_id].hidden_characters += len(line.text)
+    return counts
 
 
 def _conversation_entry(
-    client: str, conversation: Conversation, counts: list[int], shown: list[dict[str, Any]]
+    client: str, conversation: Conversation, counts: _Counts, shown: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
         "id": conversation.id,
@@ -168,25 +150,26 @@ def _conversation_entry(
         "title": conversation.title,
         "started_at": stamp(conversation.started_at),
         "ended_at": stamp(conversation.ended_at),
-        "line_count": counts[0],
-        "hidden_count": counts[1],
+        "line_count": counts.lines,
+        "hidden_count": counts.hidden,
+        "character_count": counts.characters,
+        "hidden_character_count": counts.hidden_characters,
         **({"times_inferred": True} if conversation.times_inferred else {}),
         "display_conversation": shown,
     }
 
 
-def _line_entry(line: Line, folds: Folds, hidden: dict[LineKey, list[tuple[Line, Fold]]]) -> dict[str, Any]:
-    key = (line.conversation_id, line.position)
-    fold = folds.get(key)
-    variations = sorted(
-        hidden.get(key, []), key=lambda pair: (pair[0].spoken_at, pair[0].conversation_id, pair[0].position)
-    )
+def _line_entry(line: Line, day: _Day, within: Sequence[Repeat]) -> dict[str, Any]:
+    key = _key(line)
+    fold = day.folds.get(key)
+    variations = sorted(day.hidden.get(key, []), key=lambda pair: (pair[0].spoken_at, _key(pair[0])))
     scores = [evidence.probability for _, evidence in variations]
     return {
         "line_id": line_id(*key),
         "speaker": line.speaker,
         "spoken_at": stamp(line.spoken_at),
         "text": line.text,
+        **({"repeats": [_repeat_entry(repeat) for repeat in within]} if within else {}),
         "is_unique": not variations,
         "is_deduplicated": bool(variations),
         "represents_cluster": fold.cluster_id if fold and variations else None,
@@ -204,4 +187,15 @@ def _line_entry(line: Line, folds: Folds, hidden: dict[LineKey, list[tuple[Line,
             }
             for variation, evidence in variations
         ],
+    }
+
+
+def _repeat_entry(repeat: Repeat) -> dict[str, Any]:
+    return {
+        "start": repeat.start,
+        "end": repeat.end,
+        "of": {"line_id": line_id(*repeat.of), "start": repeat.of_start},
+        "lines": repeat.lines,
+        **({"times": repeat.times} if repeat.times > 1 else {}),
+        "reason": repeat.reason,
     }

@@ -24,6 +24,7 @@ from crew_pipeline.dedup.feedback import Feedback, TextPair
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.pair_model import pair_model
+from crew_pipeline.dedup.passages import code_in
 from crew_pipeline.dedup.speech import SHORT, Utterance
 from crew_pipeline.dedup.voices import voices
 
@@ -106,7 +107,7 @@ def _in_order(lines: Columns) -> Mapping[str, Sequence[Any]]:
 
 @dataclass(frozen=True)
 class _Node:
-    """Lines that repeat each other word for word, and may stand for one another.
+    """Lines that repeat each other word for word (code in them sign by sign), and may stand for one another.
 
     Attributes:
         key: hash of the core.
@@ -134,7 +135,7 @@ class _Folding:
     @cached_property
     def nodes(self) -> list[_Node]:
         """The nodes in order of hash and first line, so that the order in which lines arrive does not matter."""
-        rows_of: dict[tuple[bytes, str], list[int]] = {}
+        rows_of: dict[tuple[bytes, str, str], list[int]] = {}
         utterances: dict[bytes, Utterance] = {}
         said_by = voices(self.ordered)
         for row, core in enumerate(cores(self.ordered)):
@@ -148,10 +149,10 @@ class _Folding:
                 apart = str(row)
             elif utterances[key].content_words < SHORT and self.config.short_repeats == "own":
                 apart = said_by[row]
-            rows_of.setdefault((key, apart), []).append(row)
+            rows_of.setdefault((key, apart, code_in(self.ordered["text"][row])), []).append(row)
         return [
             _Node(key, utterances[key], rows, said_by[rows[0]], frozenset(said_by[row] for row in rows))
-            for (key, _), rows in sorted(rows_of.items(), key=lambda item: (item[0][0], item[1][0]))
+            for (key, _, _), rows in sorted(rows_of.items(), key=lambda item: (item[0][0], item[1][0]))
         ]
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import Literal
 from cachetools import LRUCache
 
 from crew_pipeline.days import reading, requests
-from crew_pipeline.days.reading import View
+from crew_pipeline.days.reading import AS_STORED, View
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.storage.database import Database
@@ -36,6 +36,7 @@ class DayAnswer:
         version: of the document; None for raw conversations.
         hit: whether it was there when the request came.
         stale: whether it is being made again.
+        character_count, hidden_character_count: of a document's texts, and of what is folded in them (code points).
         preliminary: whether it is a first look, while the rest is being made.
     """
 
@@ -46,6 +47,8 @@ class DayAnswer:
     hit: bool = False
     stale: bool = False
     preliminary: bool = False
+    character_count: int | None = None
+    hidden_character_count: int | None = None
     error: str | None = None
 
 
@@ -69,7 +72,7 @@ class DayService:
         )
 
     async def read(
-        self, client_day: ClientDay, view: View = "condensed", *, force: bool = False, wait_s: float = 5
+        self, client_day: ClientDay, view: View = AS_STORED, *, force: bool = False, wait_s: float = 5
     ) -> DayAnswer:
         """The answer for a client's day: at once where it is ready, else after at most ``wait_s`` seconds."""
         if force:
@@ -92,10 +95,19 @@ class DayService:
             body = known[1]
         else:
             body = stored.body
-            if view == "full":
+            if view != AS_STORED:
                 body = await asyncio.to_thread(reading.in_view, body, view)
             self._keep(client_day, view, stored.version, body)
-        return DayAnswer("ready", body, stored.version, stored.processed_at, hit=hit, stale=stored.stale)
+        return DayAnswer(
+            "ready",
+            body,
+            stored.version,
+            stored.processed_at,
+            hit=hit,
+            stale=stored.stale,
+            character_count=stored.character_count,
+            hidden_character_count=stored.hidden_character_count,
+        )
 
     async def _ask(self, client_day: ClientDay, *, force: bool = False, waiting: bool = True) -> None:
         await self._db_of(client_day).writing(

@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from crew_pipeline.api import conversations, days, feedback, follow, operation
+from crew_pipeline.api import lines as line_routes
 from crew_pipeline.api.app import create_app
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.retries import Patience
@@ -72,6 +73,72 @@ def test_the_full_view_keeps_every_line_in_its_place(
         assert first["represented_by"] is None
 
 
+PROMPT = "You are the reviewer of a small team of builders.\nAnswer in at most three sentences.\n"
+
+
+@pytest.fixture
+def long_talk(db: Database) -> None:
+    lines = [("Ann", f"{PROMPT}Is it good?"), ("Ann", f"{PROMPT}Is it good?"), ("Bo", f"{PROMPT}👍 So it is.")]
+    bring(db, lines_at(DAY, "a", *lines), client="default")
+
+
+@pytest.mark.usefixtures("long_talk")
+@pytest.mark.parametrize("view", ["condensed", "full"])
+def test_what_repeats_inside_messages_can_be_left_out_and_keeps_its_place(
+    api: TestClient, make_ready: Ready, fold_second_under_first: Callable[[str], Folds], view: str
+) -> None:
+    make_ready(DAY, folds=fold_second_under_first(DAY))
+    whole, omitted = (api.get(PATH, params={"view": view, "passages": passages}) for passages in ("whole", "omit"))
+    assert whole.headers["etag"] != omitted.headers["etag"]
+    counted = whole.json()["metadata"]
+    assert counted["hidden_character_count"] == 2 * len(PROMPT) + len("Is it good?")
+    assert counted["character_count"] == counted["hidden_character_count"] + len(f"{PROMPT}Is it good?👍 So it is.")
+    ((one,), (other,)) = (answer.json()["data"] for answer in (whole, omitted))
+    assert one["hidden_character_count"] == counted["hidden_character_count"]
+    first, last = one["display_conversation"][0], one["display_conversation"][-1]
+    (repeat,) = last["repeats"]
+    assert (repeat["start"], repeat["end"], repeat["lines"]) == (0, len(PROMPT), 2)
+    assert repeat["of"] == {"line_id": first["line_id"], "start": 0}
+    assert last["text"] == f"{PROMPT}👍 So it is."
+    left = other["display_conversation"][-1]
+    assert (left["text"], left["repeats"]) == ("👍 So it is.", [repeat])
+    hidden = [line for line in other["display_conversation"] if line.get("represented_by")]
+    hidden += [line for shown in other["display_conversation"] for line in shown["hidden_variations"]]
+    assert {(line["text"], line["repeats"][0]["of"]["line_id"]) for line in hidden} == {("", first["line_id"])}
+
+
+@pytest.mark.usefixtures("long_talk")
+def test_a_line_is_given_whole_with_where_it_is_hidden(
+    api: TestClient, make_ready: Ready, fold_second_under_first: Callable[[str], Folds]
+) -> None:
+    (raw,) = api.get(PATH, params={"wait_s": 0}).json()["data"]
+    first, second, last = (line["line_id"] for line in raw["display_conversation"])
+    assert api.get(f"/api/lines/{second}").json()["represented_by"] is None
+    make_ready(DAY, folds=fold_second_under_first(DAY))
+    found = api.get(f"/api/lines/{second}").json()
+    assert (found["represented_by"], found["day"], found["text"]) == (first, DAY, f"{PROMPT}Is it good?")
+    assert api.get(f"/api/lines/{last}").json()["repeats"][0]["of"]["line_id"] == first
+    assert [line["line_id"] for line in api.get(f"/api/lines/{first}").json()["hidden_variations"]] == [second]
+
+
+@pytest.mark.usefixtures("long_talk")
+@pytest.mark.parametrize(
+    "line_id", ["nothing", "a-", "a--1", "a-99999999999999999999", "%F0%9F%91%8D-1", "a-٣", "a-1e3"]
+)
+def test_a_line_that_is_not_there_is_a_404(api: TestClient, line_id: str) -> None:
+    answer = api.get(f"/api/lines/{line_id}")
+    assert answer.status_code == 404
+    assert "line_id" in answer.json()["detail"]
+
+
+def test_a_line_of_another_client_is_not_there(api: TestClient, db: Database) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "one two three")), client="other")
+    (raw,) = api.get(PATH, params={"wait_s": 0, "client": "other"}).json()["data"]
+    line_id = raw["display_conversation"][0]["line_id"]
+    assert api.get(f"/api/lines/{line_id}").status_code == 404
+    assert api.get(f"/api/lines/{line_id}", params={"client": "other"}).status_code == 200
+
+
 @pytest.mark.usefixtures("talk")
 def test_a_hit_carries_a_strong_etag_and_answers_304(api: TestClient, make_ready: Ready, db: Database) -> None:
     make_ready(DAY)
@@ -93,7 +160,7 @@ def test_a_day_that_grew_is_served_stale_at_once_and_asked_for(
 ) -> None:
     version = make_ready(DAY)
     bring(db, lines_at(DAY, "b", ("Cy", "arrived later")), client="default")
-    answer = api.get(PATH, headers={"If-None-Match": f'"{version}-condensed"'})
+    answer = api.get(PATH, headers={"If-None-Match": f'"{version}-condensed-whole"'})
     metadata = answer.json()["metadata"]
     assert (metadata["stale"], metadata["cache_hit"], metadata["version"]) == (True, True, version)
     assert "etag" not in answer.headers
@@ -289,6 +356,7 @@ def test_a_day_without_conversations_is_empty_and_complete(api: TestClient) -> N
         f"{PATH}?wait_s=-1",
         f"{PATH}?wait_s=nan",
         f"{PATH}?view=upside-down",
+        f"{PATH}?passages=some",
         f"{PATH}?client=",
         f"{PATH}?client=%00",
         f"/api/semantic/events/{DAY}?after=-1",
@@ -415,7 +483,7 @@ def test_no_dependency_of_a_route_costs_a_thread() -> None:
             yield dependency
             yield from below(dependency)
 
-    rooms = (conversations, days, feedback, follow, operation)
+    rooms = (conversations, days, feedback, follow, line_routes, operation)
     routes = [cast("APIRoute", route) for room in rooms for route in room.router.routes]
     called = [dependency.call for route in routes for dependency in below(route.dependant)]
     assert called

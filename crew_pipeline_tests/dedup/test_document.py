@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_pipeline.dedup.document import DocumentError, build, full_view, verify
+from crew_pipeline.dedup.document import DocumentError, build, verify
+from crew_pipeline.dedup.views import full_view
 from crew_pipeline.model import Conversation, Fold, Folds, Line
 
 START = datetime(2025, 1, 15, 9, tzinfo=UTC)
@@ -73,7 +74,8 @@ def test_the_order_in_which_lines_arrive_does_not_matter(day: tuple, order: rand
 @given(folded_days())
 def test_the_full_view_has_every_line_in_its_place(day: tuple) -> None:
     talks, lines, folds = day
-    entries = orjson.loads(full_view(build("acme", talks, lines, folds, "e").body))
+    entries = orjson.loads(build("acme", talks, lines, folds, "e").body)
+    full_view(entries)
     placed = [(entry["id"], line["line_id"]) for entry in entries for line in entry["display_conversation"]]
     expected = {entry["id"]: [] for entry in entries}
     for line in sorted(lines, key=lambda line: line.position):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import date, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay, Conversation, Line
+
+_POSITION = re.compile(r"[0-9]{1,9}")
 
 
 class Discovered(NamedTuple):
@@ -65,3 +68,17 @@ def lines_of(connection: Connection, client_day: ClientDay) -> list[Line]:
         {"client": client_day.client, "day": client_day.day},
     )
     return [Line(*row) for row in rows]
+
+
+def day_of(connection: Connection, client: str, conversation_id: str, position: str) -> date | None:
+    """The day of a client's line, given its conversation and its position in decimal digits."""
+    if not _POSITION.fullmatch(position):
+        return None
+    day: date | None = connection.scalar(
+        text(
+            "SELECT days_date FROM lines JOIN data_items AS item ON item.id = conversation_id "
+            "WHERE item.client = :client AND item.id = :conversation_id AND position = :position"
+        ),
+        {"client": client, "conversation_id": conversation_id, "position": int(position)},
+    )
+    return day

@@ -16,15 +16,19 @@ class StoredDocument(NamedTuple):
     """The document in force.
 
     Attributes:
-        body: the bytes to send, or None where the visitor named this version as known.
         outdated: whether another engine made it, or a conversation has left the day since.
         unfinished: whether a conversation of the day is not completed.
+        character_count, hidden_character_count: of all texts, and of what is folded in them (code points); None for a
+            document of a version that did not count them.
+        body: the bytes to send, or None where the visitor named this version as known.
     """
 
     version: str
     processed_at: datetime
     outdated: bool
     unfinished: bool
+    character_count: int | None
+    hidden_character_count: int | None
     body: bytes | None
 
     @property
@@ -41,6 +45,7 @@ SELECT version, processed_at,
            SELECT 1 FROM data_items
            WHERE client = %(client)s AND days_date = %(day)s AND semantic_status <> 'completed'
        ) AS unfinished,
+       character_count, hidden_character_count,
        CASE WHEN version = %(known)s THEN NULL ELSE body END AS body
 FROM day_documents WHERE client = %(client)s AND day = %(day)s AND is_current
 """
@@ -64,8 +69,9 @@ def put(connection: Connection, client_day: ClientDay, document: Document, finge
     published: datetime | None = connection.scalar(
         text("""
             INSERT INTO day_documents (client, day, version, is_current, engine, body, conversation_count, line_count,
-                                       hidden_count, token)
-            VALUES (:client, :day, :version, true, :engine, :body, :conversations, :lines, :hidden, :token)
+                                       hidden_count, character_count, hidden_character_count, token)
+            VALUES (:client, :day, :version, true, :engine, :body, :conversations, :lines, :hidden, :characters,
+                    :hidden_characters, :token)
             ON CONFLICT (client, day, version) DO UPDATE
                 SET is_current = true, engine = excluded.engine, processed_at = now(), token = excluded.token
             RETURNING processed_at
@@ -78,6 +84,8 @@ def put(connection: Connection, client_day: ClientDay, document: Document, finge
             "conversations": document.conversation_count,
             "lines": document.line_count,
             "hidden": document.hidden_count,
+            "characters": document.character_count,
+            "hidden_characters": document.hidden_character_count,
             "token": token,
         },
     )

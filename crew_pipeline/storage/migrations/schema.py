@@ -380,6 +380,10 @@ class DayDocument(Base):
     conversation_count: Mapped[int] = mapped_column(Integer)
     line_count: Mapped[int] = mapped_column(Integer)
     hidden_count: Mapped[int] = mapped_column(Integer)
+    character_count: Mapped[int | None] = mapped_column(BigInteger, comment="code points of all texts")
+    hidden_character_count: Mapped[int | None] = mapped_column(
+        BigInteger, comment="of hidden lines and of what repeats in visible ones"
+    )
     processed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     token: Mapped[str] = mapped_column(comment="claim (Dagster run) that wrote it")
 

@@ -1,0 +1,143 @@
+"""How a deduplicated day looks on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from crew_pipeline.commands import console
+from crew_pipeline.commands.console import shown
+
+MOST_ROWS, MOST_CHARACTERS = 12, 400
+"""Of a message, and of one of its rows, before it is cut."""
+_INDENT = " " * 9
+
+Entry = Mapping[str, Any]
+
+
+class DayView:
+    """Prints a day as ``days.reading.read_day`` answers it.
+
+    Args:
+        only_folds: only lines that stand for others.
+        whole: every message to its end, with what is folded in it.
+    """
+
+    def __init__(self, answer: Entry, *, only_folds: bool, whole: bool) -> None:
+        self._answer = answer
+        self._only_folds = only_folds
+        self._whole = whole
+        self._lines = {line["line_id"]: line for entry in answer["data"] for line in entry["display_conversation"]}
+        self._cut = False
+
+    def print(self, day: date, client: str) -> None:
+        """Print all of it."""
+        if not self._answer["data"]:
+            console.say(f"No conversations of {client} on {day}.")
+            return
+        for conversation in self._answer["data"]:
+            lines = conversation["display_conversation"]
+            chosen = [line for line in lines if line["hidden_variations"] or not self._only_folds]
+            if chosen:
+                self._print_conversation(conversation, chosen)
+        self._print_sum(day, client)
+
+    def _print_conversation(self, conversation: Entry, lines: Sequence[Entry]) -> None:
+        console.styled(
+            f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
+            f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
+            f"{conversation['hidden_count']} folded{_share(conversation)}[/]"
+        )
+        for line in lines:
+            self._print_line(line)
+
+    def _print_line(self, line: Entry) -> None:
+        mark = "[dim]~[/]" if line.get("represented_by") else " "
+        head = f" {mark} {line['spoken_at'][11:16]} [bold]{shown(line['speaker'])}[/]:"
+        rows = list(self._rows(line))
+        left = 0 if self._whole else max(0, len(rows) - MOST_ROWS)
+        if left:
+            self._cut = True
+            rows = [*rows[:MOST_ROWS], f"[dim]… {left} more rows[/]"]
+        if len(rows) == 1:
+            console.styled(f"{head} {rows[0]}")
+        else:
+            console.styled("\n".join([head, *(_INDENT + row for row in rows)]))
+        for hidden in line["hidden_variations"]:
+            self._print_hidden(hidden)
+
+    def _rows(self, line: Entry) -> Iterator[str]:
+        """The rows of a line's text; a thin one for each stretch that is folded in it."""
+        text, place = line["text"], 0
+        repeats = [] if self._whole else line.get("repeats", [])
+        for stretch in _stretches(repeats):
+            yield from self._text_rows(text[place : stretch[0]["start"]])
+            yield self._fold_row(stretch, len(text))
+            place = stretch[-1]["end"]
+        yield from self._text_rows(text[place:]) if place < len(text) or not repeats else ()
+
+    def _text_rows(self, text: str) -> Iterator[str]:
+        rows = text.splitlines() or [""]
+        for held, together in groupby(rows, key=lambda row: bool(row.strip())):
+            for row in together if held else [""] if len(rows) > 1 else []:
+                long = len(row) > MOST_CHARACTERS and not self._whole
+                self._cut |= long
+                yield shown(row[:MOST_CHARACTERS]) + f" [dim]… {len(row):,} characters[/]" if long else shown(row)
+
+    def _fold_row(self, stretch: Sequence[Entry], length: int) -> str:
+        target = self._lines.get(stretch[0]["of"]["line_id"])
+        lines = sum(repeat["lines"] for repeat in stretch)
+        counted = f"{lines:,} line{'s' if lines > 1 else ''}"
+        at = f"as at {target['spoken_at'][11:16]}, {shown(target['speaker'])}" if target else "said before"
+        others = len({repeat["of"]["line_id"] for repeat in stretch}) - 1
+        at += f" and in {others} other line{'s' if others > 1 else ''}" if others else ""
+        whole = stretch[0]["start"] == 0 and stretch[-1]["end"] == length
+        return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} {at}[/]"
+
+    def _print_hidden(self, hidden: Entry) -> None:
+        rows = list(self._text_rows(hidden["text"]))
+        left = "" if self._whole or len(rows) < 2 else f" [dim]… {len(rows) - 1} more rows[/]"
+        self._cut |= bool(left)
+        words = rows[0] + left if left else f"\n{_INDENT}".join(rows)
+        console.styled(f"      [dim]└ {hidden['spoken_at'][11:16]} {shown(hidden['speaker'])}: {words}[/]")
+        console.styled(
+            f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
+            f"{hidden['probability']:.0%} sure)[/]"
+        )
+
+    def _print_sum(self, day: date, client: str) -> None:
+        data, metadata = self._answer["data"], self._answer["metadata"]
+        lines = sum(conversation["line_count"] for conversation in data)
+        hidden = sum(conversation["hidden_count"] for conversation in data)
+        console.say(
+            f"\n{day}, {client}: {len(data)} conversations, {lines:,} lines, {hidden:,} folded away{_share(metadata)}."
+        )
+        if self._cut:
+            console.note(f"Long messages are cut; 'crew day {day} --whole' shows all of them.")
+        status = metadata["processing_status"]
+        if status != "completed":
+            console.note(
+                f"{day} is {status}: these are the lines as they were said. 'crew process {day}' makes it ready."
+            )
+        elif metadata["stale"]:
+            console.note(f"{day} has changed since; 'crew process {day}' brings it up to date.")
+
+
+def _stretches(repeats: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Repeats that follow one another without a gap, together."""
+    stretch: list[Entry] = []
+    for repeat in repeats:
+        if stretch and stretch[-1]["end"] != repeat["start"]:
+            yield stretch
+            stretch = []
+        stretch.append(repeat)
+    if stretch:
+        yield stretch
+
+
+def _share(counted: Entry) -> str:
+    """Which share of the characters is folded, where any is."""
+    every, hidden = counted.get("character_count"), counted.get("hidden_character_count")
+    return f", {hidden / every:.0%} of the characters" if every and hidden else ""

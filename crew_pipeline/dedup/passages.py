@@ -1,0 +1,165 @@
+"""The passages of a message: its rows, and of long rows the sentences or, in JSON of one row, the members.
+
+Passages are spans of the text as it is, in code points; they follow one another without a gap, so nothing is rewritten
+and nothing lost. Each has a *form* by which it is compared with others: prose as lines are (``text.normalise``), all
+else sign by sign, indentation and case included.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import islice
+from typing import NamedTuple
+
+from crew_pipeline.dedup.text import normalise
+
+LONG_ROW = 200
+"""Code points of a row from which on it is parted into sentences or members."""
+
+_ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
+_EMPTY_ROWS = re.compile(r"\s*[\r\n]")
+
+_END = re.compile(r"(?:[.!?…]+[\"')\]”’»*_]*\s+|[。！？]+[」』”’）]*\s*)")
+_LAST_WORD = re.compile(r"[^\s(\[\"'“‘«„]*$")
+_STARTS_LOWER = re.compile(r"[\"'“‘«„(\[]*[a-zà-öø-ÿа-я,;:]")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
+_ENUMERATED = re.compile(r"(?:^|[.!?:;]\s+)\(?\d{1,2}\.$")
+_MONTH = re.compile(r"jan|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez", re.IGNORECASE)
+_ABBREVIATIONS = re.compile(
+    r"""mr|mrs|ms|dr|prof|st|sr|jr|rev|gen|col|capt|lt|sgt|hon|messrs|mt|ft
+    |nos?|vols?|figs?|eq|sec|ch|pp|eds?|al|cf|ca|approx|est|dept|inc|ltd|corp|co
+    |etc|vs|viz|resp|incl|excl|max|min|avg|tel|ext
+    |jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun
+    |bzw|usw|nr|str|ggf|evtl|vgl|abb|hr|fr|frau|mme|mlle|sra|srta|uds?|av|pág""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+_MEMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[,\[{]\s*', re.DOTALL)
+_ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n(?!\")")
+
+_PROSE = re.compile(r"[\"'“‘«„(]?[^\W\d_][^{}\[\]<>=;|\\$`&%+*#_~^/@]*[.!?…。！？][\"')”’»]*\s*")
+_CALL = re.compile(r"\w\(|\w[.:]\w*[^\W\d]|[a-z][A-Z]")
+_FEWEST_WORDS_OF_PROSE = 3
+_QUOTED = re.compile(r"(?:>[ \t]?)+(?=[^\s>])")
+_CODE_SIGNS = re.compile(r"[{}\[\]()<>=;|\\$`&%+#_]")
+_CODE_ROW = re.compile(rf"[^\S\r\n]|.*?{_CODE_SIGNS.pattern}")
+_WORD = re.compile(r"[^\W_]+")
+_COUNTED_WORDS = 3
+
+
+class Passage(NamedTuple):
+    """A part of a text: code points from ``start`` to before ``end``, in row ``row`` of those that hold something."""
+
+    start: int
+    end: int
+    row: int
+
+
+class Form(NamedTuple):
+    """How a passage is compared.
+
+    Attributes:
+        key: equal for passages that say the same.
+        length: code points without white space at either end.
+        words: how many words it has, at most three.
+    """
+
+    key: str
+    length: int
+    words: int
+
+
+def passages(text: str) -> list[Passage]:
+    """The passages of a text, in order, without a gap; empty rows belong to the passage before them."""
+    starts: list[tuple[int, int]] = []
+    row = -1
+    for match in _ROW.finditer(text):
+        start, end = match.span()
+        if start == end or text[start:end].isspace():
+            continue
+        row += 1
+        if end - start <= LONG_ROW:
+            starts.append((start, row))
+        else:
+            starts.extend((start + place, row) for place in _parts(text[start:end]))
+    if not starts:
+        return [Passage(0, len(text), 0)] if text else []
+    # White space before the first row is the first passage's.
+    starts[0] = (0, starts[0][1])
+    ends = [start for start, _ in starts[1:]] + [len(text)]
+    return [Passage(start, end, row) for (start, row), end in zip(starts, ends, strict=True)]
+
+
+def _parts(row: str) -> list[int]:
+    """Where the parts of a long row start."""
+    inner = row.strip()
+    if inner[:1] + inner[-1:] in ("{}", "[]") and _is_json(inner):
+        return _members(row)
+    return _sentences(row)
+
+
+def _is_json(row: str) -> bool:
+    try:
+        json.loads(row)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _members(row: str) -> list[int]:
+    """Members of objects and lists, and of long strings the rows that are escaped in them."""
+    starts = [0]
+    for match in _MEMBER.finditer(row):
+        if match[0][0] in ",[{":
+            starts.append(match.end())
+        elif match.end() - match.start() > LONG_ROW:
+            starts.extend(match.start() + found.end() for found in _ESCAPED_BREAK.finditer(match[0]))
+    return [start for start in starts if start < len(row)]
+
+
+def _sentences(row: str) -> list[int]:
+    """Sentences: not after an abbreviation, an initial or an ordinal, not before a small letter, not within code."""
+    ends = (match.end() for match in _END.finditer(row) if _ends_sentence(row, match))
+    return [0, *(end for end in ends if end < len(row))]
+
+
+def _ends_sentence(row: str, match: re.Match[str]) -> bool:
+    if match[0][0] in "。！？":
+        return True
+    if _STARTS_LOWER.match(row, match.end()):
+        return False
+    if not match[0].startswith(". ") and not match[0].startswith(".\t"):
+        return True
+    # A look back of bounded length: no abbreviation is longer.
+    before = row[max(0, match.start() - 12) : match.start() + 1]
+    last = _LAST_WORD.search(before)
+    word = last[0] if last else ""
+    if word[:-1].isdigit():
+        return not _ENUMERATED.search(before) and not _MONTH.match(row, match.end())
+    return not _ABBREVIATIONS.fullmatch(word[:-1]) and not _INITIALS.fullmatch(word)
+
+
+def code_in(text: str) -> str:
+    """The rows of a message of several rows that are indented or hold signs of code, sign by sign."""
+    rows = text.splitlines()
+    return "\n".join(row.rstrip() for row in rows if _CODE_ROW.match(row)) if len(rows) > 1 else ""
+
+
+def form(passage: str) -> Form:
+    """How a passage is compared with others, from its characters alone."""
+    bare = passage.rstrip()
+    empty = _EMPTY_ROWS.match(bare)
+    bare = bare[empty.end() :] if empty else bare
+    quoted = _QUOTED.match(bare)
+    if quoted and not _CODE_SIGNS.search(bare, quoted.end()):
+        bare = bare[quoted.end() :]
+    content = bare.strip()
+    words = sum(1 for _ in islice(_WORD.finditer(content), _COUNTED_WORDS))
+    key = "p" + normalise(content) if _is_prose(bare, words) else "c" + bare
+    return Form(key, len(content), words)
+
+
+def _is_prose(bare: str, words: int) -> bool:
+    """Whether capitals and spaces say nothing here: a sentence at the left margin, without a sign of code."""
+    return words >= _FEWEST_WORDS_OF_PROSE and _PROSE.fullmatch(bare) is not None and not _CALL.search(bare)

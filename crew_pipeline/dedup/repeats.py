@@ -1,0 +1,189 @@
+"""What stands in a message and stood before in the day: runs of passages, folded in place under their first occurrence.
+
+A run is a sequence of passages with at least ``FEWEST_CHARACTERS`` code points and ``FEWEST_WORDS`` words that stood in
+the same sequence in an earlier visible line of the day, or earlier in the same line. Word for word, so nothing is
+judged. Every passage of a run is folded under a passage that is visible itself. A line of one passage, as chats have
+them, is folded whole or not at all, which is not decided here.
+
+Found with the *least runs*: those that would be too short without their first or without their last passage. A passage
+belongs to a run that stood before if and only if it belongs to a least run that did, so one look-up for each of the two
+that a passage begins or ends finds them all, in time that is linear in the passages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from crew_pipeline.dedup.passages import Form, Passage, form, passages
+from crew_pipeline.model import Line, LineKey, Repeat
+
+FEWEST_CHARACTERS, FEWEST_WORDS = 40, 3
+MOST_PASSAGES = 64
+"""Of a least run; rows so short that more of them would be needed fold only as parts of longer runs."""
+REASON = "word for word"
+
+
+def repeats(lines: Iterable[Line]) -> dict[LineKey, tuple[Repeat, ...]]:
+    """The repeats within the visible lines of one client's day, by line; the same for any order of ``lines``.
+
+    Those of a line are in the order of its text and do not overlap.
+    """
+    day = _Day()
+    found = {}
+    for line in sorted(lines, key=lambda line: (line.spoken_at, line.conversation_id, line.position)):
+        of_line = day.add(line)
+        if of_line:
+            found[line.conversation_id, line.position] = of_line
+    return found
+
+
+@dataclass
+class _Day:
+    """The passages of the day so far, as numbers: equal numbers say the same.
+
+    Attributes:
+        numbers: of each passage; between lines stands a number that is no passage's.
+        roots: of each passage the place of the visible one that it stands under; its own where it is visible.
+        places: of each passage where it starts in which line.
+        first: of each least run, by its numbers, where it stood first.
+    """
+
+    numbers: list[int] = field(default_factory=list)
+    roots: list[int] = field(default_factory=list)
+    places: list[tuple[LineKey, int]] = field(default_factory=list)
+    first: dict[int | tuple[int, ...], int] = field(default_factory=dict)
+    _by_text: dict[str, int] = field(default_factory=dict)
+    _by_key: dict[str, int] = field(default_factory=dict)
+    _forms: list[Form] = field(default_factory=list)
+
+    def add(self, line: Line) -> tuple[Repeat, ...]:
+        """The repeats of the next line."""
+        parts = passages(line.text)
+        begin = len(self.numbers)
+        key = (line.conversation_id, line.position)
+        self.numbers.extend(self._number(line.text[part.start : part.end]) for part in parts)
+        self.places.extend((key, part.start) for part in parts)
+        self._find_roots(begin)
+        runs = [run for run in self._runs(begin) if self._is_long(run)] if len(parts) > 1 else []
+        folded = {place for run in runs for place in run}
+        for place in range(begin, len(self.numbers)):
+            if place not in folded:
+                self.roots[place] = place
+        self.numbers.append(-1)
+        self.roots.append(-1)
+        self.places.append((key, len(line.text)))
+        return tuple(self._joined(runs, parts, begin))
+
+    def _number(self, passage: str) -> int:
+        number = self._by_text.get(passage)
+        if number is None:
+            made = form(passage)
+            number = self._by_key.setdefault(made.key, len(self._forms))
+            if number == len(self._forms):
+                self._forms.append(made)
+            self._by_text[passage] = number
+        return number
+
+    def _find_roots(self, begin: int) -> None:
+        """Find where each passage from ``begin`` on stood before, as part of a run that did."""
+        numbers, end = self.numbers, len(self.numbers)
+        stood = [-1] * (end - begin)
+        for start, stop in self._least_runs(begin):
+            key = numbers[start] if stop == start + 1 else tuple(numbers[start:stop])
+            before = self.first.setdefault(key, start)
+            if before < start:
+                for place in range(start, stop):
+                    if stood[place - begin] < 0:
+                        stood[place - begin] = before + place - start
+        source = -1
+        for place in range(begin, end):
+            if stood[place - begin] < 0:
+                source = -1
+                self.roots.append(place)
+                continue
+            # As long as the run goes on where it came from, it is one.
+            source = source + 1 if source >= 0 and numbers[source + 1] == numbers[place] else stood[place - begin]
+            self.roots.append(self.roots[source])
+
+    def _least_runs(self, begin: int) -> Iterator[tuple[int, int]]:
+        """Start and end of each least run: the shortest that begin with a passage, then those that end in one."""
+        end, stop = len(self.numbers), begin
+        size = _Size()
+        for start in range(begin, end):
+            while stop < end and not size.enough:
+                size.take(self._form_at(stop))
+                stop += 1
+            if not size.enough:
+                break
+            if stop - start <= MOST_PASSAGES:
+                yield start, stop
+            size.leave(self._form_at(start))
+        start, size = begin, _Size()
+        for stop in range(begin + 1, end + 1):
+            size.take(self._form_at(stop - 1))
+            while size.without(self._form_at(start)).enough:
+                size.leave(self._form_at(start))
+                start += 1
+            if size.enough and 1 < stop - start <= MOST_PASSAGES:
+                yield start, stop
+
+    def _form_at(self, place: int) -> Form:
+        return self._forms[self.numbers[place]]
+
+    def _runs(self, begin: int) -> Iterator[range]:
+        """From ``begin`` on the longest stretches that are folded under a sequence of passages of one line."""
+        roots, end = self.roots, len(self.numbers)
+        start = begin
+        for place in range(begin + 1, end + 1):
+            if place < end and roots[place] == roots[place - 1] + 1:
+                continue
+            if roots[start] != start:
+                yield range(start, place)
+            start = place
+
+    def _is_long(self, run: range) -> bool:
+        size = _Size()
+        for place in run:
+            size.take(self._form_at(place))
+            if size.enough:
+                return True
+        return False
+
+    def _joined(self, runs: Sequence[range], parts: Sequence[Passage], begin: int) -> Iterator[Repeat]:
+        """The runs as spans of the text; the same one several times on end is one."""
+        kept: list[tuple[range, int]] = []
+        for run in runs:
+            before, times = kept[-1] if kept else (range(0), 0)
+            again = before.stop == run.start and len(run) * times == len(before)
+            if again and self.roots[before.start] == self.roots[run.start]:
+                kept[-1] = range(before.start, run.stop), times + 1
+            else:
+                kept.append((run, 1))
+        for run, times in kept:
+            first, last = parts[run.start - begin], parts[run.stop - 1 - begin]
+            of, start = self.places[self.roots[run.start]]
+            yield Repeat(first.start, last.end, of, start, last.row - first.row + 1, times, REASON)
+
+
+@dataclass
+class _Size:
+    """How much a run of passages holds."""
+
+    length: int = 0
+    words: int = 0
+
+    @property
+    def enough(self) -> bool:
+        return self.length >= FEWEST_CHARACTERS and self.words >= FEWEST_WORDS
+
+    def take(self, made: Form) -> None:
+        self.length += made.length
+        self.words += made.words
+
+    def leave(self, made: Form) -> None:
+        self.length -= made.length
+        self.words -= made.words
+
+    def without(self, made: Form) -> _Size:
+        return _Size(self.length - made.length, self.words - made.words)
