@@ -16,6 +16,8 @@ from crew_pipeline.orchestration.days.sweep import build_sweep
 from crew_pipeline.orchestration.days.tables import build_tables
 from crew_pipeline.orchestration.discovery.assets import build_history_tables, discovery_job
 from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
+from crew_pipeline.orchestration.history.assets import build_history, history_job
+from crew_pipeline.orchestration.history.schedule import build_embedding_schedule
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_day_making, build_resources
 from crew_pipeline.orchestration.upkeep.assets import build_upkeep, upkeep_jobs
@@ -37,12 +39,18 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
         warnings.simplefilter("ignore", BetaWarning)
         warnings.simplefilter("ignore", PreviewWarning)
         return Definitions(
-            assets=[build_history_tables(settings), *build_assets(partitions), *build_upkeep(settings)],
+            assets=[
+                build_history_tables(settings),
+                *build_assets(partitions),
+                *build_history(partitions),
+                *build_upkeep(settings),
+            ],
             asset_checks=build_checks(partitions),
-            jobs=[day_job(), discovery_job(), *upkeep_jobs()],
+            jobs=[day_job(), discovery_job(), history_job(), *upkeep_jobs()],
             schedules=[
                 build_sweep(settings),
                 build_discovery_schedule(settings),
+                build_embedding_schedule(settings),
                 *build_upkeep_schedules(settings),
             ],
             sensors=[build_arrivals(settings), *build_endings(settings)],

@@ -13,6 +13,7 @@ from crew_pipeline.days.retries import Patience
 from crew_pipeline.days.run import DayTools
 from crew_pipeline.days.snapshots import Snapshots
 from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.dedup.text_vectors import TextEncoder
 from crew_pipeline.settings import Settings
@@ -65,6 +66,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     return {
         "database": DatabaseResource(url=_database_url(settings), home=str(settings.home_path)),
         "encoder": TextEncoder(),
+        "embedding_model": SentenceTransformerEncoder.of(settings),
         "scorer": scorer_of(settings.pair_scorer, threads=settings.threads, precision=settings.precision),
         "engine_config": EngineConfig.of(settings),
         "snapshots": Snapshots(),

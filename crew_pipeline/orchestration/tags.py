@@ -14,6 +14,7 @@ from crew_pipeline.settings import Settings
 
 DAY_JOB = "materialize_days"
 DISCOVERY_JOB = "discover_conversations"
+EMBEDDING_JOB = "embed_texts"
 HEALTH_JOB = "take_health_sample"
 HOUSEKEEPING_JOB = "keep_house"
 

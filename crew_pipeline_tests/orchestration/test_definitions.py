@@ -44,16 +44,24 @@ def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None
         "line_embeddings",
         "semantic_clusters",
         "day_document",
+        "text_embeddings",
         "system_health",
         "housekeeping",
     }
     assert {job.name for job in definitions.jobs or ()} == {
         "materialize_days",
         "discover_conversations",
+        "embed_texts",
         "take_health_sample",
         "keep_house",
     }
-    assert {one.name for one in definitions.schedules or ()} == {"sweep", "discovery", "health", "housekeeping"}
+    assert {one.name for one in definitions.schedules or ()} == {
+        "sweep",
+        "discovery",
+        "embed_texts",
+        "health",
+        "housekeeping",
+    }
     assert {one.name for one in definitions.sensors or ()} == {
         "new_sessions",
         "settle_after_success",
@@ -73,7 +81,7 @@ def test_every_asset_covers_several_days_in_a_run_and_retries_with_backoff() -> 
             continue
         assert asset.backfill_policy.max_partitions_per_run == 31
         assert asset.op.retry_policy.backoff == dg.Backoff.EXPONENTIAL
-        assert asset.op.pool == "crew_days"
+        assert asset.op.pool == ("crew_history" if asset.op.name == "text_embeddings" else "crew_days")
 
 
 def test_every_asset_is_a_few_lines_around_what_it_calls() -> None:
@@ -82,7 +90,7 @@ def test_every_asset_is_a_few_lines_around_what_it_calls() -> None:
         if asset.keys:
             source = inspect.getsource(asset.op.compute_fn.decorated_fn)
             lengths[asset.op.name] = len(source[source.index("def ") :].strip().splitlines())
-    assert len(lengths) == 7
+    assert len(lengths) == 8
     assert max(lengths.values()) <= 15, lengths
 
 

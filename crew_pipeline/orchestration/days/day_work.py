@@ -15,7 +15,6 @@ from dagster import AssetExecutionContext, AssetKey, DagsterRun
 
 from crew_pipeline.days import claims, folding
 from crew_pipeline.days.first_look import show_first_look
-from crew_pipeline.days.pace import Pace
 from crew_pipeline.days.run import DayRun, DayTools
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.comparing import Comparison
@@ -25,6 +24,7 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days import metadata
 from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import isolated
+from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.storage.days import queue, states
@@ -40,8 +40,7 @@ class DayWork:
         self._db = self._tools.db
         self._token = context.run.run_id
         self._awaited = is_awaited(context.run)
-        cores = context.run.tags.get(tags.CORES)
-        self._pace = Pace(float(cores)) if cores else Pace()
+        self._pace = pace_of(context.run)
         self._turn_s = float(context.run.tags.get(tags.TURN, math.inf))
 
     def frames(self, frames_of: Callable[[date], pd.DataFrame | Iterable[pd.DataFrame]]) -> DayFrames:

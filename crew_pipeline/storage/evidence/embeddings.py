@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
+
+from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.days.queue import Work
 
 Vector = NDArray[np.float32]
 
@@ -21,13 +24,45 @@ def known(connection: Connection, model: str, hashes: Sequence[bytes]) -> set[by
     return {row.text_hash for row in rows}
 
 
-def fetch(connection: Connection, model: str, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
-    """The vectors (float32, unit length) of those of ``hashes`` that have one."""
+class Shown(NamedTuple):
+    """A document in force."""
+
+    version: str
+    body: bytes
+
+
+def document_without(connection: Connection, model: str, client_day: ClientDay) -> Shown | None:
+    """The document of a client's day, unless the vectors of its texts are stored; see ``mark``."""
+    row = connection.execute(
+        text(
+            "SELECT version, body FROM day_documents WHERE client = :client AND day = :day AND is_current "
+            "AND embedded_by IS DISTINCT FROM :model"
+        ),
+        {"client": client_day.client, "day": client_day.day, "model": model},
+    ).one_or_none()
+    return None if row is None else Shown(*row)
+
+
+def days_without(connection: Connection, model: str, most: int) -> list[Work]:
+    """Days whose document's texts have no vectors of this model, newest first."""
     rows = connection.execute(
-        text("SELECT text_hash, vector FROM line_embeddings WHERE model = :model AND text_hash = ANY(:hashes)"),
-        {"model": model, "hashes": list(hashes)},
+        text(
+            "SELECT client, day, 0, conversation_count, line_count FROM day_documents "
+            "WHERE is_current AND embedded_by IS DISTINCT FROM :model ORDER BY day DESC, client LIMIT :most"
+        ),
+        {"model": model, "most": most},
     )
-    return {row.text_hash: np.frombuffer(row.vector, dtype="<f4") for row in rows}
+    return [Work(*row) for row in rows]
+
+
+def mark(connection: Connection, model: str, client_day: ClientDay, version: str) -> None:
+    """Note that the vectors of all texts of a document are stored; another one that came meanwhile is left alone."""
+    connection.execute(
+        text(
+            "UPDATE day_documents SET embedded_by = :model WHERE client = :client AND day = :day AND version = :version"
+        ),
+        {"client": client_day.client, "day": client_day.day, "model": model, "version": version},
+    )
 
 
 def store(connection: Connection, model: str, vectors: Mapping[bytes, Vector] | Iterable[tuple[bytes, Vector]]) -> int:

@@ -384,6 +384,7 @@ class DayDocument(Base):
     hidden_character_count: Mapped[int | None] = mapped_column(
         BigInteger, comment="of hidden lines and of what repeats in visible ones"
     )
+    embedded_by: Mapped[str | None] = mapped_column(comment="model whose vectors of its texts are all stored")
     processed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     token: Mapped[str] = mapped_column(comment="claim (Dagster run) that wrote it")
 

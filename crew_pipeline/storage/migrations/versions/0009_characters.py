@@ -1,4 +1,4 @@
-"""documents count the characters of their texts, and of what is folded in them."""
+"""documents count the characters of their texts and of what is folded, and say whether their texts have vectors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ COLUMNS = {
     "character_count": "code points of all texts",
     "hidden_character_count": "of hidden lines and of what repeats in visible ones",
 }
+EMBEDDED_BY = "model whose vectors of its texts are all stored"
 
 
 def upgrade() -> None:
     # Documents of earlier versions do not tell; they are made again, for the engine has changed.
     for column, comment in COLUMNS.items():
         op.add_column("day_documents", sa.Column(column, sa.BigInteger(), nullable=True, comment=comment))
+    op.add_column("day_documents", sa.Column("embedded_by", sa.Text(), nullable=True, comment=EMBEDDED_BY))
 
 
 def downgrade() -> None:
-    for column in COLUMNS:
+    for column in (*COLUMNS, "embedded_by"):
         op.drop_column("day_documents", column)

@@ -1,0 +1,1 @@
+"""What is known of all days together, made in the background from their documents."""

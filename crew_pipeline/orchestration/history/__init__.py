@@ -1,0 +1,1 @@
+"""The history's asset, and when it is brought up to date."""
