@@ -69,6 +69,7 @@ class Repeat(NamedTuple):
         lines: rows that the part runs over.
         times: how often on end the part says what is shown there once.
         reason: in words.
+        within: where code follows that is indented, the row of the folded part that it belongs to; else empty.
     """
 
     start: int
@@ -78,6 +79,7 @@ class Repeat(NamedTuple):
     lines: int
     times: int
     reason: str
+    within: str = ""
 
 
 OperatingPoint = Literal["strict", "balanced", "loose"]

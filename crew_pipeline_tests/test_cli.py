@@ -99,10 +99,10 @@ def test_a_crew_s_day_shows_what_is_new_in_long_messages(tmp_path: Path, sample:
     shown = crew(home, "day", "2025-01-17")
     rows = shown.stdout.splitlines()
     assert sum("We are a workshop of agents" in row for row in rows) == 1
-    assert "         ⋯ 11 lines as at 21:02, Programmer" in rows
+    assert "         ⋯ 11 lines as at 21:02, Programmer · within def rename_all(folder):" in rows
     assert "                 target = photo.with_name(name_of(photo))" in rows
     assert "         ⋯ 6 lines as at 21:00, Planner and in 1 other line" in rows
-    assert "11 lines, 0 folded away, 74% of the characters." in shown.stdout
+    assert "1 conversations, 11 lines, 74% of the characters folded away." in shown.stdout
     assert "--whole" in shown.stderr
     whole = crew(home, "day", "2025-01-17", "--whole")
     assert sum("We are a workshop of agents" in row for row in whole.stdout.splitlines()) == 10

@@ -45,7 +45,7 @@ LINEAR = 0.05
 _FEWEST = 20
 """Pairs above an operating point before its precision counts."""
 _SHORTEST = 3
-FOLDS_COUNT_FOR = 3.0
+FOLDS_COUNT_FOR = 1.0
 """What a fold that was read counts for in the loss, beside a labelled pair of middling weight."""
 _WEIGHT = 0.25
 """Power of a pair's weight in the loss: what is drawn rarely counts more, but not as much more as in the figures."""
@@ -111,7 +111,7 @@ class Table:
             and one.agreed
             and one.kind in corpora.FILES
             and one.left.core != one.right.core
-            and _one_voice(one)
+            and one_voice(one)
             for one in self.pairs
         ]
         return np.array(one_way * 2) & self.usable
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".training"))
     chosen = parser.parse_args()
     pairs = [*coverage.load(), *fold_readings.load()]
-    features, free = _features(pairs)
+    features, free = features_of(pairs)
     logits, read = readings(pairs, chosen.work)
     bases = {
         "words": Table(pairs, features, free),
@@ -134,12 +134,12 @@ def main() -> None:
     print(f"{pair_model.FILE.name}: {pair_model.FILE.stat().st_size / 1e3:.0f} kB")
 
 
-def _one_voice(pair: CoveragePair) -> bool:
+def one_voice(pair: CoveragePair) -> bool:
     one, other = (voice(side.speaker, side.conversation) for side in (pair.left, pair.right))
     return one == other
 
 
-def _features(pairs: Sequence[CoveragePair]) -> tuple[Floats, Flags]:
+def features_of(pairs: Sequence[CoveragePair]) -> tuple[Floats, Flags]:
     """Features of the pairs both ways round, and which ways nothing forbids a fold."""
     cores = sorted({side.core for pair in pairs for side in (pair.left, pair.right)})
     index = {core: row for row, core in enumerate(cores)}

@@ -23,16 +23,24 @@ from training.coverage import CoveragePair, Side
 FOLDER = Path(__file__).parent / "folds"
 
 
+def days_read(talk: str) -> set[str]:
+    """The days of a kind of talk whose folds were read."""
+    return {record["day"] for record in _records() if record["talk"] == talk}
+
+
 def load() -> list[CoveragePair]:
     """All folds and decoys that were read, kind by kind: the left line is the visible one, whether it is covered itself
     was not read. None where the data folder is absent."""
     if not corpora.SHARED.exists():
         return []
-    records = [orjson.loads(raw) for path in sorted(FOLDER.glob("*.jsonl")) for raw in path.open("rb")]
     by_talk: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for record in records:
+    for record in _records():
         by_talk[record["talk"]].append(record)
     return [pair for talk in sorted(by_talk) for pair in _of_talk(talk, by_talk[talk])]
+
+
+def _records() -> list[dict[str, Any]]:
+    return [orjson.loads(raw) for path in sorted(FOLDER.glob("*.jsonl")) for raw in path.open("rb")]
 
 
 def _of_talk(talk: str, records: list[Mapping[str, Any]]) -> Iterator[CoveragePair]:

@@ -1,12 +1,13 @@
 """Whether what a day hides is hidden rightly: folds drawn from whole days, read blind, and what came of it.
 
-    python -m training.read_folds draw FOLDER [--kinds support,agents] [--folds 60] [--days 6] [--seed 1]
+    python -m training.read_folds draw FOLDER [--kinds support,agents] [--folds 60] [--days 6] [--folding balanced]
     python -m training.read_folds report FOLDER FIRST.jsonl [SECOND.jsonl]
 
-``draw`` folds days that no label was drawn from and writes ``FOLDER/sheet.jsonl``: a hidden line and the visible line
-that it lies under, with the line before each, in random order, and among them decoys that no fold connects. Neither
-probability nor reason stands there. Word-for-word repeats are left out. A reader writes ``{"id", "right"}`` for each:
-is all that the hidden line says, asks, wants or gives said by the visible one too, for the same person's purpose?
+``draw`` folds days that no label and no fold was drawn from and writes ``FOLDER/sheet.jsonl``: a hidden line and the
+visible line that it lies under, with the line before each, in random order, and among them decoys that no fold
+connects. Neither probability nor reason stands there. Word-for-word repeats are left out. A reader writes
+``{"id", "right"}`` for each: is all that the hidden line says, asks, wants or gives said by the visible one too, for
+the same person's purpose?
 ``FOLDER/key.jsonl`` names the lines by reference and holds no text of a corpus, so that it may be kept.
 
 ``report`` counts what one reader says, or what two agree on.
@@ -20,17 +21,19 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
 from scipy.stats import binomtest
 
 from crew_pipeline.dedup import frames, judging, lexicon
+from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.features import Traits
 from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text import normalise
-from training import corpora
+from crew_pipeline.model import OperatingPoint
+from training import corpora, fold_readings
 from training.corpora import Day, Engine
 
 FOLDS, DAYS, SEED = 60, 6, 1
@@ -79,6 +82,7 @@ def main() -> None:
     drawing.add_argument("--kinds", default=",".join(corpora.FILES))
     drawing.add_argument("--folds", type=int, default=FOLDS, help="of each kind of talk")
     drawing.add_argument("--days", type=int, default=DAYS, help="of each kind of talk")
+    drawing.add_argument("--folding", choices=get_args(OperatingPoint), default="balanced")
     drawing.add_argument("--seed", type=int, default=SEED)
     reporting.add_argument("folder", type=Path)
     reporting.add_argument("verdicts", type=Path, nargs="+")
@@ -88,7 +92,8 @@ def main() -> None:
         unknown = sorted(set(kinds) - set(corpora.FILES))
         if unknown:
             parser.error(f"there is no kind of talk {', '.join(unknown)}; there are {', '.join(corpora.FILES)}")
-        draw(chosen.folder, kinds, chosen.folds, chosen.days, chosen.seed, Engine())
+        engine = Engine(EngineConfig(folding=chosen.folding))
+        draw(chosen.folder, kinds, chosen.folds, chosen.days, chosen.seed, engine)
     else:
         keys = [_key(orjson.loads(raw)) for raw in (chosen.folder / "key.jsonl").open("rb")]
         print(*report(keys, [read_verdicts(path) for path in chosen.verdicts]), sep="\n")
@@ -99,8 +104,8 @@ def draw(folder: Path, kinds: Sequence[str], folds: int, days: int, seed: int, e
     rows: list[tuple[Key, Mapping[str, object]]] = []
     for kind in kinds:
         chance = random.Random(f"{seed} {kind}")
-        labelled = corpora.days_labelled(kind)
-        unread = {day: lines for day, lines in corpora.days_of(kind).items() if day not in labelled}
+        used = corpora.days_labelled(kind) | fold_readings.days_read(kind)
+        unread = {day: lines for day, lines in corpora.days_of(kind).items() if day not in used}
         picked = sorted(chance.sample(sorted(unread), min(days, len(unread))))
         of_kind = [row for day in picked for row in _of_day(kind, day, unread[day], engine, chance)]
         for decoys, most in ((False, folds), (True, round(DECOYS * folds))):

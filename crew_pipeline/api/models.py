@@ -18,7 +18,10 @@ class Place(BaseModel):
 
 
 class Repeat(BaseModel):
-    """A part of a text (code points of the whole text) that is folded: it stands at ``of``, ``times`` on end."""
+    """A part of a text (code points of the whole text) that is folded: it stands at ``of``, ``times`` on end.
+
+    ``within``: where indented code follows, the folded row that it belongs to.
+    """
 
     start: int
     end: int
@@ -26,6 +29,7 @@ class Repeat(BaseModel):
     lines: int
     times: int = 1
     reason: str
+    within: str | None = None
 
 
 class HiddenVariation(BaseModel):

@@ -48,7 +48,7 @@ class DayView:
         console.styled(
             f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
             f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
-            f"{conversation['hidden_count']} folded{_share(conversation)}[/]"
+            f"{_folded(conversation['hidden_count'], conversation)}[/]"
         )
         for line in lines:
             self._print_line(line)
@@ -87,14 +87,18 @@ class DayView:
                 yield shown(row[:MOST_CHARACTERS]) + f" [dim]… {len(row):,} characters[/]" if long else shown(row)
 
     def _fold_row(self, stretch: Sequence[Entry], length: int) -> str:
-        target = self._lines.get(stretch[0]["of"]["line_id"])
-        lines = sum(repeat["lines"] for repeat in stretch)
+        rows_at: dict[str, int] = {}
+        for repeat in stretch:
+            rows_at[repeat["of"]["line_id"]] = rows_at.get(repeat["of"]["line_id"], 0) + repeat["lines"]
+        target = self._lines.get(max(rows_at, key=lambda line_id: rows_at[line_id]))
+        lines = sum(rows_at.values())
         counted = f"{lines:,} line{'s' if lines > 1 else ''}"
         at = f"as at {target['spoken_at'][11:16]}, {shown(target['speaker'])}" if target else "said before"
-        others = len({repeat["of"]["line_id"] for repeat in stretch}) - 1
+        others = len(rows_at) - 1
         at += f" and in {others} other line{'s' if others > 1 else ''}" if others else ""
         whole = stretch[0]["start"] == 0 and stretch[-1]["end"] == length
-        return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} {at}[/]"
+        within = f" · within {shown(stretch[-1]['within'])}" if stretch[-1].get("within") else ""
+        return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} {at}{within}[/]"
 
     def _print_hidden(self, hidden: Entry) -> None:
         rows = list(self._text_rows(hidden["text"]))
@@ -111,9 +115,7 @@ class DayView:
         data, metadata = self._answer["data"], self._answer["metadata"]
         lines = sum(conversation["line_count"] for conversation in data)
         hidden = sum(conversation["hidden_count"] for conversation in data)
-        console.say(
-            f"\n{day}, {client}: {len(data)} conversations, {lines:,} lines, {hidden:,} folded away{_share(metadata)}."
-        )
+        console.say(f"\n{day}, {client}: {len(data)} conversations, {lines:,} lines, {_folded(hidden, metadata)}.")
         if self._cut:
             console.note(f"Long messages are cut; 'crew day {day} --whole' shows all of them.")
         status = metadata["processing_status"]
@@ -137,7 +139,10 @@ def _stretches(repeats: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield stretch
 
 
-def _share(counted: Entry) -> str:
-    """Which share of the characters is folded, where any is."""
-    every, hidden = counted.get("character_count"), counted.get("hidden_character_count")
-    return f", {hidden / every:.0%} of the characters" if every and hidden else ""
+def _folded(hidden: int, counted: Entry) -> str:
+    """How many lines are folded away, and which share of the characters with what repeats inside messages."""
+    every, characters = counted.get("character_count"), counted.get("hidden_character_count")
+    share = f"{characters / every:.0%} of the characters" if every and characters else ""
+    if not hidden:
+        return f"{share} folded away" if share else "nothing folded away"
+    return f"{hidden:,} folded away{f' ({share})' if share else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crew_pipeline.commands import console
@@ -43,14 +44,7 @@ def print_processed(report: dict[str, Any]) -> None:
         console.say("Nothing to do: every day asked for is ready.")
         return
     first = every[:40]
-    console.table(
-        "",
-        ["day", "client", "status", "conversations#", "lines#", "folded#"],
-        [
-            [day["day"], day["client"], day["status"], day["conversations"], day["lines"], day["hidden"] or 0]
-            for day in first
-        ],
-    )
+    _print_table_of_days(first)
     if len(every) > len(first):
         console.say(f"… and {len(every) - len(first)} more")
     console.say(
@@ -63,11 +57,21 @@ def print_days(days: list[dict[str, Any]], nothing: str) -> None:
     if not days:
         console.say(nothing)
         return
+    _print_table_of_days(days)
+
+
+def _print_table_of_days(days: Sequence[Mapping[str, Any]]) -> None:
+    """A row a day, with the lines that are folded away and their share of the characters."""
+    counts = ("conversations", "lines", "hidden")
     console.table(
         "",
-        ["day", "client", "status", "conversations#", "lines#", "folded#"],
+        ["day", "client", "status", "conversations#", "lines#", "folded#", "of the characters#"],
         [
-            [day["day"], day["client"], day["status"], day["conversations"], day["lines"], day["hidden"] or ""]
+            [
+                *(day[name] for name in ("day", "client", "status")),
+                *("" if day[name] is None else f"{day[name]:,}" for name in counts),
+                f"{day['hidden_characters'] / day['characters']:.0%}" if day["characters"] else "",
+            ]
             for day in days
         ],
     )

@@ -198,4 +198,5 @@ def _repeat_entry(repeat: Repeat) -> dict[str, Any]:
         "lines": repeat.lines,
         **({"times": repeat.times} if repeat.times > 1 else {}),
         "reason": repeat.reason,
+        **({"within": repeat.within} if repeat.within else {}),
     }

@@ -7,6 +7,7 @@ has that the other lacks, and so tell which of the two may be hidden under which
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ _SAME_WORD = 0.7
 _COUNTERPART = 0.6
 """Similarity below which a word has no counterpart in the other text."""
 _LEAST_WEIGHT = 0.2
+_DIGITS = re.compile(r"\d+")
 _MOST_TOKEN_PAIRS = 4_000_000
 
 PAIR = (
@@ -191,7 +193,9 @@ class Traits:
     """What words do in a text, and what must not differ between two texts that say the same: one entry a text."""
 
     values: list[frozenset[str]]
+    numbers: list[dict[str, dict[str, tuple[str, str]]]]
     negated: Flags
+    least: Flags
     question: Flags
     marked: Flags
     seeks: Flags
@@ -212,9 +216,11 @@ class Traits:
         question = [is_question(utterance.core, next(iter(utterance.content), "")) for utterance in utterances]
         return cls(
             values=[_values(utterance.words) for utterance in utterances],
+            numbers=[_numbers(utterance.words) for utterance in utterances],
             negated=_flags(
                 sum(word in lexicon.NEGATIONS for word in utterance.words) % 2 == 1 for utterance in utterances
             ),
+            least=_flags(_says_least(utterance.words) for utterance in utterances),
             question=_flags(question),
             marked=_flags("?" in utterance.core[-4:] for utterance in utterances),
             seeks=_flags(asks or bool(words & lexicon.REQUESTS) for asks, words in zip(question, sets, strict=True)),
@@ -234,10 +240,11 @@ class Traits:
         )
 
     def opposed(self, left: Ints, right: Ints) -> Flags:
-        """Which pairs have the two words of a pair of opposites, one in each text."""
+        """Which pairs have the two words of a pair of opposites, one in each text, or "least" in one alone."""
         pairs = zip(left.tolist(), right.tolist(), strict=True)
         return _flags(
-            (
+            self.least[a] != self.least[b]
+            or (
                 (self.first[a] & ~self.second[a] & self.second[b] & ~self.first[b])
                 | (self.second[a] & ~self.first[a] & self.first[b] & ~self.second[b])
             )
@@ -481,6 +488,7 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
     pairs = list(zip(left.tolist(), right.tolist(), strict=True))
     more_a = _flags(bool(traits.values[a] - traits.values[b]) for a, b in pairs)
     more_b = _flags(bool(traits.values[b] - traits.values[a]) for a, b in pairs)
+    reordered = _flags(_reordered(traits.numbers[a], traits.numbers[b]) for a, b in pairs)
     asks_one = traits.question[left] != traits.question[right]
     denies_one = traits.negated[left] != traits.negated[right]
     opposed = traits.opposed(left, right)
@@ -494,7 +502,7 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
         "marks_one": traits.marked[left] != traits.marked[right],
         "seeks_both": traits.seeks[left] & traits.seeks[right],
         "denies_one": denies_one,
-        "values_differ": more_a & more_b,
+        "values_differ": (more_a & more_b) | reordered,
         "values_added": more_a ^ more_b,
         "values_shared": _flags(bool(traits.values[a] & traits.values[b]) for a, b in pairs),
         "opposites": opposed,
@@ -517,6 +525,37 @@ def _values(words: Sequence[str]) -> frozenset[str]:
         for word in words
         if word in lexicon.NUMBER_WORDS or word in lexicon.VALUE_WORDS
     }
+
+
+def _says_least(words: Sequence[str]) -> bool:
+    """Whether "least" turns what follows: the least favourite is not the favourite one. "At least" does not."""
+    return any(word == "least" and before != "at" for before, word in zip(["", *words], words, strict=False))
+
+
+def _numbers(words: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]]:
+    """The different values with a digit, in their order, by what they look like (digits as 0), each with the telling
+    words that stand before and after it."""
+    telling = [lexicon.NUMBER_WORDS.get(word, word) for word in words if word not in lexicon.FUNCTION_WORDS]
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for before, word, after in zip(["", *telling], telling, [*telling[1:], ""], strict=False):
+        shape = _DIGITS.sub("0", word)
+        if shape != word or word == "0":
+            found.setdefault(shape, {}).setdefault(word, (before, after))
+    return found
+
+
+def _reordered(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether values that look alike and stand in both texts have changed places: from 3 to 5, from 5 to 3; not where
+    the words beside them have gone along (at 9 in room 12, in room 12 at 9)."""
+    for shape, values in one.items():
+        theirs = other.get(shape, {})
+        mine = [value for value in values if value in theirs]
+        moved = mine != [value for value in theirs if value in values]
+        if moved and any(
+            all(here != there for here, there in zip(values[value], theirs[value], strict=True)) for value in mine
+        ):
+            return True
+    return False
 
 
 def _runs(content: str) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from crew_pipeline.dedup.text import normalise
 
 LONG_ROW = 200
 """Code points of a row from which on it is parted into sentences or members."""
+
+LONGEST_ENCLOSING = 100
 
 _ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 _EMPTY_ROWS = re.compile(r"\s*[\r\n]")
@@ -46,6 +49,10 @@ _CODE_SIGNS = re.compile(r"[{}\[\]()<>=;|\\$`&%+#_]")
 _CODE_ROW = re.compile(rf"[^\S\r\n]|.*?{_CODE_SIGNS.pattern}")
 _WORD = re.compile(r"[^\W_]+")
 _COUNTED_WORDS = 3
+_DEFINITION = re.compile(
+    r"(?:(?:export|default|public|private|protected|static|async|pub|abstract|final) )*"
+    r"(?:def|class|function|func|fn|sub|interface|struct|enum|trait|impl|module|namespace) "
+)
 
 
 class Passage(NamedTuple):
@@ -138,6 +145,27 @@ def _ends_sentence(row: str, match: re.Match[str]) -> bool:
     if word[:-1].isdigit():
         return not _ENUMERATED.search(before) and not _MONTH.match(row, match.end())
     return not _ABBREVIATIONS.fullmatch(word[:-1]) and not _INITIALS.fullmatch(word)
+
+
+def enclosing(text: str, parts: Sequence[Passage]) -> str:
+    """Of folded passages of a text, the row that the last of ``parts``, which follows them, belongs to by its
+    indentation: the nearest definition that it stands in, else the outermost row; empty where there is none."""
+    margin = _margin(text[parts[-1].start : parts[-1].end].lstrip("\r\n"))
+    found = ""
+    for part in reversed(parts[:-1]):
+        if not margin:
+            break
+        row = text[part.start : part.end].lstrip("\r\n")
+        if _margin(row) < margin:
+            margin, found = _margin(row), row.strip()[:LONGEST_ENCLOSING]
+            if _DEFINITION.match(found):
+                break
+    return found
+
+
+def _margin(row: str) -> int:
+    """Code points of white space at the beginning."""
+    return len(row) - len(row.lstrip())
 
 
 def code_in(text: str) -> str:

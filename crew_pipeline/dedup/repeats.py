@@ -2,8 +2,9 @@
 
 A run is a sequence of passages with at least ``FEWEST_CHARACTERS`` code points and ``FEWEST_WORDS`` words that stood in
 the same sequence in an earlier visible line of the day, or earlier in the same line. Word for word, so nothing is
-judged. Every passage of a run is folded under a passage that is visible itself. A line of one passage, as chats have
-them, is folded whole or not at all, which is not decided here.
+judged. Every passage of a run is folded under a passage that is visible itself; where these lie in several lines, the
+run is several repeats. A line of one passage, as chats have them, is folded whole or not at all, which is not decided
+here.
 
 Found with the *least runs*: those that would be too short without their first or without their last passage. A passage
 belongs to a run that stood before if and only if it belongs to a least run that did, so one look-up for each of the two
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from crew_pipeline.dedup.passages import Form, Passage, form, passages
+from crew_pipeline.dedup.passages import Form, Passage, enclosing, form, passages
 from crew_pipeline.model import Line, LineKey, Repeat
 
 FEWEST_CHARACTERS, FEWEST_WORDS = 40, 3
@@ -65,15 +66,13 @@ class _Day:
         self.numbers.extend(self._number(line.text[part.start : part.end]) for part in parts)
         self.places.extend((key, part.start) for part in parts)
         self._find_roots(begin)
-        runs = [run for run in self._runs(begin) if self._is_long(run)] if len(parts) > 1 else []
-        folded = {place for run in runs for place in run}
-        for place in range(begin, len(self.numbers)):
-            if place not in folded:
-                self.roots[place] = place
+        if len(parts) == 1:
+            self.roots[begin] = begin
+        found = tuple(self._joined(line.text, parts, begin))
         self.numbers.append(-1)
         self.roots.append(-1)
         self.places.append((key, len(line.text)))
-        return tuple(self._joined(runs, parts, begin))
+        return found
 
     def _number(self, passage: str) -> int:
         number = self._by_text.get(passage)
@@ -142,28 +141,26 @@ class _Day:
                 yield range(start, place)
             start = place
 
-    def _is_long(self, run: range) -> bool:
-        size = _Size()
-        for place in run:
-            size.take(self._form_at(place))
-            if size.enough:
-                return True
-        return False
-
-    def _joined(self, runs: Sequence[range], parts: Sequence[Passage], begin: int) -> Iterator[Repeat]:
+    def _joined(self, text: str, parts: Sequence[Passage], begin: int) -> Iterator[Repeat]:
         """The runs as spans of the text; the same one several times on end is one."""
         kept: list[tuple[range, int]] = []
-        for run in runs:
+        for run in self._runs(begin):
             before, times = kept[-1] if kept else (range(0), 0)
             again = before.stop == run.start and len(run) * times == len(before)
             if again and self.roots[before.start] == self.roots[run.start]:
                 kept[-1] = range(before.start, run.stop), times + 1
             else:
                 kept.append((run, 1))
-        for run, times in kept:
+        stretch = kept[0][0].start if kept else begin
+        for number, (run, times) in enumerate(kept):
+            if number and kept[number - 1][0].stop != run.start:
+                stretch = run.start
             first, last = parts[run.start - begin], parts[run.stop - 1 - begin]
             of, start = self.places[self.roots[run.start]]
-            yield Repeat(first.start, last.end, of, start, last.row - first.row + 1, times, REASON)
+            more_folds = number + 1 < len(kept) and kept[number + 1][0].start == run.stop
+            is_last = run.stop == begin + len(parts)
+            within = "" if more_folds or is_last else enclosing(text, parts[stretch - begin : run.stop + 1 - begin])
+            yield Repeat(first.start, last.end, of, start, last.row - first.row + 1, times, REASON, within)
 
 
 @dataclass

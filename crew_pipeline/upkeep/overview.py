@@ -132,7 +132,14 @@ def release_failed(db: Database, day: date | None, client: str | None) -> list[d
 
 
 def _failed(failed: queue.FailedDay) -> dict[str, Any]:
-    return {**failed._asdict(), "day": failed.day.isoformat(), "status": DayState.FAILED, "hidden": None}
+    return {
+        **failed._asdict(),
+        "day": failed.day.isoformat(),
+        "status": DayState.FAILED,
+        "hidden": None,
+        "characters": None,
+        "hidden_characters": None,
+    }
 
 
 def _day(summary: states.Summary) -> dict[str, Any]:

@@ -38,11 +38,29 @@ def judged(left: str, right: str, *, read: bool = True) -> judging.Judged:
         ("the release is blocked", "the release is not blocked"),
         ("please enable notifications", "please disable notifications"),
         ("the export is what blocks it", "is the export what blocks it?"),
+        ("latency went from 300 to 900 ms", "latency went from 900 to 300 ms"),
+        ("the proxy is on 8080 and the api on 3000", "the proxy is on 3000 and the api on 8080"),
+        ("what is your least favorite part of it", "what is your favorite part of it"),
     ],
 )
 def test_contradictions_are_never_accepted(left: str, right: str) -> None:
     for one, other in ((left, right), (right, left)):
         assert judged(one, other).surer[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("we meet at 9 in room 12", "in room 12 we meet at 9"),
+        ("you need at least 5 people for it", "for it you need at least 5 people"),
+        ("it rose from 300 to 900 ms", "from 300 to 900 ms it rose"),
+        ("there are 5 cats and 3 dogs", "3 dogs and 5 cats are there"),
+        ("it is due on 3 march 2024", "on march 3 2024 it is due"),
+    ],
+)
+def test_what_only_changes_the_order_of_words_is_not_forbidden(left: str, right: str) -> None:
+    texts = Texts([Utterance.of(left), Utterance.of(right)])
+    assert judging.obstacles(compare(texts, np.array([0]), np.array([1]))).tolist() == [judging.Obstacle.NONE]
 
 
 def test_what_adds_something_is_not_hidden_under_what_lacks_it() -> None:

@@ -60,12 +60,17 @@ def of_documents(db: Database, documents: Sequence[tuple[str, Document]], second
     """What is published, by client; and how often visitors were answered at once lately."""
     hidden = sum(document.hidden_count for _, document in documents)
     total = sum(document.line_count for _, document in documents)
+    characters = sum(document.character_count for _, document in documents)
+    hidden_characters = sum(document.hidden_character_count for _, document in documents)
     return {
         "documents": len(documents),
         "conversations": sum(document.conversation_count for _, document in documents),
         "lines": total,
         "hidden_lines": hidden,
         "hidden_ratio": round(hidden / total, 4) if total else 0.0,
+        "characters": characters,
+        "hidden_characters": hidden_characters,
+        "hidden_character_ratio": round(hidden_characters / characters, 4) if characters else 0.0,
         "bytes": sum(len(document.body) for _, document in documents),
         "versions": {client: document.version for client, document in documents},
         **(_instant_visits(db) if documents else {}),

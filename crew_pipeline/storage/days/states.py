@@ -96,7 +96,7 @@ def days_between(connection: Connection, first: date, last: date, client: str | 
 
 
 class Summary(NamedTuple):
-    """A client's day in one line."""
+    """A client's day in one line; what is hidden and the characters are None without a document that counts them."""
 
     client: str
     day: date
@@ -104,17 +104,20 @@ class Summary(NamedTuple):
     conversations: int
     lines: int
     hidden: int | None
+    characters: int | None
+    hidden_characters: int | None
     error: str | None
 
 
 def summaries(connection: Connection, first: date, last: date, client: str | None = None) -> list[Summary]:
-    """The days from ``first`` to ``last``, both included, newest first; ``hidden`` is None without a document."""
+    """The days from ``first`` to ``last``, both included, newest first."""
     rows = connection.execute(
         text(f"""
             SELECT item.client, item.days_date AS day,
                    {_DAY_STATUS} AS status,
                    count(*) AS conversations, sum(item.line_count) AS lines, max(document.hidden_count) AS hidden,
-                   max(semantic_error) AS error
+                   max(document.character_count) AS characters,
+                   max(document.hidden_character_count) AS hidden_characters, max(semantic_error) AS error
             FROM data_items AS item
             LEFT JOIN day_documents AS document
                 ON document.client = item.client AND document.day = item.days_date AND document.is_current

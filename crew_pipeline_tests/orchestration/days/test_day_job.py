@@ -28,8 +28,8 @@ Query = Callable[..., list[tuple[object, ...]]]
 
 TALK = (
     ("Mara", "The release is blocked because the invoice export still times out."),
-    ("Mara", "Um, the release is blocked because the invoice export, it still times out."),
-    ("Priya", "The release is not blocked any more."),
+    ("Mara", "Um, the release is blocked because the the invoice export still times out."),
+    ("Mara", "So the release is still blocked because the invoice export times out."),
     ("Tom", "The release is blocked because the invoice export still times out."),
     ("Mara", "ok thanks"),
     ("Jonas", "ok thanks"),
