@@ -28,9 +28,10 @@ from crew_pipeline.dedup import document, frames
 from crew_pipeline.dedup.comparing import exact_repeats
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.folding import fold_lines
-from crew_pipeline.dedup.repeats import repeats
+from crew_pipeline.dedup.repeats import DayPassages
+from crew_pipeline.dedup.standing import heads
 from crew_pipeline.dedup.views import without_passages
-from crew_pipeline.model import Conversation, Line
+from crew_pipeline.model import Conversation, Line, Repeat
 
 CREWS = SHARED_CORPUS.with_name("agent_crews.jsonl.gz")
 MEGABYTES, MEGABYTES_QUICK = (0.5, 5.0, 50.0), (0.5, 2.0)
@@ -100,7 +101,7 @@ def of_day(lines: Sequence[Line]) -> Mapping[str, float]:
     hidden = {key for key, fold in folds.items() if not fold.is_canonical}
     visible = [line for line in lines if (line.conversation_id, line.position) not in hidden]
     started = time.perf_counter()
-    repeats(visible)
+    repeats_of(visible)
     seconds = time.perf_counter() - started
     made = document.build(CLIENT, talks_of(lines), lines, folds, "benchmark")
     entries = orjson.loads(made.body)
@@ -120,13 +121,24 @@ def of_day(lines: Sequence[Line]) -> Mapping[str, float]:
     }
 
 
+def repeats_of(lines: Sequence[Line]) -> list[Repeat]:
+    """What repeats within visible lines, with what is found on the way: standing text."""
+    day = DayPassages.of(lines)
+    found = heads(day, lines, {})
+    return [
+        repeat
+        for key in day.lines
+        for repeat in (day.repeats(key, found[key].length) if key in found else day.repeats(key))
+    ]
+
+
 def of_size(path: Path, millions: float) -> dict[str, Any]:
     """Seconds to find what repeats in one day of so many million characters."""
     lines = list(day_of_size(path, int(millions * 1e6)))
     started = time.perf_counter()
-    found = repeats(lines)
+    found = repeats_of(lines)
     seconds = time.perf_counter() - started
-    folded = sum(one.end - one.start for of_line in found.values() for one in of_line)
+    folded = sum(one.end - one.start for one in found)
     characters = sum(len(line.text) for line in lines)
     return {"seconds": round(seconds, 3), "folded_share": round(folded / characters, 4)}
 

@@ -101,7 +101,8 @@ def test_a_crew_s_day_shows_what_is_new_in_long_messages(tmp_path: Path, sample:
     assert sum("We are a workshop of agents" in row for row in rows) == 1
     assert "         ⋯ 11 lines as at 21:02, Programmer · within def rename_all(folder):" in rows
     assert "                 target = photo.with_name(name_of(photo))" in rows
-    assert "         ⋯ 6 lines as at 21:00, Planner and in 1 other line" in rows
+    assert "         standing text of Programmer, 575 characters, in 5 messages:" in rows
+    assert "         ⋯ 6 lines of standing text of Programmer" in rows
     assert "1 conversations, 11 lines, 74% of the characters folded away." in shown.stdout
     assert "--whole" in shown.stderr
     whole = crew(home, "day", "2025-01-17", "--whole")

@@ -32,6 +32,22 @@ class Repeat(BaseModel):
     within: str | None = None
 
 
+class Span(BaseModel):
+    """A part of a text (code points)."""
+
+    start: int
+    end: int
+
+
+class StandingText(BaseModel):
+    """What a voice says at the head of most of its messages of the day, where it stands first."""
+
+    name: str
+    messages: int
+    characters: int
+    spans: list[Span]
+
+
 class HiddenVariation(BaseModel):
     """A line that is folded under another, with the evidence."""
 
@@ -54,6 +70,7 @@ class ShownLine(BaseModel):
     spoken_at: datetime
     text: str
     repeats: list[Repeat] = []
+    standing: StandingText | None = None
     is_unique: bool
     is_deduplicated: bool
     represents_cluster: str | None

@@ -9,6 +9,7 @@ from typing import Any
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.console import shown
+from crew_pipeline.dedup.repeats import REASON
 
 MOST_ROWS, MOST_CHARACTERS = 12, 400
 """Of a message, and of one of its rows, before it is cut."""
@@ -72,6 +73,12 @@ class DayView:
         """The rows of a line's text; a thin one for each stretch that is folded in it."""
         text, place = line["text"], 0
         repeats = [] if self._whole else line.get("repeats", [])
+        standing = None if self._whole else line.get("standing")
+        if standing:
+            yield (
+                f"[dim]{shown(standing['name'])}, {standing['characters']:,} characters, "
+                f"in {standing['messages']:,} messages:[/]"
+            )
         for stretch in _stretches(repeats):
             yield from self._text_rows(text[place : stretch[0]["start"]])
             yield self._fold_row(stretch, len(text))
@@ -97,6 +104,8 @@ class DayView:
         others = len(rows_at) - 1
         at += f" and in {others} other line{'s' if others > 1 else ''}" if others else ""
         whole = stretch[0]["start"] == 0 and stretch[-1]["end"] == length
+        if stretch[0]["reason"] != REASON:
+            return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} of {shown(stretch[0]['reason'])}[/]"
         within = f" · within {shown(stretch[-1]['within'])}" if stretch[-1].get("within") else ""
         return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} {at}{within}[/]"
 
@@ -128,10 +137,10 @@ class DayView:
 
 
 def _stretches(repeats: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Repeats that follow one another without a gap, together."""
+    """Repeats that follow one another without a gap and for one reason, together."""
     stretch: list[Entry] = []
     for repeat in repeats:
-        if stretch and stretch[-1]["end"] != repeat["start"]:
+        if stretch and (stretch[-1]["end"], stretch[-1]["reason"]) != (repeat["start"], repeat["reason"]):
             yield stretch
             stretch = []
         stretch.append(repeat)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from crew_pipeline.dedup.repeats import repeats
+from crew_pipeline.dedup import standing
+from crew_pipeline.dedup.repeats import DayPassages
 from crew_pipeline.dedup.verification import DocumentError, line_id, stamp, verify
 from crew_pipeline.model import Conversation, Fold, Folds, Line, LineKey, Repeat
 
@@ -54,13 +55,45 @@ def build(
     Raises:
         DocumentError: a line would be lost, shown twice, or hidden without a visible canonical line.
     """
-    day = _Day(lines, folds)
-    return _document(client, conversations, day, repeats(day.visible), engine)
+    day, talks = _Day(lines, folds), list(conversations)
+    return _document(client, talks, day, _inside(day.visible, {talk.id: talk.crew for talk in talks}), engine)
 
 
 def raw(client: str, conversations: Iterable[Conversation], lines: Iterable[Line]) -> Document:
     """A client's day as it came, nothing folded."""
     return _document(client, conversations, _Day(lines, {}), {}, "raw")
+
+
+class _Inside(NamedTuple):
+    """What is folded inside a line, and its entry of standing text that it is the first to say."""
+
+    repeats: tuple[Repeat, ...] = ()
+    standing: dict[str, Any] | None = None
+
+
+def _inside(visible: Sequence[Line], crews: Mapping[str, str]) -> dict[LineKey, _Inside]:
+    """What is folded inside visible lines.
+
+    Args:
+        crews: the crew of each conversation.
+    """
+    day = DayPassages.of(visible)
+    heads = standing.heads(day, visible, crews)
+    found: dict[LineKey, _Inside] = {}
+    for key in day.lines:
+        head = heads.get(key)
+        if head is None:
+            found[key] = _Inside(tuple(day.repeats(key)))
+        else:
+            repeats = tuple(day.repeats(key, head.length, head.standing.name))
+            found[key] = _Inside(repeats, _standing_entry(head, head.shown(day, key)))
+    return found
+
+
+def _standing_entry(head: standing.Head, shown: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
+    if not shown:
+        return None
+    return {**head.standing._asdict(), "spans": [{"start": start, "end": end} for start, end in shown]}
 
 
 class _Day:
@@ -100,13 +133,13 @@ def _document(
     client: str,
     conversations: Iterable[Conversation],
     day: _Day,
-    within: Mapping[LineKey, Sequence[Repeat]],
+    inside: Mapping[LineKey, _Inside],
     engine: str,
 ) -> Document:
-    counts = _counts(day, within)
+    counts = _counts(day, inside)
     shown: dict[str, list[dict[str, Any]]] = {}
     for line in day.visible:
-        entry = _line_entry(line, day, within.get(_key(line), ()))
+        entry = _line_entry(line, day, inside.get(_key(line), _Inside()))
         shown.setdefault(line.conversation_id, []).append(entry)
     entries = [
         _conversation_entry(client, one, counts.get(one.id, _Counts()), shown.get(one.id, []))
@@ -125,13 +158,14 @@ def _document(
     )
 
 
-def _counts(day: _Day, within: Mapping[LineKey, Sequence[Repeat]]) -> dict[str, _Counts]:
+def _counts(day: _Day, inside: Mapping[LineKey, _Inside]) -> dict[str, _Counts]:
     counts: dict[str, _Counts] = {}
     for line in day.lines:
         count = counts.setdefault(line.conversation_id, _Counts())
         count.lines += 1
         count.characters += len(line.text)
-        count.hidden_characters += sum(repeat.end - repeat.start for repeat in within.get(_key(line), ()))
+        folded = inside.get(_key(line), _Inside()).repeats
+        count.hidden_characters += sum(repeat.end - repeat.start for repeat in folded)
     for hidden in day.hidden.values():
         for line, _ in hidden:
             counts[line.conversation_id].hidden += 1
@@ -159,7 +193,7 @@ def _conversation_entry(
     }
 
 
-def _line_entry(line: Line, day: _Day, within: Sequence[Repeat]) -> dict[str, Any]:
+def _line_entry(line: Line, day: _Day, inside: _Inside) -> dict[str, Any]:
     key = _key(line)
     fold = day.folds.get(key)
     variations = sorted(day.hidden.get(key, []), key=lambda pair: (pair[0].spoken_at, _key(pair[0])))
@@ -169,7 +203,8 @@ def _line_entry(line: Line, day: _Day, within: Sequence[Repeat]) -> dict[str, An
         "speaker": line.speaker,
         "spoken_at": stamp(line.spoken_at),
         "text": line.text,
-        **({"repeats": [_repeat_entry(repeat) for repeat in within]} if within else {}),
+        **({"repeats": [_repeat_entry(repeat) for repeat in inside.repeats]} if inside.repeats else {}),
+        **({"standing": inside.standing} if inside.standing else {}),
         "is_unique": not variations,
         "is_deduplicated": bool(variations),
         "represents_cluster": fold.cluster_id if fold and variations else None,

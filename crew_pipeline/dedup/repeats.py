@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crew_pipeline.dedup.passages import Form, Passage, enclosing, form, passages
 from crew_pipeline.model import Line, LineKey, Repeat
@@ -25,31 +26,27 @@ MOST_PASSAGES = 64
 REASON = "word for word"
 
 
-def repeats(lines: Iterable[Line]) -> dict[LineKey, tuple[Repeat, ...]]:
-    """The repeats within the visible lines of one client's day, by line; the same for any order of ``lines``.
+class ReadLine(NamedTuple):
+    """A line, parted: its passages have the numbers ``begin`` and following."""
 
-    Those of a line are in the order of its text and do not overlap.
-    """
-    day = _Day()
-    found = {}
-    for line in sorted(lines, key=lambda line: (line.spoken_at, line.conversation_id, line.position)):
-        of_line = day.add(line)
-        if of_line:
-            found[line.conversation_id, line.position] = of_line
-    return found
+    text: str
+    parts: Sequence[Passage]
+    begin: int
 
 
 @dataclass
-class _Day:
-    """The passages of the day so far, as numbers: equal numbers say the same.
+class DayPassages:
+    """The passages of the visible lines of one client's day, in order of time, and what repeats of them.
 
     Attributes:
-        numbers: of each passage; between lines stands a number that is no passage's.
+        lines: each line, parted.
+        numbers: of each passage; equal numbers say the same. Between lines stands one that is no passage's.
         roots: of each passage the place of the visible one that it stands under; its own where it is visible.
         places: of each passage where it starts in which line.
         first: of each least run, by its numbers, where it stood first.
     """
 
+    lines: dict[LineKey, ReadLine] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
     roots: list[int] = field(default_factory=list)
     places: list[tuple[LineKey, int]] = field(default_factory=list)
@@ -58,21 +55,52 @@ class _Day:
     _by_key: dict[str, int] = field(default_factory=dict)
     _forms: list[Form] = field(default_factory=list)
 
-    def add(self, line: Line) -> tuple[Repeat, ...]:
-        """The repeats of the next line."""
+    @classmethod
+    def of(cls, lines: Iterable[Line]) -> DayPassages:
+        """Those of ``lines``; the same for any order of them."""
+        day = cls()
+        for line in sorted(lines, key=lambda line: (line.spoken_at, line.conversation_id, line.position)):
+            day._add(line)
+        return day
+
+    def repeats(self, key: LineKey, head: int = 0, head_reason: str = REASON) -> Iterator[Repeat]:
+        """What repeats in a line, in the order of its text, without overlap.
+
+        Args:
+            head: how many passages at its beginning are folded for a reason of their own, ``head_reason``.
+        """
+        line = self.lines[key]
+        kept = self._joined(line, line.begin + head)
+        stretch = kept[0][0].start if kept else 0
+        for number, (run, times) in enumerate(kept):
+            if number and kept[number - 1][0].stop != run.start:
+                stretch = run.start
+            first, last = line.parts[run.start - line.begin], line.parts[run.stop - 1 - line.begin]
+            of, start = self.places[self.roots[run.start]]
+            more_folds = number + 1 < len(kept) and kept[number + 1][0].start == run.stop
+            is_last = run.stop == line.begin + len(line.parts)
+            folded_and_next = line.parts[stretch - line.begin : run.stop + 1 - line.begin]
+            within = "" if more_folds or is_last else enclosing(line.text, folded_and_next)
+            reason = head_reason if run.start < line.begin + head else REASON
+            yield Repeat(first.start, last.end, of, start, last.row - first.row + 1, times, reason, within)
+
+    def form_at(self, place: int) -> Form:
+        """How a passage is compared."""
+        return self._forms[self.numbers[place]]
+
+    def _add(self, line: Line) -> None:
         parts = passages(line.text)
         begin = len(self.numbers)
         key = (line.conversation_id, line.position)
+        self.lines[key] = ReadLine(line.text, parts, begin)
         self.numbers.extend(self._number(line.text[part.start : part.end]) for part in parts)
         self.places.extend((key, part.start) for part in parts)
         self._find_roots(begin)
         if len(parts) == 1:
             self.roots[begin] = begin
-        found = tuple(self._joined(line.text, parts, begin))
         self.numbers.append(-1)
         self.roots.append(-1)
         self.places.append((key, len(line.text)))
-        return found
 
     def _number(self, passage: str) -> int:
         number = self._by_text.get(passage)
@@ -111,56 +139,44 @@ class _Day:
         size = _Size()
         for start in range(begin, end):
             while stop < end and not size.enough:
-                size.take(self._form_at(stop))
+                size.take(self.form_at(stop))
                 stop += 1
             if not size.enough:
                 break
             if stop - start <= MOST_PASSAGES:
                 yield start, stop
-            size.leave(self._form_at(start))
+            size.leave(self.form_at(start))
         start, size = begin, _Size()
         for stop in range(begin + 1, end + 1):
-            size.take(self._form_at(stop - 1))
-            while size.without(self._form_at(start)).enough:
-                size.leave(self._form_at(start))
+            size.take(self.form_at(stop - 1))
+            while size.without(self.form_at(start)).enough:
+                size.leave(self.form_at(start))
                 start += 1
             if size.enough and 1 < stop - start <= MOST_PASSAGES:
                 yield start, stop
 
-    def _form_at(self, place: int) -> Form:
-        return self._forms[self.numbers[place]]
-
-    def _runs(self, begin: int) -> Iterator[range]:
-        """From ``begin`` on the longest stretches that are folded under a sequence of passages of one line."""
-        roots, end = self.roots, len(self.numbers)
-        start = begin
+    def _runs(self, begin: int, end: int, border: int) -> Iterator[range]:
+        """Of the passages from ``begin`` to ``end`` the longest stretches that are folded under a sequence of passages
+        of one line; none goes over ``border``."""
+        roots, start = self.roots, begin
         for place in range(begin + 1, end + 1):
-            if place < end and roots[place] == roots[place - 1] + 1:
+            if place < end and place != border and roots[place] == roots[place - 1] + 1:
                 continue
             if roots[start] != start:
                 yield range(start, place)
             start = place
 
-    def _joined(self, text: str, parts: Sequence[Passage], begin: int) -> Iterator[Repeat]:
-        """The runs as spans of the text; the same one several times on end is one."""
+    def _joined(self, line: ReadLine, border: int) -> list[tuple[range, int]]:
+        """The runs of a line, the same one several times on end as one, with how often."""
         kept: list[tuple[range, int]] = []
-        for run in self._runs(begin):
+        for run in self._runs(line.begin, line.begin + len(line.parts), border):
             before, times = kept[-1] if kept else (range(0), 0)
-            again = before.stop == run.start and len(run) * times == len(before)
+            again = before.stop == run.start != border and len(run) * times == len(before)
             if again and self.roots[before.start] == self.roots[run.start]:
                 kept[-1] = range(before.start, run.stop), times + 1
             else:
                 kept.append((run, 1))
-        stretch = kept[0][0].start if kept else begin
-        for number, (run, times) in enumerate(kept):
-            if number and kept[number - 1][0].stop != run.start:
-                stretch = run.start
-            first, last = parts[run.start - begin], parts[run.stop - 1 - begin]
-            of, start = self.places[self.roots[run.start]]
-            more_folds = number + 1 < len(kept) and kept[number + 1][0].start == run.stop
-            is_last = run.stop == begin + len(parts)
-            within = "" if more_folds or is_last else enclosing(text, parts[stretch - begin : run.stop + 1 - begin])
-            yield Repeat(first.start, last.end, of, start, last.row - first.row + 1, times, REASON, within)
+        return kept
 
 
 @dataclass

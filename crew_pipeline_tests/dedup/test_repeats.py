@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crew_pipeline.dedup.document import Document, DocumentError, build, verify
 from crew_pipeline.dedup.passages import form, passages
-from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, FEWEST_WORDS, repeats
+from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, FEWEST_WORDS, DayPassages
 from crew_pipeline.dedup.views import visible_text, without_passages
 from crew_pipeline.model import Conversation, Fold, Folds, Line, Repeat
 
@@ -33,6 +33,11 @@ ROWS = [
     "You are the reviewer of a small team of builders.", "you are the reviewer of a small team of builders.",
     "Answer in at most three sentences.", "-----", "", "x = {'a': 1, 'b': 2, 'name': 'the long one'}",
 ]  # fmt: skip
+
+
+def repeats(lines: Sequence[Line]) -> dict[tuple[str, int], tuple[Repeat, ...]]:
+    day = DayPassages.of(lines)
+    return {key: found for key in day.lines if (found := tuple(day.repeats(key)))}
 
 
 def said(*texts: str) -> list[Line]:

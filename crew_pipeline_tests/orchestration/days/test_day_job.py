@@ -28,8 +28,8 @@ Query = Callable[..., list[tuple[object, ...]]]
 
 TALK = (
     ("Mara", "The release is blocked because the invoice export still times out."),
-    ("Mara", "Um, the release is blocked because the the invoice export still times out."),
-    ("Mara", "So the release is still blocked because the invoice export times out."),
+    ("Mara", "The release is blocked because invoice export still times out again."),
+    ("Priya", "The release is not blocked any more."),
     ("Tom", "The release is blocked because the invoice export still times out."),
     ("Mara", "ok thanks"),
     ("Jonas", "ok thanks"),
