@@ -20,7 +20,8 @@ class Place(BaseModel):
 class Repeat(BaseModel):
     """A part of a text (code points of the whole text) that is folded: it stands at ``of``, ``times`` on end.
 
-    ``within``: where indented code follows, the folded row that it belongs to.
+    ``within``: where indented code follows, the folded row that it belongs to. With ``passages=omit`` parts that follow
+    one another are given as one: ``of`` lies in the line that shows most of it, ``other_lines`` show the rest.
     """
 
     start: int
@@ -28,6 +29,7 @@ class Repeat(BaseModel):
     of: Place
     lines: int
     times: int = 1
+    other_lines: int = 0
     reason: str
     within: str | None = None
 

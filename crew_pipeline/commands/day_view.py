@@ -10,6 +10,7 @@ from typing import Any
 from crew_pipeline.commands import console
 from crew_pipeline.commands.console import shown
 from crew_pipeline.dedup.repeats import REASON
+from crew_pipeline.dedup.views import joined
 
 MOST_ROWS, MOST_CHARACTERS = 12, 400
 """Of a message, and of one of its rows, before it is cut."""
@@ -79,10 +80,10 @@ class DayView:
                 f"[dim]{shown(standing['name'])}, {standing['characters']:,} characters, "
                 f"in {standing['messages']:,} messages:[/]"
             )
-        for stretch in _stretches(repeats):
-            yield from self._text_rows(text[place : stretch[0]["start"]])
-            yield self._fold_row(stretch, len(text))
-            place = stretch[-1]["end"]
+        for fold in joined(repeats):
+            yield from self._text_rows(text[place : fold["start"]])
+            yield self._fold_row(fold, len(text))
+            place = fold["end"]
         yield from self._text_rows(text[place:]) if place < len(text) or not repeats else ()
 
     def _text_rows(self, text: str) -> Iterator[str]:
@@ -93,21 +94,18 @@ class DayView:
                 self._cut |= long
                 yield shown(row[:MOST_CHARACTERS]) + f" [dim]… {len(row):,} characters[/]" if long else shown(row)
 
-    def _fold_row(self, stretch: Sequence[Entry], length: int) -> str:
-        rows_at: dict[str, int] = {}
-        for repeat in stretch:
-            rows_at[repeat["of"]["line_id"]] = rows_at.get(repeat["of"]["line_id"], 0) + repeat["lines"]
-        target = self._lines.get(max(rows_at, key=lambda line_id: rows_at[line_id]))
-        lines = sum(rows_at.values())
-        counted = f"{lines:,} line{'s' if lines > 1 else ''}"
+    def _fold_row(self, fold: Entry, length: int) -> str:
+        target = self._lines.get(fold["of"]["line_id"])
+        counted = f"{fold['lines']:,} line{'s' if fold['lines'] > 1 else ''}"
+        if (fold["start"], fold["end"]) == (0, length):
+            counted = f"nothing new: {counted}"
+        if fold["reason"] != REASON:
+            return f"[dim]⋯ {counted} of {shown(fold['reason'])}[/]"
         at = f"as at {target['spoken_at'][11:16]}, {shown(target['speaker'])}" if target else "said before"
-        others = len(rows_at) - 1
+        others = fold.get("other_lines", 0)
         at += f" and in {others} other line{'s' if others > 1 else ''}" if others else ""
-        whole = stretch[0]["start"] == 0 and stretch[-1]["end"] == length
-        if stretch[0]["reason"] != REASON:
-            return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} of {shown(stretch[0]['reason'])}[/]"
-        within = f" · within {shown(stretch[-1]['within'])}" if stretch[-1].get("within") else ""
-        return f"[dim]⋯ {'nothing new: ' if whole else ''}{counted} {at}{within}[/]"
+        within = f" · within {shown(fold['within'])}" if fold.get("within") else ""
+        return f"[dim]⋯ {counted} {at}{within}[/]"
 
     def _print_hidden(self, hidden: Entry) -> None:
         rows = list(self._text_rows(hidden["text"]))
@@ -134,18 +132,6 @@ class DayView:
             )
         elif metadata["stale"]:
             console.note(f"{day} has changed since; 'crew process {day}' brings it up to date.")
-
-
-def _stretches(repeats: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Repeats that follow one another without a gap and for one reason, together."""
-    stretch: list[Entry] = []
-    for repeat in repeats:
-        if stretch and (stretch[-1]["end"], stretch[-1]["reason"]) != (repeat["start"], repeat["reason"]):
-            yield stretch
-            stretch = []
-        stretch.append(repeat)
-    if stretch:
-        yield stretch
 
 
 def _folded(hidden: int, counted: Entry) -> str:

@@ -79,6 +79,8 @@ class Form(NamedTuple):
 
 def passages(text: str) -> list[Passage]:
     """The passages of a text, in order, without a gap; empty rows belong to the passage before them."""
+    if len(text) <= LONG_ROW and "\n" not in text and "\r" not in text:
+        return [Passage(0, len(text), 0)] if text else []
     starts: list[tuple[int, int]] = []
     row = -1
     for match in _ROW.finditer(text):

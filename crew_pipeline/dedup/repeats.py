@@ -24,6 +24,8 @@ FEWEST_CHARACTERS, FEWEST_WORDS = 40, 3
 MOST_PASSAGES = 64
 """Of a least run; rows so short that more of them would be needed fold only as parts of longer runs."""
 REASON = "word for word"
+_NONE = -1
+"""The number of what is no passage, or of one that nothing can fold under."""
 
 
 class ReadLine(NamedTuple):
@@ -93,14 +95,25 @@ class DayPassages:
         begin = len(self.numbers)
         key = (line.conversation_id, line.position)
         self.lines[key] = ReadLine(line.text, parts, begin)
-        self.numbers.extend(self._number(line.text[part.start : part.end]) for part in parts)
         self.places.extend((key, part.start) for part in parts)
-        self._find_roots(begin)
         if len(parts) == 1:
-            self.roots[begin] = begin
-        self.numbers.append(-1)
-        self.roots.append(-1)
+            self._number_alone(line.text)
+        else:
+            self.numbers.extend(self._number(line.text[part.start : part.end]) for part in parts)
+            self._find_roots(begin)
+        self.numbers.append(_NONE)
+        self.roots.append(_NONE)
         self.places.append((key, len(line.text)))
+
+    def _number_alone(self, text: str) -> None:
+        """Take in a line of one passage: it is never folded here, but others may fold under it."""
+        place = len(self.numbers)
+        self.numbers.append(self._number(text) if len(text) >= FEWEST_CHARACTERS else _NONE)
+        self.roots.append(place)
+        if self.numbers[place] != _NONE:
+            made = self.form_at(place)
+            if _Size(made.length, made.words).enough:
+                self.first.setdefault(self.numbers[place], place)
 
     def _number(self, passage: str) -> int:
         number = self._by_text.get(passage)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, REASON
+from crew_pipeline.dedup.passages import LONG_ROW
+from crew_pipeline.dedup.repeats import REASON
 from crew_pipeline.dedup.text import normalise
 
 
@@ -47,15 +48,59 @@ def _in_place(variation: Mapping[str, Any], represented_by: str) -> dict[str, An
 def without_passages(entries: list[dict[str, Any]]) -> None:
     """Leave out of every text what is folded in it; spans stay those of the whole text.
 
-    Of a hidden line that repeats its visible one word for word nothing is left; its ``repeats`` says so.
+    Repeats that follow one another for one reason are given as one, see ``joined``. Of a long hidden line that repeats
+    its visible one word for word nothing is left; its ``repeats`` says so.
     """
     for entry in entries:
         for shown in entry["display_conversation"]:
             for variation in shown["hidden_variations"]:
                 text = variation["text"]
-                if len(text) >= FEWEST_CHARACTERS and normalise(text) == normalise(shown["text"]):
+                if len(text) >= LONG_ROW and normalise(text) == normalise(shown["text"]):
                     variation["text"], variation["repeats"] = "", [_whole(text, shown["line_id"])]
-            shown["text"] = visible_text(shown["text"], shown.get("repeats", ()))
+            if "repeats" in shown:
+                shown["text"] = visible_text(shown["text"], shown["repeats"])
+                shown["repeats"] = joined(shown["repeats"])
+
+
+def joined(repeats: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Repeats that follow one another without a gap and for one reason as one each.
+
+    Its ``of`` is a place in the line that shows most of it, ``other_lines`` how many others show the rest.
+    """
+    return [_as_one(stretch) for stretch in _stretches(repeats)]
+
+
+def _stretches(repeats: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    stretch: list[Mapping[str, Any]] = []
+    for repeat in repeats:
+        if stretch and (stretch[-1]["end"], stretch[-1]["reason"]) != (repeat["start"], repeat["reason"]):
+            yield stretch
+            stretch = []
+        stretch.append(repeat)
+    if stretch:
+        yield stretch
+
+
+def _as_one(stretch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if len(stretch) == 1:
+        return dict(stretch[0])
+    rows_at: dict[str, int] = {}
+    place_in: dict[str, Mapping[str, Any]] = {}
+    for repeat in stretch:
+        line_id = repeat["of"]["line_id"]
+        rows_at[line_id] = rows_at.get(line_id, 0) + repeat["lines"]
+        place_in.setdefault(line_id, repeat["of"])
+    main = max(rows_at, key=lambda line_id: rows_at[line_id])
+    within = stretch[-1].get("within")
+    return {
+        "start": stretch[0]["start"],
+        "end": stretch[-1]["end"],
+        "of": place_in[main],
+        "lines": sum(rows_at.values()),
+        **({"other_lines": len(rows_at) - 1} if len(rows_at) > 1 else {}),
+        "reason": stretch[0]["reason"],
+        **({"within": within} if within else {}),
+    }
 
 
 def _whole(text: str, visible: str) -> dict[str, Any]:

@@ -73,7 +73,10 @@ def test_the_full_view_keeps_every_line_in_its_place(
         assert first["represented_by"] is None
 
 
-PROMPT = "You are the reviewer of a small team of builders.\nAnswer in at most three sentences.\n"
+PROMPT = (
+    "You are the reviewer of a small team of builders.\nAnswer in at most three sentences, and in plain words.\n"
+    "Never forget that you speak for the people who will use what is built, and who have not been asked about it.\n"
+)
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_what_repeats_inside_messages_can_be_left_out_and_keeps_its_place(
     assert one["hidden_character_count"] == counted["hidden_character_count"]
     first, last = one["display_conversation"][0], one["display_conversation"][-1]
     (repeat,) = last["repeats"]
-    assert (repeat["start"], repeat["end"], repeat["lines"]) == (0, len(PROMPT), 2)
+    assert (repeat["start"], repeat["end"], repeat["lines"]) == (0, len(PROMPT), 3)
     assert repeat["of"] == {"line_id": first["line_id"], "start": 0}
     assert last["text"] == f"{PROMPT}👍 So it is."
     left = other["display_conversation"][-1]
