@@ -17,7 +17,7 @@ from crew_pipeline.api.models import JSON, DayEnvelope, DayEvents, DayState, Fai
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.days import requests
-from crew_pipeline.days.reading import Lines, Passages, View
+from crew_pipeline.days.reading import LinesShown, PassagesShown, View
 from crew_pipeline.days.status import state_of
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.model import ClientDay
@@ -68,8 +68,8 @@ async def conversations(
     client: Client,
     force_process: Annotated[bool, Query(description="process the day again even if it is ready")] = False,
     wait_s: Annotated[float | None, Query(ge=0, le=30, description="how long a missing day may wait (s)")] = None,
-    view: Annotated[Lines, Query(description="`full` keeps hidden lines in their place, marked")] = "condensed",
-    passages: Annotated[Passages, Query(description="`omit` leaves out what `repeats` folds in a text")] = "whole",
+    view: Annotated[LinesShown, Query(description="`full` keeps hidden lines in their place, marked")] = "condensed",
+    passages: Annotated[PassagesShown, Query(description="`omit` leaves out what `repeats` folds in a text")] = "whole",
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Ready: the stored document. Missing: made on demand; after `wait_s` seconds the raw conversations, with 202."""

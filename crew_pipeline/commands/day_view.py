@@ -80,7 +80,7 @@ class DayView:
                 f"[dim]{shown(standing['name'])}, {standing['characters']:,} characters, "
                 f"in {standing['messages']:,} messages:[/]"
             )
-        for fold in joined(repeats):
+        for fold in joined(text, repeats):
             yield from self._text_rows(text[place : fold["start"]])
             yield self._fold_row(fold, len(text))
             place = fold["end"]

@@ -11,8 +11,8 @@ from crew_pipeline.dedup import document, views
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.storage.days import content, documents, states
 
-Lines = Literal["condensed", "full"]
-Passages = Literal["whole", "omit"]
+LinesShown = Literal["condensed", "full"]
+PassagesShown = Literal["whole", "omit"]
 
 
 class View(NamedTuple):
@@ -23,8 +23,8 @@ class View(NamedTuple):
         passages: ``whole``: texts as they are; ``omit``: without what is folded in them.
     """
 
-    lines: Lines = "condensed"
-    passages: Passages = "whole"
+    lines: LinesShown = "condensed"
+    passages: PassagesShown = "whole"
 
 
 AS_STORED = View()
@@ -90,10 +90,15 @@ def read_line(connection: Connection, client: str, line_id: str, fingerprint: st
         return None
     client_day = ClientDay(client, day)
     stored = documents.current(connection, client_day, fingerprint)
-    full = View("full")
-    body = in_view(stored.body, full) if stored and stored.body else raw(connection, client_day, full)
-    for entry in orjson.loads(body):
-        for line in entry["display_conversation"] if entry["id"] == conversation_id else ():
-            if line["line_id"] == line_id:
-                return {**line, "conversation_id": conversation_id, "day": day.isoformat()}
-    return None
+    # What came since the document was made stands among the raw lines alone.
+    found = _line_in(stored.body, conversation_id, line_id) if stored and stored.body else None
+    found = found or _line_in(raw(connection, client_day), conversation_id, line_id)
+    return {**found, "conversation_id": conversation_id, "day": day.isoformat()} if found else None
+
+
+def _line_in(body: bytes, conversation_id: str, line_id: str) -> dict[str, Any] | None:
+    """The line of a document, in its place."""
+    entries: list[dict[str, Any]] = orjson.loads(body)
+    views.full_view(entries)
+    lines = (line for entry in entries if entry["id"] == conversation_id for line in entry["display_conversation"])
+    return next((line for line in lines if line["line_id"] == line_id), None)

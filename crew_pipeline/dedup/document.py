@@ -65,7 +65,7 @@ def raw(client: str, conversations: Iterable[Conversation], lines: Iterable[Line
 
 
 class _Inside(NamedTuple):
-    """What is folded inside a line, and its entry of standing text that it is the first to say."""
+    """What is folded inside a line, and the entry of the standing text that it is its voice's first to say."""
 
     repeats: tuple[Repeat, ...] = ()
     standing: dict[str, Any] | None = None
@@ -84,16 +84,13 @@ def _inside(visible: Sequence[Line], crews: Mapping[str, str]) -> dict[LineKey, 
         head = heads.get(key)
         if head is None:
             found[key] = _Inside(tuple(day.repeats(key)))
+        elif head.is_first:
+            # Part of it may stand elsewhere, in another voice's text; where, its repeats say.
+            spans = [{"start": start, "end": end} for start, end in head.shown(day, key)]
+            found[key] = _Inside(tuple(day.repeats(key)), {**head.standing._asdict(), "spans": spans})
         else:
-            repeats = tuple(day.repeats(key, head.length, head.standing.name))
-            found[key] = _Inside(repeats, _standing_entry(head, head.shown(day, key)))
+            found[key] = _Inside(tuple(day.repeats(key, head.length, head.standing.name)))
     return found
-
-
-def _standing_entry(head: standing.Head, shown: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
-    if not shown:
-        return None
-    return {**head.standing._asdict(), "spans": [{"start": start, "end": end} for start, end in shown]}
 
 
 class _Day:

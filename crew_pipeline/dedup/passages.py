@@ -23,7 +23,7 @@ LONGEST_ENCLOSING = 100
 _ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 _EMPTY_ROWS = re.compile(r"\s*[\r\n]")
 
-_END = re.compile(r"(?:[.!?…]+[\"')\]”’»*_]*\s+|[。！？]+[」』”’）]*\s*)")
+_END = re.compile(r"(?:(?<![.!?…])[.!?…]+[\"')\]”’»*_]*\s+|[。！？]+[」』”’）]*\s*)")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«„]*$")
 _STARTS_LOWER = re.compile(r"[\"'“‘«„(\[]*[a-zà-öø-ÿа-я,;:]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
@@ -41,14 +41,14 @@ _ABBREVIATIONS = re.compile(
 _MEMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[,\[{]\s*', re.DOTALL)
 _ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n(?!\")")
 
-_PROSE = re.compile(r"[\"'“‘«„(]?[^\W\d_][^{}\[\]<>=;|\\$`&%+*#_~^/@]*[.!?…。！？][\"')”’»]*\s*")
-_CALL = re.compile(r"\w\(|\w[.:]\w*[^\W\d]|[a-z][A-Z]")
+_PROSE = re.compile(r"[\"'“‘«„(]?[^\W\d_].*[.!?…。！？][\"')”’»]*\s*", re.DOTALL)
+# Signs of code: of these, a call or a name with parts, and a quotation that begins behind a word alone (echo "…").
+_NO_TALK = re.compile(r"[{}\[\]<>=;|\\$`&%+*#_~^/@]|\w\(|\w[.:]\w*[^\W\d]|[a-z][A-Z]|^\w+ [\"']")
 _FEWEST_WORDS_OF_PROSE = 3
 _QUOTED = re.compile(r"(?:>[ \t]?)+(?=[^\s>])")
-_CODE_SIGNS = re.compile(r"[{}\[\]()<>=;|\\$`&%+#_]")
-_CODE_ROW = re.compile(rf"[^\S\r\n]|.*?{_CODE_SIGNS.pattern}")
 _WORD = re.compile(r"[^\W_]+")
 _COUNTED_WORDS = 3
+_EXACT = "c"
 _DEFINITION = re.compile(
     r"(?:(?:export|default|public|private|protected|static|async|pub|abstract|final) )*"
     r"(?:def|class|function|func|fn|sub|interface|struct|enum|trait|impl|module|namespace) "
@@ -56,11 +56,15 @@ _DEFINITION = re.compile(
 
 
 class Passage(NamedTuple):
-    """A part of a text: code points from ``start`` to before ``end``, in row ``row`` of those that hold something."""
+    """A part of a text: code points from ``start`` to before ``end``, in row ``row`` of those that hold something.
+
+    ``is_talk``: whether its row stands at the margin and holds no sign of code, so that capitals may say nothing in it.
+    """
 
     start: int
     end: int
     row: int
+    is_talk: bool
 
 
 class Form(NamedTuple):
@@ -80,24 +84,28 @@ class Form(NamedTuple):
 def passages(text: str) -> list[Passage]:
     """The passages of a text, in order, without a gap; empty rows belong to the passage before them."""
     if len(text) <= LONG_ROW and "\n" not in text and "\r" not in text:
-        return [Passage(0, len(text), 0)] if text else []
-    starts: list[tuple[int, int]] = []
+        return [Passage(0, len(text), 0, _is_talk(text))] if text else []
+    starts: list[tuple[int, int, bool]] = []
     row = -1
     for match in _ROW.finditer(text):
         start, end = match.span()
         if start == end or text[start:end].isspace():
             continue
         row += 1
-        if end - start <= LONG_ROW:
-            starts.append((start, row))
-        else:
-            starts.extend((start + place, row) for place in _parts(text[start:end]))
+        content = text[start:end]
+        is_talk = _is_talk(content)
+        places = [0] if end - start <= LONG_ROW else _parts(content)
+        starts.extend((start + place, row, is_talk) for place in places)
     if not starts:
-        return [Passage(0, len(text), 0)] if text else []
+        return [Passage(0, len(text), 0, False)] if text else []
     # White space before the first row is the first passage's.
-    starts[0] = (0, starts[0][1])
-    ends = [start for start, _ in starts[1:]] + [len(text)]
-    return [Passage(start, end, row) for (start, row), end in zip(starts, ends, strict=True)]
+    starts[0] = (0, *starts[0][1:])
+    ends = [start for start, _, _ in starts[1:]] + [len(text)]
+    return [Passage(start, end, row, talk) for (start, row, talk), end in zip(starts, ends, strict=True)]
+
+
+def _is_talk(row: str) -> bool:
+    return not row[:1].isspace() and not _NO_TALK.search(row)
 
 
 def _parts(row: str) -> list[int]:
@@ -171,25 +179,23 @@ def _margin(row: str) -> int:
 
 
 def code_in(text: str) -> str:
-    """The rows of a message of several rows that are indented or hold signs of code, sign by sign."""
-    rows = text.splitlines()
-    return "\n".join(row.rstrip() for row in rows if _CODE_ROW.match(row)) if len(rows) > 1 else ""
+    """What of a message of several rows is compared sign by sign, as one text: all but its prose."""
+    parts = passages(text)
+    if not parts or not parts[-1].row:
+        return ""
+    forms = (form(text[part.start : part.end], is_talk=part.is_talk).key for part in parts)
+    return "\n".join(key for key in forms if key.startswith(_EXACT))
 
 
-def form(passage: str) -> Form:
-    """How a passage is compared with others, from its characters alone."""
+def form(passage: str, *, is_talk: bool) -> Form:
+    """How a passage is compared with others: by its characters, and whether its row is talk."""
     bare = passage.rstrip()
     empty = _EMPTY_ROWS.match(bare)
     bare = bare[empty.end() :] if empty else bare
     quoted = _QUOTED.match(bare)
-    if quoted and not _CODE_SIGNS.search(bare, quoted.end()):
-        bare = bare[quoted.end() :]
+    if quoted and not _NO_TALK.search(bare, quoted.end()):
+        bare, is_talk = bare[quoted.end() :], True
     content = bare.strip()
     words = sum(1 for _ in islice(_WORD.finditer(content), _COUNTED_WORDS))
-    key = "p" + normalise(content) if _is_prose(bare, words) else "c" + bare
-    return Form(key, len(content), words)
-
-
-def _is_prose(bare: str, words: int) -> bool:
-    """Whether capitals and spaces say nothing here: a sentence at the left margin, without a sign of code."""
-    return words >= _FEWEST_WORDS_OF_PROSE and _PROSE.fullmatch(bare) is not None and not _CALL.search(bare)
+    is_prose = is_talk and words >= _FEWEST_WORDS_OF_PROSE and _PROSE.fullmatch(bare) is not None
+    return Form("p" + normalise(content) if is_prose else _EXACT + bare, len(content), words)

@@ -45,15 +45,16 @@ class DayPassages:
         numbers: of each passage; equal numbers say the same. Between lines stands one that is no passage's.
         roots: of each passage the place of the visible one that it stands under; its own where it is visible.
         places: of each passage where it starts in which line.
-        first: of each least run, by its numbers, where it stood first.
+        first, alone: where each least run stood first, by a hash of its numbers, or by its one number.
     """
 
     lines: dict[LineKey, ReadLine] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
     roots: list[int] = field(default_factory=list)
     places: list[tuple[LineKey, int]] = field(default_factory=list)
-    first: dict[int | tuple[int, ...], int] = field(default_factory=dict)
-    _by_text: dict[str, int] = field(default_factory=dict)
+    first: dict[int, int] = field(default_factory=dict)
+    alone: dict[int, int] = field(default_factory=dict)
+    _by_text: dict[tuple[str, bool], int] = field(default_factory=dict)
     _by_key: dict[str, int] = field(default_factory=dict)
     _forms: list[Form] = field(default_factory=list)
 
@@ -97,28 +98,29 @@ class DayPassages:
         self.lines[key] = ReadLine(line.text, parts, begin)
         self.places.extend((key, part.start) for part in parts)
         if len(parts) == 1:
-            self._number_alone(line.text)
+            self._number_alone(line.text, parts[0])
         else:
-            self.numbers.extend(self._number(line.text[part.start : part.end]) for part in parts)
+            self.numbers.extend(self._number(line.text, part) for part in parts)
             self._find_roots(begin)
         self.numbers.append(_NONE)
         self.roots.append(_NONE)
         self.places.append((key, len(line.text)))
 
-    def _number_alone(self, text: str) -> None:
+    def _number_alone(self, text: str, part: Passage) -> None:
         """Take in a line of one passage: it is never folded here, but others may fold under it."""
         place = len(self.numbers)
-        self.numbers.append(self._number(text) if len(text) >= FEWEST_CHARACTERS else _NONE)
+        self.numbers.append(self._number(text, part) if len(text) >= FEWEST_CHARACTERS else _NONE)
         self.roots.append(place)
         if self.numbers[place] != _NONE:
             made = self.form_at(place)
             if _Size(made.length, made.words).enough:
-                self.first.setdefault(self.numbers[place], place)
+                self.alone.setdefault(self.numbers[place], place)
 
-    def _number(self, passage: str) -> int:
+    def _number(self, text: str, part: Passage) -> int:
+        passage = text[part.start : part.end], part.is_talk
         number = self._by_text.get(passage)
         if number is None:
-            made = form(passage)
+            made = form(passage[0], is_talk=part.is_talk)
             number = self._by_key.setdefault(made.key, len(self._forms))
             if number == len(self._forms):
                 self._forms.append(made)
@@ -130,8 +132,7 @@ class DayPassages:
         numbers, end = self.numbers, len(self.numbers)
         stood = [-1] * (end - begin)
         for start, stop in self._least_runs(begin):
-            key = numbers[start] if stop == start + 1 else tuple(numbers[start:stop])
-            before = self.first.setdefault(key, start)
+            before = self._stood_first(start, stop)
             if before < start:
                 for place in range(start, stop):
                     if stood[place - begin] < 0:
@@ -145,6 +146,15 @@ class DayPassages:
             # As long as the run goes on where it came from, it is one.
             source = source + 1 if source >= 0 and numbers[source + 1] == numbers[place] else stood[place - begin]
             self.roots.append(self.roots[source])
+
+    def _stood_first(self, start: int, stop: int) -> int:
+        """Where a least run stood first: at ``start`` where it has not stood before."""
+        if stop == start + 1:
+            return self.alone.setdefault(self.numbers[start], start)
+        # A hash in the place of the numbers, which would take memory of their square; so what it finds is looked at.
+        run = self.numbers[start:stop]
+        before = self.first.setdefault(hash(tuple(run)), start)
+        return before if self.numbers[before : before + len(run)] == run else start
 
     def _least_runs(self, begin: int) -> Iterator[tuple[int, int]]:
         """Start and end of each least run: the shortest that begin with a passage, then those that end in one."""

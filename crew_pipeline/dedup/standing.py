@@ -39,18 +39,21 @@ class Standing(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The head of a message: so many passages. Of those that are standing text, ``first`` (places of the day) are the
-    first of the voice's that say so."""
+    """The head of a message: so many passages, of which ``shared`` (places of the day) are standing text.
+
+    ``is_first``: whether it is the first of its voice on the day, where the text is named.
+    """
 
     standing: Standing
     length: int
-    first: Sequence[int]
+    shared: Sequence[int]
+    is_first: bool
 
     def shown(self, day: DayPassages, key: LineKey) -> list[tuple[int, int]]:
-        """Where the message shows standing text, for it stands there first: spans of its text (code points)."""
+        """Which standing text the message shows, for it stands there first: spans of its text (code points)."""
         line = day.lines[key]
         spans: list[tuple[int, int]] = []
-        for place in self.first:
+        for place in self.shared:
             part = line.parts[place - line.begin]
             if day.roots[place] != place:
                 continue
@@ -84,15 +87,12 @@ def _of_voice(day: DayPassages, speaker: str, keys: Sequence[LineKey]) -> Iterat
     found = {key: shared for key in in_time if (shared := _shared(day, key, standing, openings))}
     if len(found) < least:
         return
-    first: dict[int, int] = {}
-    for shared in found.values():
-        for place in shared:
-            first.setdefault(day.numbers[place], place)
-    characters = sum(day.form_at(place).length for place in first.values())
-    text = Standing(f"standing text of {speaker}", len(found), characters)
-    for key, shared in found.items():
-        own = [place for place in shared if first[day.numbers[place]] == place]
-        yield key, Head(text, shared[-1] + 1 - day.lines[key].begin, own)
+    said = {day.numbers[place]: place for shared in found.values() for place in shared}
+    text = Standing(
+        f"standing text of {speaker}", len(found), sum(day.form_at(place).length for place in said.values())
+    )
+    for number, (key, shared) in enumerate(found.items()):
+        yield key, Head(text, shared[-1] + 1 - day.lines[key].begin, shared, is_first=not number)
 
 
 def _beginning(day: DayPassages, key: LineKey) -> Sequence[int]:

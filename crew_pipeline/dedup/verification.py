@@ -60,7 +60,7 @@ def _entered(entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
 def _verify_repeats(shown: Mapping[str, Mapping[str, Any]]) -> None:
     """Check that each repeat says what a visible line says in a part that is visible."""
     read: dict[str, _Read] = {}
-    forms: dict[str, str] = {}
+    forms: dict[tuple[str, bool], str] = {}
     for key, line in shown.items():
         repeats = line.get("repeats", ())
         mine = _read(read, line) if repeats else None
@@ -91,8 +91,8 @@ class _Read:
 
     def __init__(self, line: Mapping[str, Any]) -> None:
         self._text: str = line["text"]
-        self._spans = [(one.start, one.end) for one in passages(self._text)]
-        self._places = {start: place for place, (start, _) in enumerate(self._spans)}
+        self._parts = passages(self._text)
+        self._places = {part.start: place for place, part in enumerate(self._parts)}
         self._folded: set[int] = set()
         for repeat in line.get("repeats", ()):
             self._folded.update(self._within(repeat["start"], repeat["end"]))
@@ -100,22 +100,22 @@ class _Read:
     def _within(self, start: int, end: int) -> range:
         """The passages from ``start`` to ``end``; none where these are not borders of passages."""
         first = self._places.get(start, -1)
-        last = len(self._spans) if end == len(self._text) else self._places.get(end, -1)
+        last = len(self._parts) if end == len(self._text) else self._places.get(end, -1)
         return range(first, last) if 0 <= first < last else range(0)
 
-    def forms(self, start: int, end: int, known: dict[str, str]) -> list[str]:
+    def forms(self, start: int, end: int, known: dict[tuple[str, bool], str]) -> list[str]:
         """How the passages from ``start`` to ``end`` are compared."""
         return [self._form(place, known) for place in self._within(start, end)]
 
-    def visible(self, start: int, count: int, known: dict[str, str]) -> list[str]:
+    def visible(self, start: int, count: int, known: dict[tuple[str, bool], str]) -> list[str]:
         """The same of ``count`` passages from ``start`` on; none where one of them is folded or missing."""
-        first = self._places.get(start, len(self._spans))
-        wanted = range(first, min(first + count, len(self._spans)))
+        first = self._places.get(start, len(self._parts))
+        wanted = range(first, min(first + count, len(self._parts)))
         return [] if self._folded.intersection(wanted) else [self._form(place, known) for place in wanted]
 
-    def _form(self, place: int, known: dict[str, str]) -> str:
-        start, end = self._spans[place]
-        passage = self._text[start:end]
+    def _form(self, place: int, known: dict[tuple[str, bool], str]) -> str:
+        part = self._parts[place]
+        passage = self._text[part.start : part.end], part.is_talk
         if passage not in known:
-            known[passage] = form(passage).key
+            known[passage] = form(passage[0], is_talk=part.is_talk).key
         return known[passage]

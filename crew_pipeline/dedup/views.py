@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from crew_pipeline.dedup.passages import LONG_ROW
 from crew_pipeline.dedup.repeats import REASON
-from crew_pipeline.dedup.text import normalise
+
+LONGER = 200
+"""Code points of a hidden line from which on it is shorter to say that it repeats its visible one."""
 
 
 def full_view(entries: list[dict[str, Any]]) -> None:
@@ -55,19 +56,19 @@ def without_passages(entries: list[dict[str, Any]]) -> None:
         for shown in entry["display_conversation"]:
             for variation in shown["hidden_variations"]:
                 text = variation["text"]
-                if len(text) >= LONG_ROW and normalise(text) == normalise(shown["text"]):
+                if len(text) >= LONGER and text == shown["text"]:
                     variation["text"], variation["repeats"] = "", [_whole(text, shown["line_id"])]
             if "repeats" in shown:
-                shown["text"] = visible_text(shown["text"], shown["repeats"])
-                shown["repeats"] = joined(shown["repeats"])
+                repeats = joined(shown["text"], shown["repeats"])
+                shown["text"], shown["repeats"] = visible_text(shown["text"], repeats), repeats
 
 
-def joined(repeats: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Repeats that follow one another without a gap and for one reason as one each.
+def joined(text: str, repeats: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Repeats of a text that follow one another without a gap and for one reason as one each.
 
     Its ``of`` is a place in the line that shows most of it, ``other_lines`` how many others show the rest.
     """
-    return [_as_one(stretch) for stretch in _stretches(repeats)]
+    return [_as_one(text, stretch) for stretch in _stretches(repeats)]
 
 
 def _stretches(repeats: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
@@ -81,7 +82,7 @@ def _stretches(repeats: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[st
         yield stretch
 
 
-def _as_one(stretch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _as_one(text: str, stretch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(stretch) == 1:
         return dict(stretch[0])
     rows_at: dict[str, int] = {}
@@ -96,7 +97,7 @@ def _as_one(stretch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "start": stretch[0]["start"],
         "end": stretch[-1]["end"],
         "of": place_in[main],
-        "lines": sum(rows_at.values()),
+        "lines": _rows_of(text[stretch[0]["start"] : stretch[-1]["end"]]),
         **({"other_lines": len(rows_at) - 1} if len(rows_at) > 1 else {}),
         "reason": stretch[0]["reason"],
         **({"within": within} if within else {}),
@@ -105,8 +106,12 @@ def _as_one(stretch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _whole(text: str, visible: str) -> dict[str, Any]:
     of = {"line_id": visible, "start": 0}
-    rows = sum(1 for row in text.splitlines() if row.strip())
-    return {"start": 0, "end": len(text), "of": of, "lines": rows, "reason": REASON}
+    return {"start": 0, "end": len(text), "of": of, "lines": _rows_of(text), "reason": REASON}
+
+
+def _rows_of(text: str) -> int:
+    """How many rows of a text hold something."""
+    return sum(1 for row in text.splitlines() if row.strip())
 
 
 def visible_text(text: str, repeats: Sequence[Mapping[str, Any]]) -> str:

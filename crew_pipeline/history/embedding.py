@@ -47,8 +47,12 @@ def _parts(line: Mapping[str, Any], options: EngineOptions) -> Iterator[str]:
     if not repeats and count_words(text) <= options.max_words:
         yield text
         return
+    folded_to = iter([*((repeat["start"], repeat["end"]) for repeat in repeats), (len(text), len(text))])
+    start, end = next(folded_to)
     for part in passages(text):
-        if not any(repeat["start"] <= part.start < repeat["end"] for repeat in repeats):
+        while part.start >= end > start:
+            start, end = next(folded_to)
+        if part.start < start:
             yield text[part.start : part.end]
 
 

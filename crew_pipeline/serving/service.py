@@ -36,7 +36,8 @@ class DayAnswer:
         version: of the document; None for raw conversations.
         hit: whether it was there when the request came.
         stale: whether it is being made again.
-        character_count, hidden_character_count: of a document's texts, and of what is folded in them (code points).
+        character_count, hidden_character_count: of a document's texts, and of its hidden lines and what repeats in
+            visible ones (code points).
         preliminary: whether it is a first look, while the rest is being made.
     """
 

@@ -25,6 +25,7 @@ from crew_pipeline.days.retries import Patience
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.days.content import lines_of
 from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
@@ -122,6 +123,17 @@ def test_a_line_is_given_whole_with_where_it_is_hidden(
     assert (found["represented_by"], found["day"], found["text"]) == (first, DAY, f"{PROMPT}Is it good?")
     assert api.get(f"/api/lines/{last}").json()["repeats"][0]["of"]["line_id"] == first
     assert [line["line_id"] for line in api.get(f"/api/lines/{first}").json()["hidden_variations"]] == [second]
+
+
+@pytest.mark.usefixtures("long_talk")
+def test_a_line_that_came_since_the_document_was_made_is_given(
+    api: TestClient, make_ready: Ready, db: Database
+) -> None:
+    make_ready(DAY)
+    bring(db, lines_at(DAY, "b", ("Cy", "arrived later")), client="default")
+    with db.read() as connection:
+        (line,) = (line for line in lines_of(connection, CLIENT_DAY) if line.speaker == "Cy")
+    assert api.get(f"/api/lines/{line.conversation_id}-{line.position}").json()["text"] == "arrived later"
 
 
 @pytest.mark.usefixtures("long_talk")

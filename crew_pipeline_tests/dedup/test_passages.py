@@ -29,8 +29,12 @@ ROWS = st.lists(st.text(st.sampled_from("ab .{"), min_size=1, max_size=30), max_
 @given(ROWS, st.sampled_from(["\r\n", "\r"]))
 def test_ends_of_rows_of_any_kind_part_alike(rows: list[str], end: str) -> None:
     one, other = "\n".join(rows), end.join(rows)
-    forms = [[form(text[part.start : part.end]).key for part in passages(text)] for text in (one, other)]
-    assert forms[0] == forms[1]
+    assert keys(one) == keys(other)
+
+
+def keys(text: str) -> list[str]:
+    """How the passages of a text are compared."""
+    return [form(text[one.start : one.end], is_talk=one.is_talk).key for one in passages(text)]
 
 
 def parts(row: str) -> list[str]:
@@ -101,7 +105,7 @@ def test_what_only_looks_like_json_is_parted_as_prose() -> None:
     ],
 )
 def test_says_the_same(one: str, other: str) -> None:
-    assert form(one).key == form(other).key
+    assert keys(one) == keys(other)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +123,17 @@ def test_says_the_same(one: str, other: str) -> None:
         ("name\u202e = value", "name = value"),
         ("> total = total + 1", "total = total + 1"),
         ("There are 3 of them.", "There are 8 of them."),
+        ('echo "Deleting All Files of it. Go On?"', 'echo "deleting all files of it. go on?"'),
+        (
+            f'    fail("{FILLING}Now Use the Other One. Or Not.")',
+            f'    fail("{FILLING}now use the other one. Or Not.")',
+        ),
+        (f'fail("{FILLING}. Now Use the Other One. Or Not.")', f'fail("{FILLING}. now use the other one. or not.")'),
         ("Is it the pump again?", "Is it the pump again."),
     ],
 )
 def test_says_something_else(one: str, other: str) -> None:
-    assert form(one).key != form(other).key
+    assert keys(one) != keys(other)
 
 
 @given(st.text(st.sampled_from("aB1 _=+-(){}[];:.<>\t"), min_size=1, max_size=30))
@@ -131,5 +141,5 @@ def test_a_row_with_a_sign_of_code_never_equals_one_of_other_signs(row: str) -> 
     row = "x = " + row.rstrip() + "1"
     for place, sign in enumerate(row):
         if sign.swapcase() != sign:
-            assert form(row).key != form(row[:place] + sign.swapcase() + row[place + 1 :]).key
-    assert form(row).key != form(" " + row).key
+            assert keys(row) != keys(row[:place] + sign.swapcase() + row[place + 1 :])
+    assert keys(row) != keys(" " + row)

@@ -12,8 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_pipeline.dedup import frames
+from crew_pipeline.dedup.comparing import exact_repeats
+from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.document import Document, DocumentError, build, verify
-from crew_pipeline.dedup.passages import form, passages
+from crew_pipeline.dedup.folding import fold_lines
+from crew_pipeline.dedup.passages import Passage, form, passages
 from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, FEWEST_WORDS, DayPassages
 from crew_pipeline.dedup.views import visible_text, without_passages
 from crew_pipeline.model import Conversation, Fold, Folds, Line, Repeat
@@ -103,7 +107,10 @@ def test_the_order_of_arrival_changes_nothing(lines: list[Line], order: random.R
 def stood_before(lines: Sequence[Line]) -> dict[tuple[str, int], set[int]]:
     """By trying all of them: the passages of each line that are part of a run that stood before."""
     ordered = sorted(lines, key=lambda line: (line.spoken_at, line.conversation_id, line.position))
-    forms = [[form(line.text[part.start : part.end]) for part in passages(line.text)] for line in ordered]
+    forms = [
+        [form(line.text[part.start : part.end], is_talk=part.is_talk) for part in passages(line.text)]
+        for line in ordered
+    ]
     found: dict[tuple[str, int], set[int]] = {}
     for number, line in enumerate(ordered):
         mine = forms[number]
@@ -124,6 +131,10 @@ def stood_before(lines: Sequence[Line]) -> dict[tuple[str, int], set[int]]:
     return found
 
 
+def key_of(line: Line, part: Passage) -> str:
+    return form(line.text[part.start : part.end], is_talk=part.is_talk).key
+
+
 def passages_within(line: Line, found: Sequence[Repeat]) -> set[int]:
     return {
         place
@@ -135,14 +146,14 @@ def passages_within(line: Line, found: Sequence[Repeat]) -> set[int]:
 @given(days())
 def test_what_folds_are_runs_that_stood_before_and_no_long_one_is_missed(lines: list[Line]) -> None:
     found, expected = repeats(lines), stood_before(lines)
-    keys = {form(line.text[part.start : part.end]).key for line in lines for part in passages(line.text)}
+    keys = {key_of(line, part) for line in lines for part in passages(line.text)}
     visible = set()
     for line in lines:
         key = (line.conversation_id, line.position)
         parts = passages(line.text)
         mine = passages_within(line, found.get(key, ()))
         assert mine == (expected[key] if len(parts) > 1 else set())
-        visible |= {form(line.text[part.start : part.end]).key for place, part in enumerate(parts) if place not in mine}
+        visible |= {key_of(line, part) for place, part in enumerate(parts) if place not in mine}
     assert visible == keys
 
 
@@ -238,6 +249,28 @@ def test_code_never_folds_over_a_change(old: str, new: str) -> None:
     assert changed.isdisjoint(row for part in parts for row in part.split("\n"))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("import Foo\nfrom Bar import Baz\nreturn Value", "import foo\nfrom bar import baz\nreturn value"),
+        ("if ready:\n    start()\nstop()", "if ready:\n    start()\n    stop()"),
+    ],
+)
+def test_messages_of_code_that_differ_in_case_or_indentation_are_not_one(one: str, other: str) -> None:
+    lines = frames.columns((("acme", *line) for line in said(one, other)), frames.LINES)
+    assert fold_lines("acme", "2025-01-15", lines, exact_repeats(), EngineConfig()).rows == []
+
+
+def test_sentences_of_one_row_that_fold_count_as_one_row() -> None:
+    first, second = "The pump of hall two was changed on Monday.", "Since then it has been running without a sound."
+    long = " ".join([first, second, "And more is said that nobody has said before, at some length. " * 3])
+    text = f"{long}\nnew"
+    entries = orjson.loads(day_of(said(first, second, long.strip() + " So.", text)).body)
+    without_passages(entries)
+    (fold, *_) = entries[0]["display_conversation"][3]["repeats"]
+    assert fold["lines"] == 1
+
+
 def test_nothing_folds_under_a_line_that_is_hidden() -> None:
     lines = said(PROMPT + "Yes.", PROMPT + "Yes.", PROMPT + "No.")
     folds = {
@@ -313,6 +346,9 @@ def fibonacci(size: int) -> str:
         "\u202eif admin:\u202c\n    pass\n" * 1_000,
         "a \ud800 lone surrogate, and words enough for a run\n" * 1_000,
         "\r\n" * 500_000,
+        "x" + "." * 1_000_000 + "y",
+        "x" + ".!" * 500_000 + "\ny",
+        "ab\n" * 300_000,
         " " * 1_000_000 + "\n" + " " * 1_000_000,
         '"' + "\\" * 1_000_000,
     ],

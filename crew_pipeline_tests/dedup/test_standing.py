@@ -46,7 +46,7 @@ def test_the_standing_text_is_what_most_messages_begin_with_without_what_differs
         "You are the reviewer of a small team of builders.",
         "Answer in at most three sentences.",
     ]
-    assert found["c0", 2].shown(day, ("c0", 2)) == []
+    assert [head.is_first for head in found.values()] == [True, False, False, False]
 
 
 def test_the_document_names_it_once_and_gives_it_as_the_reason_of_what_folds() -> None:
@@ -58,6 +58,22 @@ def test_the_document_names_it_once_and_gives_it_as_the_reason_of_what_folds() -
     assert first["standing"]["messages"] == 3
     assert "standing" not in second
     assert "standing" not in third
+    assert {one["reason"] for one in second["repeats"]} == {"standing text of Reviewer"}
+
+
+def test_it_is_named_also_where_another_voice_said_all_of_it_before() -> None:
+    lines = [
+        *said(PROMPT.format("sort") + "Go.", speaker="Planner"),
+        *said(*(PROMPT.format("sort") + end for end in ("A.", "B.", "C."))),
+    ]
+    lines = [
+        line._replace(position=place, spoken_at=START + timedelta(seconds=place)) for place, line in enumerate(lines)
+    ]
+    talks = [Conversation("c0", "session", "builders", None, START, START)]
+    (entry,) = orjson.loads(build("acme", talks, lines, {}, "e").body)
+    _, first, second, _ = entry["display_conversation"]
+    assert (first["standing"]["messages"], first["standing"]["spans"]) == (3, [])
+    assert {one["reason"] for one in first["repeats"]} == {REASON}
     assert {one["reason"] for one in second["repeats"]} == {"standing text of Reviewer"}
 
 

@@ -18,8 +18,8 @@ class StoredDocument(NamedTuple):
     Attributes:
         outdated: whether another engine made it, or a conversation has left the day since.
         unfinished: whether a conversation of the day is not completed.
-        character_count, hidden_character_count: of all texts, and of what is folded in them (code points); None for a
-            document of a version that did not count them.
+        character_count, hidden_character_count: of all texts, and of hidden lines and what repeats in visible ones
+            (code points); None for a document of a version that did not count them.
         body: the bytes to send, or None where the visitor named this version as known.
     """
 
