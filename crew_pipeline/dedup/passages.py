@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from enum import Enum
 from itertools import islice
 from typing import NamedTuple
 
-from crew_pipeline.dedup.text import normalise
+from crew_pipeline.dedup.text import looks_like_code, normalise
 
 LONG_ROW = 200
 """Code points of a row from which on it is parted into sentences or members."""
@@ -21,6 +22,7 @@ LONG_ROW = 200
 LONGEST_ENCLOSING = 100
 
 _ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
+_BREAKS = "\r\n"
 _EMPTY_ROWS = re.compile(r"\s*[\r\n]")
 
 _END = re.compile(r"(?:(?<![.!?…])[.!?…]+[\"')\]”’»*_]*\s+|[。！？]+[」』”’）]*\s*)")
@@ -41,30 +43,47 @@ _ABBREVIATIONS = re.compile(
 _MEMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[,\[{]\s*', re.DOTALL)
 _ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n(?!\")")
 
-_PROSE = re.compile(r"[\"'“‘«„(]?[^\W\d_].*[.!?…。！？][\"')”’»]*\s*", re.DOTALL)
-# Signs of code: of these, a call or a name with parts, and a quotation that begins behind a word alone (echo "…").
-_NO_TALK = re.compile(r"[{}\[\]<>=;|\\$`&%+*#_~^/@]|\w\(|\w[.:]\w*[^\W\d]|[a-z][A-Z]|^\w+ [\"']")
-_FEWEST_WORDS_OF_PROSE = 3
+_PROSE = re.compile(r"[“‘«„(]?[^\W\d_].*[^\s.!?…。！？][.!?…。！？]+[)”’»]*\s*", re.DOTALL)
+# What talk does not hold: signs of code, a call or a name with parts, an option, straight quotes around something, a
+# letter for a name, a key before its value.
+_NO_TALK = re.compile(
+    r"""[{}\[\]<>=;|\\$`&%+*#_~^/@"]|\w\(|\w\w[.:]\w*[^\W\d]|\w[.:]\w*[^\W\d]\w|[a-z][A-Z]|(?:^|\s)-{1,2}\w|(?:^|[\s(])'|\b[B-HJ-Z]\b|^\w+:\s"""
+)
+# How a long row begins that is parted into sentences though it holds an address, a name of code or a quotation.
+_PROSAIC = re.compile(r"(?!.*\w\([\"'])(?:[-*•] |\d{1,2}[.)] )?[\"'“‘«„(\[]?[^\W_]")
+_FEWEST_WORDS_OF_PROSE, _FEWEST_WORDS_QUOTED = 3, 4
 _QUOTED = re.compile(r"(?:>[ \t]?)+(?=[^\s>])")
 _WORD = re.compile(r"[^\W_]+")
 _COUNTED_WORDS = 3
-_EXACT = "c"
+_OF_PROSE, _OF_ROW, _OF_PART = "prose ", "row ", "part "
+"""What keys begin with: passages of different kinds are never equal."""
 _DEFINITION = re.compile(
     r"(?:(?:export|default|public|private|protected|static|async|pub|abstract|final) )*"
     r"(?:def|class|function|func|fn|sub|interface|struct|enum|trait|impl|module|namespace) "
 )
 
 
+class Kind(Enum):
+    """What a passage is."""
+
+    TALK = "talk"
+    """Of a row at the margin without a sign of code: capitals and spaces may say nothing in it."""
+    ROW = "row"
+    """A whole row of something else."""
+    PART = "part"
+    """A part of such a row: half a comment is not the code behind it."""
+
+
 class Passage(NamedTuple):
     """A part of a text: code points from ``start`` to before ``end``, in row ``row`` of those that hold something.
 
-    ``is_talk``: whether its row stands at the margin and holds no sign of code, so that capitals may say nothing in it.
+    ``kind``: how it may be compared, see ``form``.
     """
 
     start: int
     end: int
     row: int
-    is_talk: bool
+    kind: Kind
 
 
 class Form(NamedTuple):
@@ -84,8 +103,8 @@ class Form(NamedTuple):
 def passages(text: str) -> list[Passage]:
     """The passages of a text, in order, without a gap; empty rows belong to the passage before them."""
     if len(text) <= LONG_ROW and "\n" not in text and "\r" not in text:
-        return [Passage(0, len(text), 0, _is_talk(text))] if text else []
-    starts: list[tuple[int, int, bool]] = []
+        return [Passage(0, len(text), 0, _kind(text, parts=1))] if text else []
+    starts: list[tuple[int, int, Kind]] = []
     row = -1
     for match in _ROW.finditer(text):
         start, end = match.span()
@@ -93,30 +112,33 @@ def passages(text: str) -> list[Passage]:
             continue
         row += 1
         content = text[start:end]
-        is_talk = _is_talk(content)
         places = [0] if end - start <= LONG_ROW else _parts(content)
-        starts.extend((start + place, row, is_talk) for place in places)
+        kind = _kind(content, parts=len(places))
+        starts.extend((start + place, row, kind) for place in places)
     if not starts:
-        return [Passage(0, len(text), 0, False)] if text else []
+        return [Passage(0, len(text), 0, Kind.ROW)] if text else []
     # White space before the first row is the first passage's.
     starts[0] = (0, *starts[0][1:])
     ends = [start for start, _, _ in starts[1:]] + [len(text)]
-    return [Passage(start, end, row, talk) for (start, row, talk), end in zip(starts, ends, strict=True)]
+    return [Passage(start, end, row, kind) for (start, row, kind), end in zip(starts, ends, strict=True)]
 
 
-def _is_talk(row: str) -> bool:
-    return not row[:1].isspace() and not _NO_TALK.search(row)
+def _kind(row: str, parts: int) -> Kind:
+    if not row[:1].isspace() and not _NO_TALK.search(row):
+        return Kind.TALK
+    return Kind.ROW if parts == 1 else Kind.PART
 
 
 def _parts(row: str) -> list[int]:
     """Where the parts of a long row start."""
-    inner = row.strip()
-    if inner[:1] + inner[-1:] in ("{}", "[]") and _is_json(inner):
+    if _is_json(row.strip()):
         return _members(row)
-    return _sentences(row)
+    return _sentences(row) if _PROSAIC.match(row) and not looks_like_code(row) else [0]
 
 
 def _is_json(row: str) -> bool:
+    if row[:1] + row[-1:] not in ("{}", "[]"):
+        return False
     try:
         json.loads(row)
     except (ValueError, RecursionError):
@@ -179,23 +201,33 @@ def _margin(row: str) -> int:
 
 
 def code_in(text: str) -> str:
-    """What of a message of several rows is compared sign by sign, as one text: all but its prose."""
+    """What of a message of several rows, or of JSON, is compared sign by sign, as one text: all but its prose."""
     parts = passages(text)
-    if not parts or not parts[-1].row:
+    if not parts or not (parts[-1].row or _is_json(text.strip())):
         return ""
-    forms = (form(text[part.start : part.end], is_talk=part.is_talk).key for part in parts)
-    return "\n".join(key for key in forms if key.startswith(_EXACT))
+    forms = (form(text[part.start : part.end], part.kind).key for part in parts)
+    return "\n".join(key for key in forms if not key.startswith(_OF_PROSE))
 
 
-def form(passage: str, *, is_talk: bool) -> Form:
-    """How a passage is compared with others: by its characters, and whether its row is talk."""
-    bare = passage.rstrip()
+def form(passage: str, kind: Kind) -> Form:
+    """How a passage is compared with others, by its characters and its kind."""
+    bare = passage.rstrip(_BREAKS) if kind is Kind.PART else passage.rstrip()
     empty = _EMPTY_ROWS.match(bare)
     bare = bare[empty.end() :] if empty else bare
     quoted = _QUOTED.match(bare)
-    if quoted and not _NO_TALK.search(bare, quoted.end()):
-        bare, is_talk = bare[quoted.end() :], True
+    if quoted and kind is Kind.ROW and _is_quotation(bare[quoted.end() :]):
+        bare, kind = bare[quoted.end() :], Kind.TALK
     content = bare.strip()
-    words = sum(1 for _ in islice(_WORD.finditer(content), _COUNTED_WORDS))
-    is_prose = is_talk and words >= _FEWEST_WORDS_OF_PROSE and _PROSE.fullmatch(bare) is not None
-    return Form("p" + normalise(content) if is_prose else _EXACT + bare, len(content), words)
+    words = _count_words(content, _COUNTED_WORDS)
+    if kind is Kind.TALK and words >= _FEWEST_WORDS_OF_PROSE and _PROSE.fullmatch(bare):
+        return Form(_OF_PROSE + normalise(content), len(content), words)
+    return Form((_OF_PART if kind is Kind.PART else _OF_ROW) + bare, len(content), words)
+
+
+def _is_quotation(words: str) -> bool:
+    """Whether what stands behind a mark of quotation is talk, and enough of it not to be a command or a row of code."""
+    return not _NO_TALK.search(words) and _count_words(words, _FEWEST_WORDS_QUOTED) == _FEWEST_WORDS_QUOTED
+
+
+def _count_words(text: str, most: int) -> int:
+    return sum(1 for _ in islice(_WORD.finditer(text), most))

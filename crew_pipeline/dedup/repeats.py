@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from crew_pipeline.dedup.passages import Form, Passage, enclosing, form, passages
+from crew_pipeline.dedup.passages import Form, Kind, Passage, enclosing, form, passages
 from crew_pipeline.model import Line, LineKey, Repeat
 
 FEWEST_CHARACTERS, FEWEST_WORDS = 40, 3
@@ -54,7 +54,7 @@ class DayPassages:
     places: list[tuple[LineKey, int]] = field(default_factory=list)
     first: dict[int, int] = field(default_factory=dict)
     alone: dict[int, int] = field(default_factory=dict)
-    _by_text: dict[tuple[str, bool], int] = field(default_factory=dict)
+    _by_text: dict[tuple[str, Kind], int] = field(default_factory=dict)
     _by_key: dict[str, int] = field(default_factory=dict)
     _forms: list[Form] = field(default_factory=list)
 
@@ -117,10 +117,10 @@ class DayPassages:
                 self.alone.setdefault(self.numbers[place], place)
 
     def _number(self, text: str, part: Passage) -> int:
-        passage = text[part.start : part.end], part.is_talk
+        passage = text[part.start : part.end], part.kind
         number = self._by_text.get(passage)
         if number is None:
-            made = form(passage[0], is_talk=part.is_talk)
+            made = form(*passage)
             number = self._by_key.setdefault(made.key, len(self._forms))
             if number == len(self._forms):
                 self._forms.append(made)

@@ -11,7 +11,11 @@ from crew_pipeline.dedup import lexicon
 
 HASH_BYTES = 16
 
-_INVISIBLE = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u00ad\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+_INVISIBLE = re.compile("[\u0000-\u0008\u000e-\u001b\u007f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+# So many marks over one letter that composing them would take time that grows with their square.
+_HEAPED_MARKS = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{32}"
+)
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 # A token that carries a value: it has a digit, or the punctuation of a path, an address, a name of code.
 _VALUE = re.compile(r"\d|[^\s.]/|/[^\s.]|\w[_@=]\w|\w\.\w{2,}|^[-+]{1,2}\w|^[=!<>]=$|\w(?:\+\+|#)$")
@@ -22,7 +26,8 @@ def normalise(text: str) -> str:
 
     Not NFKC: it would make ``x²`` and ``x2`` the same. Other scripts and emoji are kept.
     """
-    composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    shown = _INVISIBLE.sub("", text)
+    composed = shown if _HEAPED_MARKS.search(shown) else unicodedata.normalize("NFC", shown)
     return " ".join(composed.split()).casefold()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crew_pipeline.dedup.passages import form, passages
+from crew_pipeline.dedup.passages import Kind, form, passages
 from crew_pipeline.model import Line
 
 
@@ -60,7 +60,7 @@ def _entered(entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
 def _verify_repeats(shown: Mapping[str, Mapping[str, Any]]) -> None:
     """Check that each repeat says what a visible line says in a part that is visible."""
     read: dict[str, _Read] = {}
-    forms: dict[tuple[str, bool], str] = {}
+    forms: dict[tuple[str, Kind], str] = {}
     for key, line in shown.items():
         repeats = line.get("repeats", ())
         mine = _read(read, line) if repeats else None
@@ -103,19 +103,19 @@ class _Read:
         last = len(self._parts) if end == len(self._text) else self._places.get(end, -1)
         return range(first, last) if 0 <= first < last else range(0)
 
-    def forms(self, start: int, end: int, known: dict[tuple[str, bool], str]) -> list[str]:
+    def forms(self, start: int, end: int, known: dict[tuple[str, Kind], str]) -> list[str]:
         """How the passages from ``start`` to ``end`` are compared."""
         return [self._form(place, known) for place in self._within(start, end)]
 
-    def visible(self, start: int, count: int, known: dict[tuple[str, bool], str]) -> list[str]:
+    def visible(self, start: int, count: int, known: dict[tuple[str, Kind], str]) -> list[str]:
         """The same of ``count`` passages from ``start`` on; none where one of them is folded or missing."""
         first = self._places.get(start, len(self._parts))
         wanted = range(first, min(first + count, len(self._parts)))
         return [] if self._folded.intersection(wanted) else [self._form(place, known) for place in wanted]
 
-    def _form(self, place: int, known: dict[tuple[str, bool], str]) -> str:
+    def _form(self, place: int, known: dict[tuple[str, Kind], str]) -> str:
         part = self._parts[place]
-        passage = self._text[part.start : part.end], part.is_talk
+        passage = self._text[part.start : part.end], part.kind
         if passage not in known:
-            known[passage] = form(passage[0], is_talk=part.is_talk).key
+            known[passage] = form(*passage).key
         return known[passage]

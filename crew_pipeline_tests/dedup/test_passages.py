@@ -34,7 +34,7 @@ def test_ends_of_rows_of_any_kind_part_alike(rows: list[str], end: str) -> None:
 
 def keys(text: str) -> list[str]:
     """How the passages of a text are compared."""
-    return [form(text[one.start : one.end], is_talk=one.is_talk).key for one in passages(text)]
+    return [form(text[one.start : one.end], one.kind).key for one in passages(text)]
 
 
 def parts(row: str) -> list[str]:
@@ -88,9 +88,9 @@ def test_json_of_one_row_is_parted_into_its_members() -> None:
     assert sum(one == r"x\n" for one in found) > 100
 
 
-def test_what_only_looks_like_json_is_parted_as_prose() -> None:
+def test_what_only_looks_like_json_stays_whole() -> None:
     row = "{" + "Not a member. " * 30 + "}"
-    assert len(parts(row)) > 20
+    assert len(parts(row)) == 1
     assert len(parts("[" * 100_000 + "]" * 100_000)) == 1
 
 
@@ -123,6 +123,16 @@ def test_says_the_same(one: str, other: str) -> None:
         ("name\u202e = value", "name = value"),
         ("> total = total + 1", "total = total + 1"),
         ("There are 3 of them.", "There are 8 of them."),
+        ("docker run -P -f Compose .", "docker run -p -f compose ."),
+        ('git commit -m "Fix the Bug of it."', 'git commit -M "fix the bug of it."'),
+        ("cp Notes Old and New ..", "cp notes old and new .."),
+        ("name: The User's Name.", "name: the user's name."),
+        ("apply H in Hn now.", "apply h in hn now."),
+        ("find it like 'Foo or Bar.'", "find it like 'foo or bar.'"),
+        ("> import os", "import os"),
+        ("> return None", "return None"),
+        (f"# {FILLING}it. Path(cache).rmtree()", f"# {FILLING}it."),
+        (f'  check(x == "{FILLING}day. Please wait")', f'  check(x == "{FILLING}day.   Please wait")'),
         ('echo "Deleting All Files of it. Go On?"', 'echo "deleting all files of it. go on?"'),
         (
             f'    fail("{FILLING}Now Use the Other One. Or Not.")',
@@ -143,3 +153,9 @@ def test_a_row_with_a_sign_of_code_never_equals_one_of_other_signs(row: str) -> 
         if sign.swapcase() != sign:
             assert keys(row) != keys(row[:place] + sign.swapcase() + row[place + 1 :])
     assert keys(row) != keys(" " + row)
+
+
+def test_half_a_comment_is_not_the_code_behind_it() -> None:
+    comment = f"# {FILLING}it."
+    assert len(keys(f"{comment} remove(cache)\nend")) == 2
+    assert keys(f"{comment} remove(cache)\nend")[0] not in keys(f"{comment}\nremove(cache)\nend")

@@ -107,10 +107,7 @@ def test_the_order_of_arrival_changes_nothing(lines: list[Line], order: random.R
 def stood_before(lines: Sequence[Line]) -> dict[tuple[str, int], set[int]]:
     """By trying all of them: the passages of each line that are part of a run that stood before."""
     ordered = sorted(lines, key=lambda line: (line.spoken_at, line.conversation_id, line.position))
-    forms = [
-        [form(line.text[part.start : part.end], is_talk=part.is_talk) for part in passages(line.text)]
-        for line in ordered
-    ]
+    forms = [[form(line.text[part.start : part.end], part.kind) for part in passages(line.text)] for line in ordered]
     found: dict[tuple[str, int], set[int]] = {}
     for number, line in enumerate(ordered):
         mine = forms[number]
@@ -132,7 +129,7 @@ def stood_before(lines: Sequence[Line]) -> dict[tuple[str, int], set[int]]:
 
 
 def key_of(line: Line, part: Passage) -> str:
-    return form(line.text[part.start : part.end], is_talk=part.is_talk).key
+    return form(line.text[part.start : part.end], part.kind).key
 
 
 def passages_within(line: Line, found: Sequence[Repeat]) -> set[int]:
@@ -254,6 +251,8 @@ def test_code_never_folds_over_a_change(old: str, new: str) -> None:
     [
         ("import Foo\nfrom Bar import Baz\nreturn Value", "import foo\nfrom bar import baz\nreturn value"),
         ("if ready:\n    start()\nstop()", "if ready:\n    start()\n    stop()"),
+        ("Run it:\ndocker run -P -f Compose .", "Run it:\ndocker run -p -f compose ."),
+        ('{"status": "done", "token": "aBcDeF"}', '{"status": "done", "token": "AbCdEf"}'),
     ],
 )
 def test_messages_of_code_that_differ_in_case_or_indentation_are_not_one(one: str, other: str) -> None:
@@ -347,6 +346,8 @@ def fibonacci(size: int) -> str:
         "a \ud800 lone surrogate, and words enough for a run\n" * 1_000,
         "\r\n" * 500_000,
         "x" + "." * 1_000_000 + "y",
+        "Some words and a" + "\u0316\u0301" * 200_000 + " heap of marks on it.\nAnd a row.",
+        ". " * 500_000,
         "x" + ".!" * 500_000 + "\ny",
         "ab\n" * 300_000,
         " " * 1_000_000 + "\n" + " " * 1_000_000,

@@ -62,3 +62,14 @@ def test_questions_are_found_with_and_without_a_mark() -> None:
     assert is_question("really?!", "really")
     assert not is_question("it works", "it")
     assert not is_question("see http://a.org/?q=1 for more on that", "see")
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\u3000"])
+def test_separators_of_any_kind_part_words(separator: str) -> None:
+    assert normalise(f"the file is now{separator}here") == "the file is now here"
+
+
+def test_heaped_marks_are_left_as_they_are_and_others_composed() -> None:
+    assert normalise("cafe\u0301") == "caf\u00e9"
+    heaped = "a" + "\u0316\u0301" * 100_000
+    assert normalise(heaped) == heaped
