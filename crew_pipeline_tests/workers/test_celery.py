@@ -126,7 +126,6 @@ def test_one_process_made_all_its_runs_and_loaded_the_model_once(
             wait_until(lambda client_day=client_day: completed(db, client_day), f"{client_day.day} is made")
     text = log_of(deployment, "urgent")
     assert text.count(LOADED) == 1
-    assert text.count("Loading SentenceTransformer model from") == 1
     finished = re.findall(r"ForkPoolWorker-(\d+)\] Task execute_job\[[0-9a-f-]+\] succeeded", text)
     assert len(finished) >= 2
     assert set(finished) == {"1"}
