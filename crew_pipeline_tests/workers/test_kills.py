@@ -68,7 +68,7 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture
 def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]:
     """Start a worker over an empty store."""
-    (home / "embedded").unlink(missing_ok=True)
+    (home / "pairs-read").unlink(missing_ok=True)
     with databases.db.write() as connection:
         connection.execute(
             text(
