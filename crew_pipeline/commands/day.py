@@ -35,4 +35,4 @@ def day_(
     if as_json:
         console.print_json(answer)
     else:
-        DayView(answer, only_folds=only_folds, whole=whole).print(wanted, client)
+        DayView(answer, only_folds=only_folds, whole=whole).show(wanted, client)

@@ -34,7 +34,7 @@ class DayView:
         self._lines = {line["line_id"]: line for entry in answer["data"] for line in entry["display_conversation"]}
         self._cut = False
 
-    def print(self, day: date, client: str) -> None:
+    def show(self, day: date, client: str) -> None:
         """Print all of it."""
         if not self._answer["data"]:
             console.say(f"No conversations of {client} on {day}.")

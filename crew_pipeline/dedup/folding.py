@@ -135,7 +135,7 @@ class _Folding:
     @cached_property
     def nodes(self) -> list[_Node]:
         """The nodes in order of hash and first line, so that the order in which lines arrive does not matter."""
-        rows_of: dict[tuple[bytes, str, str], list[int]] = {}
+        rows_of: dict[tuple[bytes, str], list[int]] = {}
         utterances: dict[bytes, Utterance] = {}
         said_by = voices(self.ordered)
         for row, core in enumerate(cores(self.ordered)):
@@ -149,11 +149,21 @@ class _Folding:
                 apart = str(row)
             elif utterances[key].content_words < SHORT and self.config.short_repeats == "own":
                 apart = said_by[row]
-            rows_of.setdefault((key, apart, code_in(self.ordered["text"][row])), []).append(row)
+            rows_of.setdefault((key, apart), []).append(row)
+        groups = [(key, rows) for (key, _), group in rows_of.items() for rows in self._of_one_code(group)]
         return [
             _Node(key, utterances[key], rows, said_by[rows[0]], frozenset(said_by[row] for row in rows))
-            for (key, _, _), rows in sorted(rows_of.items(), key=lambda item: (item[0][0], item[1][0]))
+            for key, rows in sorted(groups, key=lambda item: (item[0], item[1][0]))
         ]
+
+    def _of_one_code(self, rows: list[int]) -> list[list[int]]:
+        """Lines that repeat each other, parted by the code in them."""
+        if len(rows) == 1:
+            return [rows]
+        parted: dict[str, list[int]] = {}
+        for row in rows:
+            parted.setdefault(code_in(self.ordered["text"][row]), []).append(row)
+        return list(parted.values())
 
     @cached_property
     def lone(self) -> set[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -12,12 +12,10 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
-from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.arrivals import build_arrivals
 from crew_pipeline.orchestration.days.endings import build_endings
 from crew_pipeline.orchestration.days.sweep import build_sweep
 from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
-from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.ticks import next_run
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
@@ -25,17 +23,6 @@ from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
-
-
-@pytest.fixture
-def definitions(settings: Settings, database_url: str) -> dg.Definitions:
-    return build_defs(settings, {"database": DatabaseResource(url=database_url)})
-
-
-@pytest.fixture
-def fresh_instance() -> Iterator[DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
 
 
 def sweep(definitions: dg.Definitions, instance: DagsterInstance) -> dg.ScheduleEvaluationContext:

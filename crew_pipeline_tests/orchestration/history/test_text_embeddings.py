@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import dagster as dg
-import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
-from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.resources import DatabaseResource
-from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
-
-
-@pytest.fixture
-def definitions(settings: Settings, database_url: str) -> dg.Definitions:
-    return build_defs(settings, {"database": DatabaseResource(url=database_url)})
-
-
-@pytest.fixture
-def fresh_instance() -> Iterator[DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
 
 
 def tick(definitions: dg.Definitions, instance: DagsterInstance) -> dg.ScheduleEvaluationContext:

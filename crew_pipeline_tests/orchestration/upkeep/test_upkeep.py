@@ -40,17 +40,6 @@ FIRST, SECOND, THIRD, LAST = (f"2025-01-{day}" for day in (15, 16, 17, 18))
 
 
 @pytest.fixture
-def definitions(settings: Settings, database_url: str) -> dg.Definitions:
-    return build_defs(settings, {"database": DatabaseResource(url=database_url)})
-
-
-@pytest.fixture
-def fresh_instance() -> Iterator[DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
-
-
-@pytest.fixture
 def own_instance(
     server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[DagsterInstance]:
