@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -124,9 +125,17 @@ def passages(text: str) -> list[Passage]:
 
 
 def _kind(row: str, parts: int) -> Kind:
-    if not row[:1].isspace() and not _NO_TALK.search(row):
+    if _is_short_talk(row) if len(row) <= LONG_ROW else _is_talk(row):
         return Kind.TALK
     return Kind.ROW if parts == 1 else Kind.PART
+
+
+def _is_talk(row: str) -> bool:
+    return not row[:1].isspace() and not _NO_TALK.search(row)
+
+
+# What crews write repeats, and a look into memory takes a tenth of the time.
+_is_short_talk = lru_cache(maxsize=65_536)(_is_talk)
 
 
 def _parts(row: str) -> list[int]:
