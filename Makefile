@@ -3,11 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORPUS ?=
-SAMPLE := .crew/sample
-export CREW_HOME ?= .crew
+DEMO := .demo
+SAMPLE := $(DEMO)/sample
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test test-slow lint format bench clean
+.PHONY: install demo test test-slow lint format bench clean clean-demo
 
 install: .venv/installed
 
@@ -16,6 +16,9 @@ install: .venv/installed
 	@echo "Installing into .venv (a few minutes the first time)…"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch .venv/installed
+
+# In a home of its own: its sample never mixes with anybody's own talk.
+demo next-steps: export CREW_HOME = $(DEMO)
 
 ifeq ($(CORPUS),)
 demo: install
@@ -42,9 +45,10 @@ endif
 next-steps:
 	@echo
 	@echo "What next:"
-	@echo "  $(BIN)/crew up                        everything on this machine, kept ready in the background"
+	@echo "  $(BIN)/crew up --data-dir $(DEMO)       the demo with everything, kept ready in the background"
 	@echo "      http://127.0.0.1:8000             the day page and the API (http://127.0.0.1:8000/docs)"
 	@echo "      http://127.0.0.1:3000             the Dagster UI: assets day by day, runs, backfills"
+	@echo "  $(BIN)/crew up                        the same with your own conversations, in a data directory of their own"
 	@echo "  $(BIN)/crew import FILE --crew NAME   your own conversations (the format is in README.md)"
 	@echo "  $(BIN)/crew status                    what is ready and what waits"
 
@@ -68,5 +72,9 @@ format: install
 bench: install
 	@for name in hits miss bulk clustering discovery; do $(BIN)/python -m benchmarks.$$name --json --quick || exit 1; done
 
+# What is made again: no conversation is touched.
 clean:
-	rm -rf .venv .crew
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+clean-demo:
+	rm -rf $(DEMO)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from crew_pipeline.home import find_home
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint, Precision
 
 DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
@@ -28,7 +29,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CREW_", populate_by_name=True, frozen=True, extra="ignore")
 
-    home: Path = Field(Path(".crew"), description="folder that holds everything the embedded default writes")
+    home: Path | None = Field(
+        None,
+        description="folder that holds everything the embedded default writes; unset: the nearest .crew above, "
+        "else the user's own data folder",
+    )
     database_url: str | None = Field(
         None, description="your own Postgres (postgresql://…); unset: the embedded one under CREW_HOME"
     )
@@ -218,7 +223,7 @@ class Settings(BaseSettings):
     @property
     def home_path(self) -> Path:
         """Absolute path of the data directory."""
-        return self.home.expanduser().absolute()
+        return find_home() if self.home is None else self.home.expanduser().absolute()
 
 
 def variable_of(field: str) -> str:

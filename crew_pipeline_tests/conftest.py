@@ -51,6 +51,7 @@ def _clean_environment() -> None:
     for name in list(os.environ):
         if name.startswith(("CREW_", "DAGSTER_")):
             del os.environ[name]
+    os.environ["CREW_HOME"] = tempfile.mkdtemp(prefix="crew-tests-")
 
 
 @pytest.fixture(autouse=True)

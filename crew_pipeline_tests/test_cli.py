@@ -43,7 +43,8 @@ def told(home: Path, *arguments: str) -> dict:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli")
+    # A name that no shell and no address takes as it is.
+    return tmp_path_factory.mktemp("cli") / "my crew & co's 50%"
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from crew_pipeline.commands import console
 from crew_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def open_store(*, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
     from crew_pipeline.storage.opening import open_databases
 
     settings = load_settings()
+    if settings.home is None and settings.database_url is None:
+        console.note(f"Data directory: {settings.home_path}")
     with open_databases(settings, prepare=prepare) as databases:
         os.environ.update(databases.environment())
         yield settings, databases

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 from crew_pipeline.settings import load_settings
 from crew_pipeline.storage.embedded import EmbeddedPostgresError, embedded_postgres
 from crew_pipeline.storage.opening import open_databases
+from crew_pipeline.storage.postgres_server import PORT, _sockets_elsewhere
 
 USER = """
 import sys, time
@@ -74,6 +76,93 @@ def test_a_server_that_was_killed_is_started_again_at_the_same_address(tmp_path:
             assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
         assert not server.revive()
     assert servers(tmp_path) == []
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+LOCK = "{pid}\n{folder}\n1700000000\n5432\n{folder}\n\n  1234567  65536\nready   \n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [LOCK, "{pid}\n", "{pid}", "", "{pid}\n{folder}\n17000", "99999999999999999999\n", "-1\n", "no pid\n", "\0\xff"],
+)
+def test_a_stale_pid_file_whatever_it_says_neither_blocks_nor_harms(
+    tmp_path: Path, stranger: subprocess.Popen[bytes], content: str
+) -> None:
+    with embedded_postgres(tmp_path) as server, psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    stale = content.format(pid=stranger.pid, folder=tmp_path / "postgres")
+    (tmp_path / "postgres" / "postmaster.pid").write_bytes(stale.encode("latin-1"))
+    (tmp_path / "postgres" / f".s.PGSQL.{PORT}.lock").write_bytes(stale.encode("latin-1"))
+    with embedded_postgres(tmp_path) as server:
+        assert not server.revive()
+        with psycopg.connect(server.url("postgres")) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+    assert stranger.poll() is None
+    assert servers(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [LOCK, "", "{pid}"])
+def test_a_pid_file_spoilt_while_the_server_runs_starts_no_second_one(
+    tmp_path: Path, stranger: subprocess.Popen[bytes], content: str
+) -> None:
+    with embedded_postgres(tmp_path) as server:
+        lock = tmp_path / "postgres" / "postmaster.pid"
+        whole = lock.read_text()
+        lock.write_text(content.format(pid=stranger.pid, folder=tmp_path / "postgres"))
+        running = set(servers(tmp_path))
+        with pytest.raises(EmbeddedPostgresError, match="uses it"), embedded_postgres(tmp_path):
+            pass
+        assert running & set(servers(tmp_path))
+        lock.write_text(whole)
+        with psycopg.connect(server.url("postgres")) as connection:
+            assert connection.execute("SELECT 42").fetchone() == (42,)
+    assert stranger.poll() is None
+
+
+NAMES = ["my crew", "a & touch harmed", "50%", "it's", 'a "quoted" one', "$(touch harmed)", "`touch harmed`; x", "a,b",
+         "c\\d", "#home?x=1", "разговоры 会话", "-D", "long " * 40]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_any_name_works_and_no_shell_reads_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGPORT", "6000")
+    for expected in (0, 1):
+        with open_databases(load_settings(home=tmp_path / name)) as databases, databases.db.write() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM clients").scalar() == expected
+            connection.exec_driver_sql(f"INSERT INTO clients (client) VALUES ('client {expected}')")
+    assert [path.name for path in tmp_path.rglob("harmed")] == []
+    assert not _sockets_elsewhere(tmp_path / name / "postgres").exists()
+
+
+def test_sockets_elsewhere_are_refused_in_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    home = tmp_path / "my crew"
+    elsewhere = _sockets_elsewhere(home / "postgres")
+    elsewhere.mkdir(mode=0o777)
+    elsewhere.chmod(0o777)
+    try:
+        with pytest.raises(EmbeddedPostgresError, match="belongs to somebody else"), embedded_postgres(home):
+            pass
+    finally:
+        elsewhere.rmdir()
+
+
+def test_a_first_start_that_was_killed_half_way_is_begun_anew(tmp_path: Path) -> None:
+    half = tmp_path / "postgres.new"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("18\n")
+    with embedded_postgres(tmp_path) as server, psycopg.connect(server.url("postgres")) as connection:
+        assert connection.execute("SELECT 42").fetchone() == (42,)
+    assert not half.exists()
 
 
 def test_data_outlives_the_server(tmp_path: Path) -> None:
