@@ -13,10 +13,20 @@ from pydantic import BeforeValidator
 from sqlalchemy import Connection
 
 from crew_pipeline import model
-from crew_pipeline.api.models import JSON, DayEnvelope, DayEvents, DayState, FailedDays, LatestDay, Queue, Retried
+from crew_pipeline.api.models import (
+    JSON,
+    DayEnvelope,
+    DayEvents,
+    DayState,
+    FailedDays,
+    LatestDay,
+    Queue,
+    Retried,
+    StandingTexts,
+)
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.api.services import Client, ServicesOf
-from crew_pipeline.days import requests
+from crew_pipeline.days import requests, standing_texts
 from crew_pipeline.days.reading import LinesShown, PassagesShown, View
 from crew_pipeline.days.status import state_of
 from crew_pipeline.dedup.document import stamp
@@ -131,6 +141,16 @@ def _failure(answer: DayAnswer, metadata: dict[str, Any]) -> bytes:
 def _matches(if_none_match: str, etag: str) -> bool:
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag in tags
+
+
+@router.get(
+    "/api/days/{day}/standing", summary="The standing texts of a day", response_model=StandingTexts, responses=PROBLEMS
+)
+async def standing(services: ServicesOf, day: Day, client: Client) -> Response:
+    """What each voice says at the head of most of its messages of that day, and since when it has been as it is; from
+    days that are ready. Equal `key`s say the same."""
+    found = await services.db.as_client(client).reading(standing_texts.of_day, ClientDay(client, day))
+    return Response(orjson.dumps({"standing": [text._asdict() for text in found]}), media_type=JSON)
 
 
 @router.get("/api/semantic/status/{day}", summary="The state of a day", response_model=DayState, responses=PROBLEMS)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from crew_pipeline.storage.conversations import index as conversations
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import visits
+from crew_pipeline.storage.days import documents, visits
 from crew_pipeline.storage.sources import rounds
 from crew_pipeline.storage.upkeep import alerts, health, workers
 
@@ -51,6 +51,7 @@ class TableCollector(Collector):
             open_alerts = alerts.in_force(connection) if self._client is None else []
             alive = workers.alive(connection)
             served = visits.since(connection, timedelta(days=1), self._client)
+            held = documents.totals(connection, self._client)
             system = list(_system(connection)) if self._client is None else []
         for name, meaning in _TOTALS:
             counter = CounterMetricFamily(f"crew_discovery_{name}", meaning, labels=_LABELS)
@@ -80,6 +81,15 @@ class TableCollector(Collector):
         yield counted
         if (share := visits.instant_share(served)) is not None:
             yield GaugeMetricFamily("crew_day_visits_instant_ratio", "Answered at once, of the last day.", value=share)
+        yield GaugeMetricFamily("crew_ready_days", "Clients' days with a document.", value=held.days)
+        for name, meaning, all_of_it, hidden in (
+            ("crew_ready_lines", "Lines of those days.", held.lines, held.hidden_lines),
+            ("crew_ready_characters", "Characters of those lines.", held.characters, held.hidden_characters),
+        ):
+            folded = GaugeMetricFamily(name, meaning, labels=["shown"])
+            folded.add_metric(["folded"], hidden)
+            folded.add_metric(["visible"], all_of_it - hidden)
+            yield folded
         yield GaugeMetricFamily("crew_workers_alive", "Warm workers that are alive.", value=alive)
         yield from system
 

@@ -47,7 +47,27 @@ class StandingText(BaseModel):
     name: str
     messages: int
     characters: int
+    key: str
     spans: list[Span]
+
+
+class StandingSince(BaseModel):
+    """A standing text of a day, and since when it has been as it is; ``changed``: there was another one before."""
+
+    crew: str
+    speaker: str
+    name: str
+    characters: int
+    messages: int
+    key: str
+    since: date
+    changed: bool
+
+
+class StandingTexts(BaseModel):
+    """The standing texts of a day."""
+
+    standing: list[StandingSince]
 
 
 class HiddenVariation(BaseModel):

@@ -24,6 +24,7 @@ def day_(
     as_json: JsonOption = False,
 ) -> None:
     """Show a deduplicated day: what is visible, what is folded under it, and why."""
+    from crew_pipeline.days import standing_texts
     from crew_pipeline.days.reading import View, read_day
     from crew_pipeline.dedup.config import fingerprint_of
 
@@ -32,7 +33,8 @@ def day_(
         view = View("full" if full else "condensed")
         with databases.db.read() as connection:
             answer = read_day(connection, ClientDay(client, wanted), fingerprint_of(settings), view)
+            since = standing_texts.of_day(connection, ClientDay(client, wanted))
     if as_json:
         console.print_json(answer)
     else:
-        DayView(answer, only_folds=only_folds, whole=whole).show(wanted, client)
+        DayView(answer, since, only_folds=only_folds, whole=whole).show(wanted, client)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from typing import Any
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.console import shown
+from crew_pipeline.days.standing_texts import Since
 from crew_pipeline.dedup.repeats import REASON
 from crew_pipeline.dedup.views import joined
 
@@ -23,19 +24,23 @@ class DayView:
     """Prints a day as ``days.reading.read_day`` answers it.
 
     Args:
+        since: since when standing texts have been as they are.
         only_folds: only lines that stand for others.
         whole: every message to its end, with what is folded in it.
     """
 
-    def __init__(self, answer: Entry, *, only_folds: bool, whole: bool) -> None:
+    def __init__(self, answer: Entry, since: Iterable[Since], *, only_folds: bool, whole: bool) -> None:
         self._answer = answer
+        self._since = {text.key: text for text in since}
         self._only_folds = only_folds
         self._whole = whole
         self._lines = {line["line_id"]: line for entry in answer["data"] for line in entry["display_conversation"]}
         self._cut = False
+        self._day = ""
 
     def show(self, day: date, client: str) -> None:
         """Print all of it."""
+        self._day = day.isoformat()
         if not self._answer["data"]:
             console.say(f"No conversations of {client} on {day}.")
             return
@@ -78,13 +83,19 @@ class DayView:
         if standing:
             yield (
                 f"[dim]{shown(standing['name'])}, {standing['characters']:,} characters, "
-                f"in {standing['messages']:,} messages:[/]"
+                f"in {standing['messages']:,} messages{self._known_since(standing)}:[/]"
             )
         for fold in joined(text, repeats):
             yield from self._text_rows(text[place : fold["start"]])
             yield self._fold_row(fold, len(text))
             place = fold["end"]
         yield from self._text_rows(text[place:]) if place < len(text) or not repeats else ()
+
+    def _known_since(self, standing: Entry) -> str:
+        text = self._since.get(standing["key"])
+        if text is None or not (text.changed or f"{text.since}" != self._day):
+            return ""
+        return f"; {'changed on' if text.changed else 'the same since'} {text.since}"
 
     def _text_rows(self, text: str) -> Iterator[str]:
         rows = text.splitlines() or [""]

@@ -31,6 +31,7 @@ class Document:
         conversation_count, line_count, hidden_count: of the whole day.
         character_count, hidden_character_count: code points of all texts, and of what is folded: hidden lines, and what
             repeats in visible ones.
+        standing: the standing text of each voice that has one: ``Standing`` with ``crew`` and ``speaker``.
     """
 
     body: bytes
@@ -40,6 +41,7 @@ class Document:
     hidden_count: int
     character_count: int
     hidden_character_count: int
+    standing: Sequence[Mapping[str, Any]]
 
 
 def build(
@@ -152,7 +154,17 @@ def _document(
         hidden_count=sum(count.hidden for count in counts.values()),
         character_count=sum(count.characters for count in counts.values()),
         hidden_character_count=sum(count.hidden_characters for count in counts.values()),
+        standing=[
+            {"crew": entry["crew"], "speaker": shown["speaker"], **_without(shown["standing"], "spans")}
+            for entry in entries
+            for shown in entry["display_conversation"]
+            if "standing" in shown
+        ],
     )
+
+
+def _without(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != name}
 
 
 def _counts(day: _Day, inside: Mapping[LineKey, _Inside]) -> dict[str, _Counts]:

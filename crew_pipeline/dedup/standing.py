@@ -7,6 +7,7 @@ differ ("The task: …", "Today is …"); it stays visible.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -31,11 +32,13 @@ class Standing(NamedTuple):
         name: what it is called.
         messages: how many of the day begin with it.
         characters: how long it is (code points), without what differs.
+        key: 16 hex digits, the same on every day on which it says the same.
     """
 
     name: str
     messages: int
     characters: int
+    key: str
 
 
 class Head(NamedTuple):
@@ -88,11 +91,16 @@ def _of_voice(day: DayPassages, speaker: str, keys: Sequence[LineKey]) -> Iterat
     if len(found) < least:
         return
     said = {day.numbers[place]: place for shared in found.values() for place in shared}
-    text = Standing(
-        f"standing text of {speaker}", len(found), sum(day.form_at(place).length for place in said.values())
-    )
+    forms = [day.form_at(place) for place in said.values()]
+    length = sum(made.length for made in forms)
+    text = Standing(f"standing text of {speaker}", len(found), length, _digest(made.key for made in forms))
     for number, (key, shared) in enumerate(found.items()):
         yield key, Head(text, shared[-1] + 1 - day.lines[key].begin, shared, is_first=not number)
+
+
+def _digest(keys: Iterable[str]) -> str:
+    content = "\n".join(sorted(keys)).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _beginning(day: DayPassages, key: LineKey) -> Sequence[int]:

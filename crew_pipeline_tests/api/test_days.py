@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, cast
 
 import httpx
@@ -72,6 +72,29 @@ def test_the_full_view_keeps_every_line_in_its_place(
         first, second, _ = conversation["display_conversation"]
         assert second["represented_by"] == first["line_id"]
         assert first["represented_by"] is None
+
+
+def test_a_standing_text_is_followed_over_the_days(api: TestClient, db: Database, make_ready: Ready) -> None:
+    manners = {1: "in plain words", 2: "in plain words", 3: "in verse", 4: "in verse", 5: "in plain words"}
+    first = date.fromisoformat(DAY)
+    days = {number: (first + timedelta(days=number)).isoformat() for number in manners}
+    for number, manner in manners.items():
+        prompt = f"You are the reviewer of a small team of builders.\nAnswer in three sentences, {manner}.\n"
+        lines = [("Ann", f"{prompt}Is point {place} of day {number} good?") for place in range(3)]
+        for client in ("default", "acme"):
+            bring(db, lines_at(days[number], f"talk {number}", *lines), client=client)
+    # Whichever day is ready first: what is told follows from those that are.
+    for number in (4, 1, 3, 5, 2):
+        make_ready(days[number])
+
+    def told(number: int) -> tuple[int, bool]:
+        (one,) = api.get(f"/api/days/{days[number]}/standing").json()["standing"]
+        assert (one["speaker"], one["messages"]) == ("Ann", 3)
+        return (date.fromisoformat(one["since"]) - first).days, one["changed"]
+
+    assert [told(number) for number in manners] == [(1, False), (1, False), (3, True), (3, True), (5, True)]
+    assert api.get(f"/api/days/{DAY}/standing").json() == {"standing": []}
+    assert api.get(f"/api/days/{days[1]}/standing", params={"client": "acme"}).json() == {"standing": []}
 
 
 PROMPT = (
@@ -226,6 +249,7 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
     assert (rate["hit"], rate["stale"], rate["miss"], rate["instant"]) == (3, 1, 1, 0.8)
     page = TestClient(api.app, base_url="http://localhost", client=("127.0.0.1", 5)).get("/metrics").text
     assert 'crew_day_visits_last_day{kind="hit"} 3.0' in page
+    assert "crew_ready_days 1.0" in page
     assert "crew_day_visits_instant_ratio 0.8" in page
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_pipeline.days.folding import folds_in
 from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.comparing import exact_repeats
 from crew_pipeline.dedup.config import EngineConfig
@@ -19,7 +20,7 @@ from crew_pipeline.dedup.document import Document, DocumentError, build, verify
 from crew_pipeline.dedup.folding import fold_lines
 from crew_pipeline.dedup.passages import Passage, form, passages
 from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, FEWEST_WORDS, DayPassages
-from crew_pipeline.dedup.views import visible_text, without_passages
+from crew_pipeline.dedup.views import full_view, visible_text, without_passages
 from crew_pipeline.model import Conversation, Fold, Folds, Line, Repeat
 
 START = datetime(2025, 1, 15, 9, tzinfo=UTC)
@@ -102,6 +103,37 @@ def test_the_order_of_arrival_changes_nothing(lines: list[Line], order: random.R
     found = repeats(lines)
     order.shuffle(lines)
     assert repeats(lines) == found
+
+
+@given(st.lists(st.sampled_from(ROWS) | st.text(max_size=60), min_size=1, max_size=30), st.data())
+def test_any_split_of_a_text_into_messages_loses_nothing_of_it(rows: list[str], data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from(["\n", "\r\n", " "])).join(rows)
+    cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=8).map(sorted))
+    texts = [whole[start:end] for start, end in pairwise([0, *cuts, len(whole)])]
+    lines = said(*texts)
+    columns = frames.columns([("acme", *line) for line in lines], frames.LINES)
+    folds = folds_in(fold_lines("acme", "2025-01-15", columns, exact_repeats(), EngineConfig()).rows)
+    entries = orjson.loads(day_of(lines, folds).body)
+    verify(lines, entries)
+    full_view(entries)
+    assert "".join(line["text"] for entry in entries for line in entry["display_conversation"]) == whole
+
+
+@given(days(), days())
+def test_nothing_folds_across_clients(ours: list[Line], theirs: list[Line]) -> None:
+    alone = day_of(ours).body
+    day_of(theirs)
+    assert day_of(ours).body == alone
+    named = {one["of"]["line_id"] for one in repeats_in(orjson.loads(alone))}
+    assert named <= {f"{line.conversation_id}-{line.position}" for line in ours}
+    mixed = frames.columns([("acme", *ours[0]), ("other", *theirs[0])], frames.LINES)
+    with pytest.raises(ValueError, match="other clients"):
+        fold_lines("acme", "2025-01-15", mixed, exact_repeats(), EngineConfig())
+
+
+def repeats_in(entries: list[dict]) -> list[dict]:
+    shown = [line for entry in entries for line in entry["display_conversation"]]
+    return [one for line in shown for one in line.get("repeats", ())]
 
 
 def stood_before(lines: Sequence[Line]) -> dict[tuple[str, int], set[int]]:

@@ -61,6 +61,21 @@ def test_the_document_names_it_once_and_gives_it_as_the_reason_of_what_folds() -
     assert {one["reason"] for one in second["repeats"]} == {"standing text of Reviewer"}
 
 
+def test_its_key_is_that_of_what_it_says_whatever_else_the_day_holds() -> None:
+    keys = [
+        {head.standing.key for head in heads_of(lines)[1].values()}
+        for lines in (
+            prompted("sort", "print", "clean"),
+            prompted("fold", "sort", "print", "hide", "sort"),
+            said(
+                *("You are a tester.\nHere is the task: fold.\nSay what fails, and where.\n\n" + end for end in "ABC")
+            ),
+        )
+    ]
+    assert [len(found) for found in keys] == [1, 1, 1]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_it_is_named_also_where_another_voice_said_all_of_it_before() -> None:
     lines = [
         *said(PROMPT.format("sort") + "Go.", speaker="Planner"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NamedTuple
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 
 from crew_pipeline.dedup.document import Document
@@ -69,11 +70,12 @@ def put(connection: Connection, client_day: ClientDay, document: Document, finge
     published: datetime | None = connection.scalar(
         text("""
             INSERT INTO day_documents (client, day, version, is_current, engine, body, conversation_count, line_count,
-                                       hidden_count, character_count, hidden_character_count, token)
+                                       hidden_count, character_count, hidden_character_count, standing, token)
             VALUES (:client, :day, :version, true, :engine, :body, :conversations, :lines, :hidden, :characters,
-                    :hidden_characters, :token)
+                    :hidden_characters, CAST(:standing AS jsonb), :token)
             ON CONFLICT (client, day, version) DO UPDATE
-                SET is_current = true, engine = excluded.engine, processed_at = now(), token = excluded.token
+                SET is_current = true, engine = excluded.engine, processed_at = now(), token = excluded.token,
+                    standing = excluded.standing
             RETURNING processed_at
         """),
         {
@@ -86,11 +88,47 @@ def put(connection: Connection, client_day: ClientDay, document: Document, finge
             "hidden": document.hidden_count,
             "characters": document.character_count,
             "hidden_characters": document.hidden_character_count,
+            "standing": orjson.dumps(document.standing).decode(),
             "token": token,
         },
     )
     assert published is not None
     return published
+
+
+def standing_until(connection: Connection, client_day: ClientDay) -> list[tuple[date, list[dict[str, Any]]]]:
+    """The standing texts of a client's days that have any, up to one, in order of time."""
+    rows = connection.execute(
+        text(
+            "SELECT day, standing FROM day_documents WHERE client = :client AND day <= :day AND is_current "
+            "AND standing <> CAST('[]' AS jsonb) ORDER BY day"
+        ),
+        {"client": client_day.client, "day": client_day.day},
+    )
+    return [(row.day, row.standing) for row in rows]
+
+
+class Totals(NamedTuple):
+    """What the documents in force hold together; characters (code points) of those that count them."""
+
+    days: int
+    lines: int
+    hidden_lines: int
+    characters: int
+    hidden_characters: int
+
+
+def totals(connection: Connection, client: str | None = None) -> Totals:
+    """The sums over a client's documents in force; over everybody's without one."""
+    row = connection.execute(
+        text(
+            "SELECT count(*), coalesce(sum(line_count), 0)::bigint, coalesce(sum(hidden_count), 0)::bigint, "
+            "coalesce(sum(character_count), 0)::bigint, coalesce(sum(hidden_character_count), 0)::bigint "
+            "FROM day_documents WHERE is_current AND (CAST(:client AS text) IS NULL OR client = :client)"
+        ),
+        {"client": client},
+    ).one()
+    return Totals(*row)
 
 
 def exists(connection: Connection, client_day: ClientDay) -> bool:

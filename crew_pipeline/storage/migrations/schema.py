@@ -369,6 +369,9 @@ class DayDocument(Base):
     __tablename__ = "day_documents"
     __table_args__ = (
         Index("day_documents_current", "client", "day", unique=True, postgresql_where=text("is_current")),
+        Index(
+            "day_documents_standing", "client", "day", postgresql_where=text("is_current AND standing <> '[]'::jsonb")
+        ),
     )
 
     client: Mapped[str] = mapped_column(primary_key=True)
@@ -383,6 +386,9 @@ class DayDocument(Base):
     character_count: Mapped[int | None] = mapped_column(BigInteger, comment="code points of all texts")
     hidden_character_count: Mapped[int | None] = mapped_column(
         BigInteger, comment="of hidden lines and of what repeats in visible ones"
+    )
+    standing: Mapped[list[Any]] = mapped_column(
+        JSONB, server_default="[]", comment="standing texts of its day, one for each voice that has one"
     )
     embedded_by: Mapped[str | None] = mapped_column(comment="model whose vectors of its texts are all stored")
     processed_at: Mapped[datetime] = mapped_column(server_default=func.now())
