@@ -102,6 +102,7 @@ class EngineOptions:
         min_words: shorter lines stay visible.
         max_words: longer lines are folded only where they repeat exactly.
         min_cluster_size: smallest cluster, in lines.
+        languages: those in which lines are judged (ISO 639-1, or ``any``); of others only exact repeats fold.
         precision: the arithmetic that was asked for; what ``auto`` comes to may differ from machine to machine.
     """
 
@@ -111,6 +112,7 @@ class EngineOptions:
     min_words: int = 3
     max_words: int = 100
     min_cluster_size: int = 2
+    languages: tuple[str, ...] = ("de", "en", "es", "fr")
     precision: Precision = "auto"
 
 

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     min_cluster_size: int = Field(
         EngineOptions.min_cluster_size, ge=2, description="smallest cluster that is folded (lines)"
     )
+    languages: Annotated[tuple[str, ...], NoDecode] = Field(
+        EngineOptions.languages,
+        description="languages in which lines are judged (ISO 639-1 codes, or 'any'); of others only what repeats word "
+        "for word folds",
+    )
     precision: Precision = Field(
         EngineOptions.precision,
         description="arithmetic of the bundled models; auto: 16 bits where the processor has them, twice as fast",
@@ -191,6 +196,16 @@ class Settings(BaseSettings):
         if not set(days) <= set(WEEKDAYS):
             raise ValueError("days of the week such as mon,tue,wed,thu,fri")
         return days
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _codes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        codes = tuple(sorted({code.strip().lower() for code in value.split(",") if code.strip()}))
+        if not codes or any(code != "any" and not re.fullmatch("[a-z]{2}", code) for code in codes):
+            raise ValueError("codes of languages such as en,de, or any")
+        return codes
 
     @field_validator("database_url")
     @classmethod

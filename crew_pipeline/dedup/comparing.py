@@ -5,8 +5,8 @@ The pairs are worth keeping: folding the lines by them (``folding``) takes milli
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from crew_pipeline.dedup.cores import cores, distinct_texts
 from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import Judged, Pairs, PairScorer
+from crew_pipeline.dedup.languages import is_judged
 from crew_pipeline.dedup.pair_model import Basis, pair_model
 from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text_vectors import Vectors
@@ -68,7 +69,7 @@ def compare_lines(
     if missing:
         raise MissingVectorsError(f"{missing} of {len(texts)} texts have no vector; make line_embeddings first")
     matrix = np.stack([vectors[key] for key in texts]) if texts else np.empty((0, text_vectors.DIMENSION), np.float32)
-    bench = _Bench.of(lines, texts)
+    bench = _Bench.of(lines, texts, config.languages)
     judged = bench.by_words(matrix)
     if scorer is None:
         return bench.comparison(judged, 0, "words")
@@ -82,26 +83,37 @@ class _Bench:
     Attributes:
         keys: their hashes, ascending.
         groups: the texts of each voice that says more than one: only those can be hidden under one another.
+        languages: those in which texts are judged.
     """
 
     keys: list[bytes]
     texts: Texts
     groups: list[list[int]]
+    languages: Collection[str]
 
     @classmethod
-    def of(cls, lines: Columns, texts: Mapping[bytes, str]) -> _Bench:
+    def of(cls, lines: Columns, texts: Mapping[bytes, str], languages: Collection[str]) -> _Bench:
         number = {core: row for row, core in enumerate(texts.values())}
         said_by: dict[str, set[int]] = {}
         for core, voice in zip(cores(lines), voices(lines), strict=True):
             if core in number:
                 said_by.setdefault(voice, set()).add(number[core])
         groups = [sorted(said) for _, said in sorted(said_by.items()) if len(said) > 1]
-        return cls(list(texts), Texts([Utterance.of(core) for core in texts.values()]), groups)
+        return cls(list(texts), Texts([Utterance.of(core) for core in texts.values()]), groups, languages)
 
     def by_words(self, matrix: Vectors) -> Judged:
         """Judge what lies near each other by its words."""
         near = neighbours.nearest_pairs(text_vectors.halves(matrix), self.groups)
-        return judging.by_words(self.texts, near, pair_model())
+        return self._in_languages(judging.by_words(self.texts, near, pair_model()))
+
+    def _in_languages(self, judged: Judged) -> Judged:
+        """The pairs with nothing to be said for those of which a text is in a language that is not judged."""
+        barred = np.zeros(len(judged), np.bool_)
+        for pair in np.flatnonzero(judged.surer >= judging.KEPT).tolist():
+            sides = (self.texts.utterances[int(side[pair])].core for side in (judged.near.left, judged.near.right))
+            barred[pair] = not all(is_judged(core, self.languages) for core in sides)
+        left_under, right_under = (np.where(barred, 0.0, under) for under in (judged.left_under, judged.right_under))
+        return replace(judged, left_under=left_under, right_under=right_under)
 
     def comparison(self, judged: Judged, read: int, basis: Basis) -> Comparison:
         return Comparison(self.keys, judging.kept(self.texts, judged), len(judged), read, basis)

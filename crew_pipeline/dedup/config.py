@@ -11,7 +11,7 @@ from crew_pipeline.dedup import pair_scorer, text_vectors
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint
 
-ALGORITHM = 4
+ALGORITHM = 5
 """Raised whenever the same lines would be judged differently; part of the fingerprint of every document."""
 DOCUMENT = 1
 """Raised whenever the same folds would make another document."""
@@ -40,6 +40,7 @@ class EngineConfig(EngineOptions):
             reader=pair_scorer.fingerprint() if self.pair_scorer == BUNDLED_MODEL else self.pair_scorer,
             min_words=self.min_words,
             max_words=self.max_words,
+            languages=sorted(self.languages),
         )
 
     @property

@@ -15,6 +15,7 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.embedding import Encoder
 from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.judging import PairScorer
+from crew_pipeline.dedup.languages import is_judged
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.speech import SHORT, Utterance, speaker_names, without_addressees
 from crew_pipeline.dedup.static import vocabulary
@@ -121,7 +122,8 @@ def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig,
     texts = Texts([Utterance.of(core) for core in cores])
     probability, values_kept = _probabilities(texts, left, right, scorer)
     counts = np.array([text.count_words(core) for core in cores], np.int64)
-    comparable = (counts >= config.min_words) & (counts <= config.max_words)
+    spoken = _flags([is_judged(core, config.languages) for core in cores])
+    comparable = spoken & (counts >= config.min_words) & (counts <= config.max_words)
     probability = np.where(comparable[left] & comparable[right], probability, 0.0)
     probability[(left == right) & (counts[left] >= config.min_words)] = 1.0
     one_voice = _flags([text.normalise(pair.left_speaker) == text.normalise(pair.right_speaker) for pair in pairs])

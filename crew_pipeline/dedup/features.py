@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from crew_pipeline.dedup import lexicon, static
 from crew_pipeline.dedup.neighbours import ROWS_AT_ONCE
 from crew_pipeline.dedup.speech import Utterance
-from crew_pipeline.dedup.text import has_value, is_marked_up, is_question, looks_like_code
+from crew_pipeline.dedup.text import has_value, is_marked_up, is_question, looks_like_code, signs
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -32,6 +32,8 @@ _COUNTERPART = 0.6
 """Similarity below which a word has no counterpart in the other text."""
 _LEAST_WEIGHT = 0.2
 _DIGITS = re.compile(r"\d+")
+_FEWEST_SWAPPED = 5
+_FEWEST_LETTERS_DENIED = 4
 _MOST_TOKEN_PAIRS = 4_000_000
 
 PAIR = (
@@ -192,7 +194,9 @@ class Ragged:
 class Traits:
     """What words do in a text, and what must not differ between two texts that say the same: one entry a text."""
 
+    words: list[frozenset[str]]
     values: list[frozenset[str]]
+    signs: list[tuple[str, ...]]
     numbers: list[dict[str, dict[str, tuple[str, str]]]]
     negated: Flags
     least: Flags
@@ -215,7 +219,9 @@ class Traits:
         sets = [frozenset(utterance.words) for utterance in utterances]
         question = [is_question(utterance.core, next(iter(utterance.content), "")) for utterance in utterances]
         return cls(
+            words=sets,
             values=[_values(utterance.words) for utterance in utterances],
+            signs=[signs(utterance.core) for utterance in utterances],
             numbers=[_numbers(utterance.words) for utterance in utterances],
             negated=_flags(
                 sum(word in lexicon.NEGATIONS for word in utterance.words) % 2 == 1 for utterance in utterances
@@ -244,6 +250,7 @@ class Traits:
         pairs = zip(left.tolist(), right.tolist(), strict=True)
         return _flags(
             self.least[a] != self.least[b]
+            or _denied(self.words[a], self.words[b])
             or (
                 (self.first[a] & ~self.second[a] & self.second[b] & ~self.first[b])
                 | (self.second[a] & ~self.first[a] & self.first[b] & ~self.second[b])
@@ -488,7 +495,12 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
     pairs = list(zip(left.tolist(), right.tolist(), strict=True))
     more_a = _flags(bool(traits.values[a] - traits.values[b]) for a, b in pairs)
     more_b = _flags(bool(traits.values[b] - traits.values[a]) for a, b in pairs)
-    reordered = _flags(_reordered(traits.numbers[a], traits.numbers[b]) for a, b in pairs)
+    reordered = _flags(
+        traits.signs[a] != traits.signs[b]
+        or _reordered(traits.numbers[a], traits.numbers[b])
+        or _swapped(texts.utterances[a].content, texts.utterances[b].content)
+        for a, b in pairs
+    )
     asks_one = traits.question[left] != traits.question[right]
     denies_one = traits.negated[left] != traits.negated[right]
     opposed = traits.opposed(left, right)
@@ -525,6 +537,31 @@ def _values(words: Sequence[str]) -> frozenset[str]:
         for word in words
         if word in lexicon.NUMBER_WORDS or word in lexicon.VALUE_WORDS
     }
+
+
+def _swapped(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether a text says the words of another in another order: Ann reports to Bo, Bo reports to Ann.
+
+    Of few words it may say the same ("thank you, no"), and where a part has only moved from one end to the other (at 9
+    in room 12, in room 12 at 9); of the others, of 66 pairs that were read 59 did not.
+    """
+    if len(one) < _FEWEST_SWAPPED or one == other or sorted(one) != sorted(other):
+        return False
+    twice = [*one, *one]
+    return not any(twice[start : start + len(one)] == list(other) for start in range(1, len(one)))
+
+
+def _denied(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether a word of one text has a syllable before it in the other that makes it its opposite: compatible,
+    incompatible."""
+    mine, theirs = one - other, other - one
+    return any(
+        prefix + word in longer
+        for words, longer in ((mine, theirs), (theirs, mine))
+        for word in words
+        if len(word) >= _FEWEST_LETTERS_DENIED
+        for prefix in lexicon.DENYING_PREFIXES
+    )
 
 
 def _says_least(words: Sequence[str]) -> bool:

@@ -61,11 +61,25 @@ OPPOSITES = tuple(
     started/finished in/out with/without inside/outside top/bottom hard/easy hard/soft big/small long/short begin/end
     win/lose won/lost rise/fall love/hate likes/hates safe/dangerous full/empty male/female plus/minus include/exclude
     included/excluded possible/impossible correct/wrong right/wrong better/worse best/worst north/south east/west
-    above/below working/broken works/broke single/double
+    above/below working/broken works/broke single/double larger/smaller greater/less greater/smaller heavier/lighter
+    longer/shorter taller/shorter older/newer older/younger faster/slower earlier/later nearer/farther wider/narrower
+    warmer/colder hotter/colder louder/quieter brighter/darker deeper/shallower large/small wide/narrow loud/quiet
+    bright/dark light/dark light/heavy strong/weak dry/wet clean/dirty near/far thick/thin deep/shallow public/private
+    internal/external minimum/maximum min/max lock/unlock locked/unlocked visible/hidden show/hide shown/hidden
+    import/export lend/borrow send/receive sent/received arrive/leave arrived/left arrival/departure increase/reduce
+    increased/reduced raise/lower raised/lowered gain/loss profit/loss load/unload pass/fail passes/fails succeed/fail
+    succeeded/failed success/failure succeeds/fails remember/forget same/different everything/nothing everybody/nobody
+    everyone/nobody all/none many/few ascending/descending forward/backward forwards/backwards vertical/horizontal
+    odd/even positive/negative guilty/innocent alive/dead awake/asleep present/absent summer/winter spring/autumn
+    weekday/weekend breakfast/dinner lunch/dinner breakfast/lunch harmful/safe harmful/harmless useful/useless
+    careful/careless upstairs/downstairs indoors/outdoors northbound/southbound buyer/seller sender/recipient
+    client/server input/output source/target read/write reads/writes
     """
     )
 )
 """Pairs of words: a line that holds one of them contradicts a line that holds the other."""
+
+DENYING_PREFIXES = ("un", "in", "im", "ir", "il", "non", "dis", "mis", "de")
 
 NUMBER_WORDS = {
     word: str(number)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from crew_pipeline.dedup import lexicon
-from crew_pipeline.dedup.text import has_value, normalise
+from crew_pipeline.dedup.text import count_words, has_value, normalise
 
 _HEAD = re.compile(
     r"""\s*(?:
@@ -146,8 +146,9 @@ class Utterance:
 
     @property
     def content_words(self) -> int:
-        """How many different words it has that are neither function words nor fillers."""
-        return len({word for word in self.words if word not in lexicon.FUNCTION_WORDS})
+        """How many different words it has that are neither function words nor fillers, see ``text.count_words``."""
+        telling = {word for word in self.words if word not in lexicon.FUNCTION_WORDS}
+        return len(telling) if self.core.isascii() else sum(max(1, count_words(word)) for word in telling)
 
     @property
     def disfluencies(self) -> int:

@@ -16,6 +16,10 @@ _INVISIBLE = re.compile("[\u0000-\u0008\u000e-\u001b\u007f\u00ad\u200b-\u200f\u2
 _HEAPED_MARKS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{32}"
 )
+_QUOTING = re.compile(r"^[>\s]+")
+_OPERATOR = re.compile(r"[!<>=+*/&|^~:-]*[<>=|^~][!<>=+*/&|^~:-]*|(?<=\s)[*/+](?=\s)|(?<=\w)[+*](?=\w)|\$")
+_OF_SIGNS = frozenset(("Sm", "So", "Sc"))
+_LAST_OF_ASCII = 127
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 # A token that carries a value: it has a digit, or the punctuation of a path, an address, a name of code.
 _VALUE = re.compile(r"\d|[^\s.]/|/[^\s.]|\w[_@=]\w|\w\.\w{2,}|^[-+]{1,2}\w|^[=!<>]=$|\w(?:\+\+|#)$")
@@ -61,6 +65,16 @@ def _is_unspaced(character: str) -> bool:
 def has_value(token: str) -> bool:
     """Whether a token must be equal for two lines to say the same: a number, version, path, address, name of code."""
     return _VALUE.search(token) is not None
+
+
+def signs(core: str) -> tuple[str, ...]:
+    """The signs of a text that say something by themselves, in their order: comparisons and operators, arrows,
+    currencies, emoji. Of pairs of texts that differ in them and were read, one in five said the same."""
+    spoken = _QUOTING.sub("", core)
+    found = _OPERATOR.findall(spoken)
+    if spoken.isascii():
+        return tuple(found)
+    return (*found, *(one for one in spoken if ord(one) > _LAST_OF_ASCII and unicodedata.category(one) in _OF_SIGNS))
 
 
 def is_question(text: str, opening: str) -> bool:

@@ -15,6 +15,7 @@ from crew_pipeline.days.planning import day_batch
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.days.run import DayRun
 from crew_pipeline.dedup.judging import PairScorer
+from crew_pipeline.dedup.languages import MEASURED, is_judged
 from crew_pipeline.dedup.neighbours import nearest_pairs
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.text_vectors import halves, text_vectors
@@ -171,6 +172,7 @@ def warm_up(scorer: PairScorer | None) -> None:
     import faiss  # noqa: F401, a larger day asks for it
 
     pair_model()
+    is_judged(lines[0], MEASURED)
     if scorer is not None:
         scorer.logits([(lines[0], lines[1])])
     gc.collect()

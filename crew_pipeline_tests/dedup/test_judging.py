@@ -54,11 +54,11 @@ def test_contradictions_are_never_accepted(left: str, right: str) -> None:
         ("we meet at 9 in room 12", "in room 12 we meet at 9"),
         ("you need at least 5 people for it", "for it you need at least 5 people"),
         ("it rose from 300 to 900 ms", "from 300 to 900 ms it rose"),
-        ("there are 5 cats and 3 dogs", "3 dogs and 5 cats are there"),
-        ("it is due on 3 march 2024", "on march 3 2024 it is due"),
+        ("on 3 march 2024 the rent is due", "the rent is due on 3 march 2024"),
+        ("thank you, no", "no, thank you"),
     ],
 )
-def test_what_only_changes_the_order_of_words_is_not_forbidden(left: str, right: str) -> None:
+def test_a_part_that_only_moves_to_the_other_end_is_not_forbidden(left: str, right: str) -> None:
     texts = Texts([Utterance.of(left), Utterance.of(right)])
     assert judging.obstacles(compare(texts, np.array([0]), np.array([1]))).tolist() == [judging.Obstacle.NONE]
 
