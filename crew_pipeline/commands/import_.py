@@ -1,10 +1,10 @@
-"""``crew import``: an export into the store."""
+"""``crew import``: an export, or a folder of several, into the store."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -20,41 +20,81 @@ from crew_pipeline.commands.common import (
 )
 from crew_pipeline.model import DEFAULT_CLIENT
 
+if TYPE_CHECKING:
+    from crew_pipeline.discovery.exports.several import Part
+    from crew_pipeline.settings import Settings
+    from crew_pipeline.storage.database import Database
+
 FileFormat = Literal["auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet"]
+DEFAULT_CREW = "import"
+
+
+class CrewOf(NamedTuple):
+    """Whose the conversations are: a client's crew."""
+
+    client: str
+    crew: str
 
 
 @in_home
 def import_(
-    file: Annotated[Path, typer.Argument(help="The export: a file, a ZIP archive or a folder.")],
+    file: Annotated[Path, typer.Argument(help="The export: a file, a ZIP archive, or a folder of one or several.")],
     client: ClientOption = DEFAULT_CLIENT,
-    crew: Annotated[str, typer.Option(help="Under which crew the conversations are kept.")] = "import",
+    crew: Annotated[
+        str | None,
+        typer.Option(
+            help="Under which crew the conversations are kept; else 'import', or of several exports one for each.",
+            show_default=False,
+        ),
+    ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the export.")] = "auto",
     column: ColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import an export. Importing it twice changes nothing."""
-    from crew_pipeline.discovery.exports.export import open_export
+    """Import an export, or every export of a folder. Importing it twice changes nothing."""
+    from crew_pipeline.discovery.exports.several import open_exports
+
+    found = open_exports(file, file_format, columns_of(column))
+    several = len(found.parts) > 1
+    with open_store() as (settings, databases):
+        imported = []
+        for part in found.parts:
+            under = crew or (part.name if several else DEFAULT_CREW)
+            imported.append((part, _import(databases.db, settings, part, CrewOf(client, under), as_json)))
+    left = [{"file": name, "reason": reason} for name, reason in found.left]
+    if as_json:
+        each = [{"file": str(part.export.path), **report} for part, report in imported]
+        console.print_json({**({"imports": each} if several else each[0]), "not_read": left})
+    else:
+        for _, report in imported:
+            rendering.print_import_report(report)
+        rendering.print_not_read(found.left)
+    for part, report in imported:
+        _refuse_empty(part, report["lines"])
+
+
+def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, as_json: bool) -> dict[str, Any]:
     from crew_pipeline.discovery.importing import import_export
 
-    export = open_export(file, file_format, columns_of(column))
-    with open_store() as (settings, databases):
-        with console.progress(f"importing {file.name}", export.size, quiet=as_json) as advance:
-            report = import_export(
-                databases.db,
-                export,
-                client=client,
-                crew=crew,
-                settings=settings,
-                now=datetime.now(UTC),
-                on_progress=advance,
-            )
-        if as_json:
-            console.print_json({"file": str(file), **report.as_dict()})
-        else:
-            rendering.print_import_report(report.as_dict())
-        if not report.reading.lines_read:
-            raise CommandError(f"{file.name} holds no lines; nothing was imported.")
-        if report.reading.lines_read == report.rejected:
-            raise CommandError(
-                f"Not one of the {report.rejected} lines of {file.name} could be imported; correct them and try again."
-            )
+    label = f"importing {part.export.path.name}"
+    with console.progress(label, part.export.size, quiet=as_json) as advance:
+        report = import_export(
+            db,
+            part.export,
+            client=owner.client,
+            crew=owner.crew,
+            settings=settings,
+            now=datetime.now(UTC),
+            on_progress=advance,
+        )
+    return report.as_dict()
+
+
+def _refuse_empty(part: Part, lines: dict[str, int]) -> None:
+    name = part.export.path.name
+    if not lines["read"]:
+        raise CommandError(f"{name} holds no lines; nothing of it was imported.")
+    if lines["read"] == lines["rejected"]:
+        raise CommandError(
+            f"Not one of the {lines['rejected']} lines of {name} could be imported; correct them and try again."
+        )

@@ -37,6 +37,13 @@ def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line
         console.note(report["error"])
 
 
+def print_not_read(left: Sequence[tuple[str, str]], most: int = 20) -> None:
+    for name, reason in left[:most]:
+        console.note(f"Not read: {name}: {reason}")
+    if len(left) > most:
+        console.note(f"… and {len(left) - most:,} more files were not read; --json lists them")
+
+
 def print_processed(report: dict[str, Any]) -> None:
     done = report["processed"]
     every = [*report["failed"], *report["elsewhere"], *done]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from crew_pipeline.discovery.exports.markdown import holds_talk
 from crew_pipeline.discovery.exports.objects import first_keys
 
 FORMATS = ("auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet")
+MAKERS = ("chatgpt", "claude", "limitless")
+"""Formats whose exports may be several files, told by their content."""
 HEAD_BYTES = 65_536
 
 _LINEAR = ("jsonl", "csv", "parquet")
@@ -46,7 +48,7 @@ def recognise(files: Files, requested: str, columns: Mapping[str, str] | None = 
         return _recognise_one(files, files.members[0], requested, columns)
     if not files.members and isinstance(files, Archive):
         raise ExportError(f"{files.path} is empty; nothing was imported.")
-    wanted = [requested] if requested != "auto" else ["slack", "chatgpt", "claude", "limitless"]
+    wanted = [requested] if requested != "auto" else ["slack", *MAKERS]
     for name in wanted:
         if name not in _LINEAR and (members := _members_of(files, name)):
             return Recognised(name, tuple(members))
@@ -122,11 +124,19 @@ def _shape(keys: set[str]) -> str | None:
 def _members_of(files: Files, name: str) -> list[Member]:
     if name == "slack":
         return slack.members(files.members)
-    documents = [member for member in files.members if re.search(r"\.jsonl?(\.gz)?$", member.base)]
-    named = [member for member in documents if _CONVERSATIONS.fullmatch(member.base)]
+    named = [member for member in _documents(files.members) if _CONVERSATIONS.fullmatch(member.base)]
     if name != "limitless" and _shaped(files, named[:_LOOKED_AT], name):
         return named
-    return _shaped(files, documents, name) or (_transcripts(files) if name == "limitless" else [])
+    return of_maker(files, files.members, name)
+
+
+def of_maker(files: Files, among: Sequence[Member], maker: str) -> list[Member]:
+    """Those of some members of an export that hold conversations of one of ``MAKERS``."""
+    return _shaped(files, _documents(among), maker) or (_transcripts(files, among) if maker == "limitless" else [])
+
+
+def _documents(among: Sequence[Member]) -> list[Member]:
+    return [member for member in among if re.search(r"\.jsonl?(\.gz)?$", member.base)]
 
 
 def _shaped(files: Files, candidates: list[Member], name: str) -> list[Member]:
@@ -137,8 +147,8 @@ def _shaped(files: Files, candidates: list[Member], name: str) -> list[Member]:
     return first + [member for member in candidates[_LOOKED_AT:] if _json_shape(files, member) == name]
 
 
-def _transcripts(files: Files) -> list[Member]:
-    written = [member for member in files.members if _is_markdown(member)]
+def _transcripts(files: Files, among: Sequence[Member]) -> list[Member]:
+    written = [member for member in among if _is_markdown(member)]
     for member in islice(_likely_first(written), _LOOKED_AT):
         with files.open(member) as content:
             if holds_talk(content.read(HEAD_BYTES)):
