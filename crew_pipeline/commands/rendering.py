@@ -22,6 +22,9 @@ def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line
             ["lines", *(f"{lines[kind]:,}" for kind in kinds), f"{lines['rejected']:,}"],
         ],
     )
+    if report["left_out"]:
+        left = ", ".join(f"{count:,} {kind}" for kind, count in report["left_out"].items())
+        console.say(f"Left out, for it is no talk: {left}.")
     if report["lines_withdrawn"]:
         console.say(f"{report['lines_withdrawn']:,} lines that the export has no more were kept aside.")
     if report["stored"]:

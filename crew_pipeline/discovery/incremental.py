@@ -362,6 +362,7 @@ class CrewRound:
         placed = self._place(connection, batch.rows, mark)
         refused = [*batch.refused, *((row.key, row.line.session_id, scan.CROWDED) for row in placed.crowded)]
         report.reading.lines_read += len(batch.rows) + len(batch.refused)
+        report.reading.leave_out(*(kinds for _, kinds in batch.left_out), *(kinds for _, _, kinds in batch.passed_over))
         report.not_yet |= batch.not_yet
         report.sessions |= batch.sessions
         for key, session, reason in refused:

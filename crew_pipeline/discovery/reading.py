@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ class Reading:
         titles: title of each conversation that has one, by its ``session_id``.
         moved: session and position at which a line may have stood in an earlier export, but no longer does.
         spared: session and position of lines that were refused.
+        left_out: how much was passed over because it is no talk, by kind: images, files, thoughts, results of tools.
     """
 
     lines_read: int = 0
@@ -30,6 +32,12 @@ class Reading:
     titles: dict[str, str] = field(default_factory=dict)
     moved: list[tuple[str, int]] = field(default_factory=list)
     spared: list[tuple[str, int]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def leave_out(self, *kinds: Mapping[str, int]) -> None:
+        """Count what is no talk, by kind."""
+        for counted in kinds:
+            self.left_out.update(counted)
 
     def spare(self, record: object) -> None:
         """Remember the place of a line that is refused: what an earlier export had there is not gone."""

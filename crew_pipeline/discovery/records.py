@@ -21,6 +21,14 @@ class RejectedLineError(ValueError):
     """A line of a source is not imported; the message says why."""
 
 
+class LeftOutError(RejectedLineError):
+    """A record of a source is no talk, and passed over: nothing is wrong with it; ``kinds`` says what it is."""
+
+    def __init__(self, kinds: Mapping[str, int]) -> None:
+        super().__init__(f"no talk: {', '.join(sorted(kinds))}")
+        self.kinds = kinds
+
+
 class NotYetError(RejectedLineError):
     """The time of a line lies ahead; it may be imported when it has come."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,6 +10,11 @@ from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.storage.conversations.index import Stored
 from crew_pipeline.storage.conversations.ingest import IngestReport
 from crew_pipeline.storage.sources.rounds import Round
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """What was left out, by kind: a list for people."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
 
 
 @dataclass
@@ -70,9 +76,10 @@ class CrewReport:
         """The report as one line of a log."""
         done = self.ingested
         changed = f"{done.conversations_changed} changed, " if done.conversations_changed else ""
+        left_out = "; left out: " + in_words(self.reading.left_out) if self.reading.left_out else ""
         return (
             f"{done.conversations_new} new, {changed}{done.conversations_unchanged} skipped, "
-            f"{self.rejected + (self.error is not None)} errors"
+            f"{self.rejected + (self.error is not None)} errors{left_out}"
         )
 
     def as_round(self, trigger: str, started_at: datetime) -> Round:
@@ -113,6 +120,7 @@ class CrewReport:
                 "rejected": self.rejected,
             },
             "lines_withdrawn": done.lines_withdrawn,
+            "left_out": dict(sorted(self.reading.left_out.items())),
             "rejections": [{"line": number, "reason": reason} for number, reason in self.rejections],
             "days": [day.isoformat() for day in done.days],
             "finished": self.finished,

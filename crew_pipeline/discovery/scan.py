@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, Text, cast, extract, func, or_, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
-from crew_pipeline.discovery.messages import plain, speaker_and_text
+from crew_pipeline.discovery.messages import speaker_and_text, text_of
 from crew_pipeline.discovery.placing import HistoryRow
-from crew_pipeline.discovery.records import Limits, NotYetError, RejectedLineError, parse_record
+from crew_pipeline.discovery.records import LeftOutError, Limits, NotYetError, RejectedLineError, parse_record
 from crew_pipeline.discovery.table import HistoryTable
 from crew_pipeline.discovery.watermark import Span
 from crew_pipeline.storage.conversations.ingest import SourceLine
@@ -41,6 +41,8 @@ class RowBatch:
 
     Attributes:
         refused: key, session and reason of rows that cannot be taken in.
+        passed_over: key, session and kinds of rows that are no talk.
+        left_out: key of rows of which a part is no talk, and how much of each kind.
         reached: the last key that was read; None where nothing was.
         more: whether there may be rows beyond.
         not_yet: keys of rows that are put off because their time lies ahead; they will be asked for again.
@@ -48,6 +50,8 @@ class RowBatch:
 
     rows: list[HistoryRow] = field(default_factory=list)
     refused: list[tuple[int, str, str]] = field(default_factory=list)
+    passed_over: list[tuple[int, str, Mapping[str, int]]] = field(default_factory=list)
+    left_out: list[tuple[int, Mapping[str, int]]] = field(default_factory=list)
     reached: int | None = None
     more: bool = False
     not_yet: set[int] = field(default_factory=set)
@@ -56,7 +60,7 @@ class RowBatch:
     @property
     def seen(self) -> list[int]:
         """Keys of the rows that need not be asked for again, ascending."""
-        return sorted([*(row.key for row in self.rows), *(key for key, _, _ in self.refused)])
+        return sorted([*(row.key for row in self.rows), *(key for key, _, _ in (*self.refused, *self.passed_over))])
 
     def blocks(self, size: int) -> dict[int, Block]:
         """How many of the rows lie in each block of ``size`` keys."""
@@ -71,8 +75,10 @@ class RowBatch:
         """The batch without the rows of this key, its last one."""
         rows = [row for row in self.rows if row.key != key]
         refused = [refusal for refusal in self.refused if refusal[0] != key]
-        sessions = {row.line.session_id for row in rows} | {session for _, session, _ in refused}
-        left = RowBatch(rows, refused, None, True, self.not_yet - {key}, sessions)
+        passed_over = [passed for passed in self.passed_over if passed[0] != key]
+        sessions = {row.line.session_id for row in rows} | {session for _, session, _ in (*refused, *passed_over)}
+        left_out = [counted for counted in self.left_out if counted[0] != key]
+        left = RowBatch(rows, refused, passed_over, left_out, None, True, self.not_yet - {key}, sessions)
         left.reached = max([*left.seen, *left.not_yet], default=None)
         return left
 
@@ -168,7 +174,7 @@ def _read(
         key = table.key_of(row.key)
         session = "" if row.session_id is None else str(row.session_id)
         full = len(batch.sessions) >= most_sessions and session not in batch.sessions
-        taken = len(batch.rows) + len(batch.refused)
+        taken = len(batch.rows) + len(batch.refused) + len(batch.passed_over)
         # Rows of one key stay in one batch: how they relate to each other is only seen together.
         if (full or chars >= MOST_CHARS or taken >= most_rows) and key != batch.reached:
             batch.more = True
@@ -184,17 +190,25 @@ def _read(
 def _take(batch: RowBatch, table: HistoryTable, row: Any, key: int, session: str, limits: Limits) -> bool:
     """Turn a row into a line and say whether reading may go on."""
     try:
-        batch.rows.append(HistoryRow(key, _line(table, row, key, limits)))
+        left_out: Counter[str] = Counter()
+        batch.rows.append(HistoryRow(key, _line(table, row, key, limits, left_out)))
+        if left_out:
+            batch.left_out.append((key, left_out))
     except NotYetError:
         batch.not_yet.add(key)
         return table.kind == "id"
+    except LeftOutError as passed:
+        batch.passed_over.append((key, session, passed.kinds))
     except RejectedLineError as refusal:
         batch.refused.append((key, session, str(refusal)))
     return True
 
 
-def _line(table: HistoryTable, row: Any, key: int, limits: Limits) -> SourceLine:
-    speaker, text = (row.speaker, plain(row.text)) if table.message is None else speaker_and_text(row.message)
+def _line(table: HistoryTable, row: Any, key: int, limits: Limits, left_out: Counter[str]) -> SourceLine:
+    if table.message is None:
+        speaker, text = row.speaker, text_of(row.text, left_out, is_json=table.text_is_json)
+    else:
+        speaker, text = speaker_and_text(row.message, left_out)
     created_at = None if table.created_at is None else (row.key if table.kind == "time" else row.created_at)
     inferred = created_at is None
     line = parse_record(
@@ -269,7 +283,7 @@ def read_digests(
     digests: dict[int, set[str]] = {}
     for row in batch.rows:
         digests.setdefault(row.key, set()).add(digest(row))
-    for key, _, _ in batch.refused:
+    for key, _, _ in (*batch.refused, *batch.passed_over):
         digests.setdefault(key, set()).add("")
     return digests, highest_key(connection, table)
 

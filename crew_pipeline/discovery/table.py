@@ -58,6 +58,7 @@ class HistoryTable:
         created_at: None where the table tells no time.
         session_kind: how the column keeps a session's name, which is text everywhere else.
         naive_is_utc: whether times without a zone are UTC and not of the configured zone.
+        text_is_json: whether the type of the column ``text`` is JSON.
         session_indexed, key_indexed: whether an index begins with that column.
         key_unique: whether no two rows can have the same key.
     """
@@ -77,6 +78,7 @@ class HistoryTable:
     key_indexed: bool
     key_unique: bool
     naive_is_utc: bool = False
+    text_is_json: bool = False
 
     @cached_property
     def clause(self) -> TableClause:
@@ -236,6 +238,7 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
         key_indexed=key in leading or key == "rowid",
         key_unique=key == "rowid" or [key] in unique,
         naive_is_utc=_is_mysql_timestamp(connection, columns, chosen["created_at"]),
+        text_is_json=bool(chosen["text"]) and isinstance(columns[str(chosen["text"])]["type"], JSON),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,10 +186,10 @@ def test_a_table_name_that_is_more_than_a_name_is_refused(db: Database) -> None:
     ],
 )
 def test_messages_of_many_shapes_are_understood(message: object, expected: tuple[str, str]) -> None:
-    assert speaker_and_text(message) == expected
+    assert speaker_and_text(message, Counter()) == expected
 
 
 @pytest.mark.parametrize("message", [None, 3, [], "{", {"role": "ai"}, {"content": "x"}, {"role": "ai", "content": 3}])
 def test_messages_without_speaker_or_text_are_refused(message: object) -> None:
     with pytest.raises(RejectedLineError):
-        speaker_and_text(message)
+        speaker_and_text(message, Counter())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
+from crew_pipeline.discovery.content import content_of
 from crew_pipeline.discovery.exports.files import Files, Member
 from crew_pipeline.discovery.exports.found import Found, from_epoch, is_number
 from crew_pipeline.discovery.exports.objects import conversations
@@ -15,6 +20,10 @@ from crew_pipeline.discovery.records import Limits, RejectedLineError
 _SPEAKERS = ("user", "assistant")
 # All else is ChatGPT's own: thoughts, results of tools, what users told it about themselves.
 _SAID = (None, "text", "multimodal_text", "code")
+_NOT_SAID = {"thoughts": "thoughts", "reasoning_recap": "thoughts", "user_editable_context": "settings"}
+_CANVAS = "canmore."
+_MARK = re.compile(r"(?P<space>[ \t]*)\ue200(?P<kind>\w+)\ue202?(?P<held>[^\ue201]{0,2000})\ue201")
+_SOURCE = re.compile(r"[ \t]*【[^【】\n]{0,200}†[^【】\n]{0,200}】")
 
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
@@ -38,7 +47,7 @@ def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]
     for message in branch:
         if message.get("create_time") is not None:
             moment = message["create_time"]
-        text = _text(message)
+        text = _text(message, reading.left_out)
         if not text:
             continue
         try:
@@ -102,22 +111,62 @@ def _age(node: Mapping[str, Any]) -> Decimal:
     return Decimal(str(moment)) if is_number(moment) else Decimal(0)
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    """What a message says to the other side; nothing where it is hidden, or is meant for a tool."""
+def _text(message: Mapping[str, Any], left_out: Counter[str]) -> str:
+    """What a message says to the other side, or writes into a canvas; nothing where it is hidden, or is no talk."""
     author, content, metadata = (message.get(name) for name in ("author", "content", "metadata"))
-    if not isinstance(author, Mapping) or author.get("role") not in _SPEAKERS or not isinstance(content, Mapping):
+    if not isinstance(author, Mapping) or not isinstance(content, Mapping):
         return ""
     is_hidden = isinstance(metadata, Mapping) and metadata.get("is_visually_hidden_from_conversation") is True
     weight = message.get("weight")
-    if is_hidden or (weight is not None and not weight) or message.get("recipient") not in (None, "all"):
+    if is_hidden or (weight is not None and not weight) or author.get("role") == "system":
         return ""
-    if content.get("content_type") not in _SAID:
+    recipient = message.get("recipient")
+    if author.get("role") in _SPEAKERS and isinstance(recipient, str) and recipient.startswith(_CANVAS):
+        return _canvas(content)
+    if kind := _no_talk(author.get("role"), recipient, content.get("content_type")):
+        left_out[kind] += 1
         return ""
     parts = content.get("parts")
-    said = [_part(part) for part in parts] if isinstance(parts, list) else [content.get("text")]
-    return "\n".join(part.strip() for part in said if isinstance(part, str) and part.strip())
+    said = content_of(parts if isinstance(parts, list) else content.get("text"))
+    left_out.update(said.left_out)
+    return _without_marks(said.text)
 
 
-def _part(part: object) -> object:
-    """A text, or what was said aloud; images and files are left out."""
-    return part.get("text") if isinstance(part, Mapping) else part
+def _no_talk(role: object, recipient: object, content_type: object) -> str:
+    """What a message is that is none of the talk; empty for one that is."""
+    if role not in _SPEAKERS:
+        return "results of tools"
+    if recipient not in (None, "all"):
+        return "calls of tools"
+    return "" if content_type in _SAID else _NOT_SAID.get(str(content_type), "others")
+
+
+def _canvas(content: Mapping[str, Any]) -> str:
+    """The document that a message writes into a canvas, or what it puts in the place of parts of it."""
+    parts = content.get("parts")
+    written = parts[0] if isinstance(parts, list) and parts else content.get("text")
+    try:
+        call = orjson.loads(written) if isinstance(written, str) else written
+    except orjson.JSONDecodeError:
+        return written.strip() if isinstance(written, str) else ""
+    if not isinstance(call, Mapping):
+        return ""
+    updates = call.get("updates")
+    texts = [call.get("content"), *(one.get("replacement") for one in updates or () if isinstance(one, Mapping))]
+    return "\n".join(text.strip() for text in texts if isinstance(text, str) and text.strip())
+
+
+def _without_marks(text: str) -> str:
+    """A text without the marks that stand for its sources; of a mark that names somebody the name stays."""
+    return _SOURCE.sub("", _MARK.sub(_named, text)).strip()
+
+
+def _named(mark: re.Match[str]) -> str:
+    if mark["kind"] != "entity":
+        return ""
+    try:
+        entity = orjson.loads(mark["held"])
+    except orjson.JSONDecodeError:
+        return mark["space"]
+    name = entity[1] if isinstance(entity, list) and len(entity) > 1 else ""
+    return f"{mark['space']}{name}" if isinstance(name, str) else mark["space"]

@@ -1,10 +1,11 @@
-"""Claude exports: conversations as lists of messages, of which the text is read."""
+"""Claude exports: conversations as lists of messages, of which the text and what was pasted beside it are read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from crew_pipeline.discovery.content import Content, content_of
 from crew_pipeline.discovery.exports.files import Files, Member
 from crew_pipeline.discovery.exports.found import Found
 from crew_pipeline.discovery.exports.objects import conversations
@@ -31,7 +32,9 @@ def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]
             yield Found(RejectedLineError("a message is no object; export it again"), where=where)
             continue
         moment = message.get("created_at") or moment
-        text = _text(message)
+        content = _content(message)
+        reading.leave_out(+content.left_out)
+        text = content.text
         if text:
             record = {
                 "session_id": session_id,
@@ -44,11 +47,17 @@ def _lines(conversation: Mapping[str, Any], reading: Reading) -> Iterator[Found]
             position += 1
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    """The text parts of a message, or its plain text where it has no parts; thoughts and tools are left out."""
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    said = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
-    texts = [text.strip() for text in said if isinstance(text, str) and text.strip()]
-    plain = message.get("text")
-    return "\n".join(texts) if parts or not isinstance(plain, str) else plain.strip()
+def _content(message: Mapping[str, Any]) -> Content:
+    """What a message holds: its parts, or its plain text where it has none; then the text that was pasted beside it."""
+    parts, plain = message.get("content"), message.get("text")
+    content = content_of(parts if isinstance(parts, list) and parts else plain if isinstance(plain, str) else None)
+    content.calls.clear()  # a tool's call stands between the parts that say what came of it
+    attachments, files = message.get("attachments"), message.get("files")
+    for attachment in attachments if isinstance(attachments, list) else []:
+        pasted = attachment.get("extracted_content") if isinstance(attachment, Mapping) else None
+        if isinstance(pasted, str) and pasted.strip():
+            content.texts.append(pasted)
+        else:
+            content.left_out["files"] += 1
+    content.left_out["files"] += len(files) if isinstance(files, list) else 0
+    return content

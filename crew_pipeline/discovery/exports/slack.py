@@ -130,7 +130,7 @@ def _line(
         message = changed
     if message.get("subtype") not in _SAID or message.get("type", "message") != "message":
         return
-    text = said_by(message)
+    text = said_by(message, reading.left_out)
     if not text.strip():
         return
     try:
