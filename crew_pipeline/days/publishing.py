@@ -99,6 +99,8 @@ def publish(
     present = states.counts_of(connection, client_day)
     whole = (present.conversations, present.lines) == (document.conversation_count, document.line_count)
     published = documents.put(connection, client_day, document, fingerprint if whole else "", token)
+    if not present.conversations:
+        documents.retire(connection, client_day)  # the last one left while the document was made
     preliminary.drop(connection, client_day)
     told = {"version": document.version, "conversations": document.conversation_count}
     events.emit(connection, client_day, events.EventType.COMPLETED, told, token)

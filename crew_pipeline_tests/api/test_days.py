@@ -22,12 +22,15 @@ from crew_pipeline.api import lines as line_routes
 from crew_pipeline.api.app import create_app
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.retries import Patience
+from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations.ingest import withdraw
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days.content import lines_of
+from crew_pipeline.storage.days.content import conversations_of, lines_of
+from crew_pipeline.storage.sources.crews import ensure_crew
 from crew_pipeline.upkeep.overview import overview
-from crew_pipeline_tests.conftest import Ready, bring, lines_at
+from crew_pipeline_tests.conftest import ENGINE, TODAY, Ready, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
 DAY = "2025-01-15"
@@ -527,3 +530,51 @@ def test_no_dependency_of_a_route_costs_a_thread() -> None:
     called = [dependency.call for route in routes for dependency in below(route.dependant)]
     assert called
     assert all(inspect.iscoroutinefunction(call) for call in called)
+
+
+def leave(db: Database, session: str) -> None:
+    """Have a session withdrawn, as one is that its source has deleted."""
+    with db.write() as connection:
+        crew_id = ensure_crew(connection, "default", "desk")
+        withdraw(connection, client="default", crew_id=crew_id, session_id=session, keep=[], zone="UTC", today=TODAY)
+
+
+def settles(api: TestClient, query: Callable[..., list[tuple[object, ...]]], day: str = DAY) -> dict[str, Any]:
+    """The answer of a day that a page is open on: it asks again and again, and that is the end of it."""
+    answers = [api.get(f"/api/days/{day}/conversations", params={"wait_s": 0}).json() for _ in range(4)]
+    assert [answer["metadata"]["stale"] for answer in answers] == [False] * 4
+    assert [answer["metadata"]["processing_status"] for answer in answers] == ["completed"] * 4
+    assert query("SELECT count(*) FROM data_items WHERE semantic_status <> 'completed'") == [(0,)]
+    assert query("SELECT count(*) FROM day_claims WHERE ended_at IS NULL") == [(0,)]
+    return answers[-1]
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_day_that_its_last_conversation_has_left_is_empty_and_done(
+    api: TestClient, db: Database, make_ready: Ready, query: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    make_ready(DAY)
+    assert settles(api, query)["data"]
+    leave(db, "a")
+    assert settles(api, query)["data"] == []
+    assert api.get(f"/api/semantic/status/{DAY}").json()["semantic_status"] == "empty"
+    assert api.get("/api/semantic/queue").json() == {"days": []}
+    assert api.get(PATH, params={"force_process": True, "wait_s": 0}).json()["data"] == []
+    bring(db, lines_at(DAY, "b", ("Ann", "somebody speaks here again")), client="default")
+    assert api.get(PATH, params={"wait_s": 0}).status_code == 202
+    make_ready(DAY)
+    assert len(settles(api, query)["data"]) == 1
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_day_that_is_left_while_its_document_is_made_is_empty_and_done(
+    api: TestClient, db: Database, query: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    with db.write() as connection:
+        assert claims.acquire(connection, CLIENT_DAY, "at work", 60)
+        claims.begin(connection, CLIENT_DAY)
+        talks, lines = conversations_of(connection, CLIENT_DAY), lines_of(connection, CLIENT_DAY)
+    leave(db, "a")
+    with db.write() as connection:
+        publishing.publish(connection, CLIENT_DAY, build("default", talks, lines, {}, ENGINE), ENGINE, "at work")
+    assert settles(api, query)["data"] == []

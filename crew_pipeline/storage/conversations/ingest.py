@@ -238,9 +238,11 @@ WHERE item.id = whole.conversation_id AND before.id = item.id
 RETURNING item.session_id, item.days_date, before.days_date AS day_before, before.line_count = 0 AS is_new
 """
 
-# Once a conversation has left a day, the day's document is wrong.
+# Once a conversation has left a day, the day's document is wrong; once the last one has, there is nothing to make.
 _INVALIDATE_DAYS = """
-UPDATE day_documents SET engine = '' WHERE client = :client AND day = ANY(:days) AND is_current
+UPDATE day_documents AS document SET engine = '', is_current = EXISTS (
+    SELECT 1 FROM data_items AS item WHERE item.client = document.client AND item.days_date = document.day)
+WHERE client = :client AND day = ANY(:days) AND is_current
 """
 
 

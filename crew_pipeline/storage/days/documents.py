@@ -156,6 +156,14 @@ def outdate(connection: Connection, client_day: ClientDay) -> None:
     )
 
 
+def retire(connection: Connection, client_day: ClientDay) -> None:
+    """Have no document in force: the day holds nothing any more."""
+    connection.execute(
+        text("UPDATE day_documents SET is_current = false WHERE client = :client AND day = :day AND is_current"),
+        {"client": client_day.client, "day": client_day.day},
+    )
+
+
 def current(connection: Connection, client_day: ClientDay, fingerprint: str) -> StoredDocument | None:
     """The document in force of a client's day."""
     row = connection.exec_driver_sql(_CURRENT, _values(client_day, fingerprint, "")).one_or_none()

@@ -18,6 +18,11 @@ def upgrade() -> None:
     op.add_column("day_documents", sa.Column("standing", JSONB(), nullable=False, server_default="[]", comment=COMMENT))
     condition = sa.text("is_current AND standing <> '[]'::jsonb")
     op.create_index("day_documents_standing", "day_documents", ["client", "day"], postgresql_where=condition)
+    # Days that their last conversation has left were made anew without end.
+    op.execute(
+        "UPDATE day_documents SET is_current = false WHERE is_current AND NOT EXISTS (SELECT 1 FROM data_items "
+        "WHERE data_items.client = day_documents.client AND data_items.days_date = day_documents.day)"
+    )
 
 
 def downgrade() -> None:
