@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("import")(import_.import_)
+app.command("imports")(import_.imports_)
 app.command("discover")(discover.discover)
 app.command("process")(process.process)
 app.command("day")(day.day_)

@@ -10,6 +10,7 @@ import typer
 
 from crew_pipeline.commands import console, rendering
 from crew_pipeline.commands.common import (
+    AnyClientOption,
     ClientOption,
     ColumnOption,
     CommandError,
@@ -30,15 +31,18 @@ DEFAULT_CREW = "import"
 
 
 class CrewOf(NamedTuple):
-    """Whose the conversations are: a client's crew."""
+    """Whose the conversations are: a client's crew, None where it is not named."""
 
     client: str
-    crew: str
+    crew: str | None
 
 
 @in_home
 def import_(
-    file: Annotated[Path, typer.Argument(help="The export: a file, a ZIP archive, or a folder of one or several.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The export: a file, a ZIP archive, or a folder of one or several.", show_default=False),
+    ] = None,
     client: ClientOption = DEFAULT_CLIENT,
     crew: Annotated[
         str | None,
@@ -49,18 +53,30 @@ def import_(
     ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the export.")] = "auto",
     column: ColumnOption = None,
+    undo: Annotated[
+        int | None, typer.Option("--undo", metavar="ID", help="Take an import back; 'crew imports' lists them.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import an export, or every export of a folder. Importing it twice changes nothing."""
+    if (file is None) == (undo is None):
+        raise typer.BadParameter("give the file of an export, or --undo with the id of an import")
+    if undo is not None:
+        _undo(undo, as_json)
+    elif file is not None:
+        _import_all(file, CrewOf(client, crew), file_format, columns_of(column), as_json)
+
+
+def _import_all(file: Path, owner: CrewOf, file_format: str, columns: dict[str, str], as_json: bool) -> None:
     from crew_pipeline.discovery.exports.several import open_exports
 
-    found = open_exports(file, file_format, columns_of(column))
+    found = open_exports(file, file_format, columns)
     several = len(found.parts) > 1
     with open_store() as (settings, databases):
         imported = []
         for part in found.parts:
-            under = crew or (part.name if several else DEFAULT_CREW)
-            imported.append((part, _import(databases.db, settings, part, CrewOf(client, under), as_json)))
+            under = owner.crew or (part.name if several else DEFAULT_CREW)
+            imported.append((part, _import(databases.db, settings, part, CrewOf(owner.client, under), as_json)))
     left = [{"file": name, "reason": reason} for name, reason in found.left]
     if as_json:
         each = [{"file": str(part.export.path), **report} for part, report in imported]
@@ -82,12 +98,49 @@ def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, as_json
             db,
             part.export,
             client=owner.client,
-            crew=owner.crew,
+            crew=owner.crew or DEFAULT_CREW,
             settings=settings,
             now=datetime.now(UTC),
             on_progress=advance,
         )
     return report.as_dict()
+
+
+def _undo(import_id: int, as_json: bool) -> None:
+    from crew_pipeline.storage.conversations import imports
+
+    with open_store() as (settings, databases):
+        today = datetime.now(settings.zone).date()
+        try:
+            with databases.db.write() as connection:
+                found, undone = imports.undo(connection, import_id, zone=settings.timezone, today=today)
+        except imports.UndoError as error:
+            raise CommandError(str(error)) from None
+    if as_json:
+        console.print_json({"id": import_id, "client": found.client, "crew": found.crew, **undone._asdict()})
+        return
+    restored = f"; {undone.restored:,} are as they were before it" if undone.restored else ""
+    console.say(
+        f"Import {import_id} ({found.file}, {found.client} / {found.crew}) is taken back: {undone.taken_back:,} lines "
+        f"are gone{restored}. {len(undone.days):,} days change."
+    )
+
+
+@in_home
+def imports_(
+    client: AnyClientOption = None,
+    undone: Annotated[bool, typer.Option("--undone", help="Also those that were taken back.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was imported, the latest first; 'crew import --undo ID' takes one back."""
+    from crew_pipeline.storage.conversations import imports
+
+    with open_store() as (_, databases), databases.db.read() as connection:
+        listed = [one._asdict() for one in imports.list_all(connection, client, with_undone=undone)]
+    if as_json:
+        console.print_json({"imports": listed})
+    else:
+        rendering.print_imports(listed)
 
 
 def _refuse_empty(part: Part, lines: dict[str, int]) -> None:

@@ -32,12 +32,42 @@ def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line
             f"In the store now: {report['stored']['conversations']:,} conversations with "
             f"{report['stored']['lines']:,} lines of {report['client']} / {report['crew']}."
         )
+    for crew, conversations in report["twins"].items():
+        console.note(
+            f"{conversations:,} of these conversations are there word for word under crew {crew} too; "
+            f"'crew import --undo {report['import_id']}' takes this import back."
+        )
     for rejection in report["rejections"][:most]:
         console.note(f"{row} {rejection['line']}: {rejection['reason']}")
     if len(report["rejections"]) > most:
         console.note(f"… and {lines['rejected'] - most:,} more; --json lists them")
     if report["error"]:
         console.note(report["error"])
+
+
+def print_imports(imports: Sequence[Mapping[str, Any]]) -> None:
+    if not imports:
+        console.say("Nothing has been imported yet.")
+        return
+    console.table(
+        "imports",
+        ["id#", "when", "crew", "file", "lines"],
+        [
+            [
+                str(one["id"]),
+                f"{one['imported_at']:%Y-%m-%d %H:%M}",
+                f"{one['client']} / {one['crew']}",
+                one["file"],
+                "taken back" if one["undone_at"] else _brought(one),
+            ]
+            for one in imports
+        ],
+    )
+
+
+def _brought(one: Mapping[str, Any]) -> str:
+    counts = {"new": one["lines_new"], "changed": one["lines_changed"], "taken away": one["lines_withdrawn"]}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def print_not_read(left: Sequence[tuple[str, str]], most: int = 20) -> None:

@@ -9,6 +9,7 @@ from crew_pipeline.discovery.exports.export import Export
 from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations import imports
 from crew_pipeline.storage.conversations.index import stored_of
 from crew_pipeline.storage.conversations.ingest import CrewKey, SourceTraits, ingest
 from crew_pipeline.storage.database import Database
@@ -36,9 +37,11 @@ def import_export(
     report = CrewReport(client, crew)
     reading = report.reading
     with db.write() as connection:
+        crew_id = crews.ensure_crew(connection, client, crew)
+        import_id = imports.begin(connection, crew_id, export.path.name, export.format)
         report.ingested = ingest(
             connection,
-            crew=CrewKey(client, crew, crews.ensure_crew(connection, client, crew)),
+            crew=CrewKey(client, crew, crew_id),
             lines=export.lines(limits_of(settings, now), reading, on_progress),
             zone=settings.timezone,
             today=now.astimezone(settings.zone).date(),
@@ -47,8 +50,13 @@ def import_export(
                 whole_sessions=export.whole_sessions,
                 moved=reading.moved,
                 spared=reading.spared,
+                import_id=import_id,
             ),
         )
+        if imports.finish(connection, import_id, report.ingested):
+            report.import_id = import_id
     with db.read() as connection:
         report.stored = stored_of(connection, client, crew)
+        if report.import_id is not None:
+            report.twins = imports.twins(connection, crew_id, report.import_id)
     return report

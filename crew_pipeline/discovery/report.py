@@ -29,6 +29,8 @@ class CrewReport:
         deleted: sessions that the source no longer has.
         not_yet: keys of rows whose time lies ahead; they are asked for again.
         stored: what the crew holds afterwards, counted in the tables.
+        import_id: by which an import can be taken back; None for a round, and where nothing has changed.
+        twins: how many conversations that it brought are there word for word under other crews, by crew.
         warnings: what makes reading this table slow or its times unsure.
     """
 
@@ -48,6 +50,8 @@ class CrewReport:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     stored: Stored | None = None
+    import_id: int | None = None
+    twins: dict[str, int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -128,6 +132,8 @@ class CrewReport:
             "deleted_sessions": self.deleted,
             "not_yet": len(self.not_yet),
             "warnings": self.warnings,
+            "import_id": self.import_id,
+            "twins": self.twins,
             "stored": None if self.stored is None else self.stored._asdict(),
             "seconds": round(self.seconds, 3),
             "error": self.error,

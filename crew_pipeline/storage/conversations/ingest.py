@@ -162,8 +162,10 @@ WITH moved AS (
       AND lines.position = moved.position
     RETURNING lines.*, item.session_id
 ), kept_aside AS (
-    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
-    SELECT :crew_id, session_id, position, speaker, spoken_at, text, 'moved to another conversation' FROM gone
+    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id,
+                                 withdrawn_by)
+    SELECT :crew_id, session_id, position, speaker, spoken_at, text, 'moved to another conversation', import_id,
+           CAST(:import_id AS bigint) FROM gone
 )
 SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 """
@@ -185,30 +187,33 @@ WITH gone AS (
           SELECT * FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])))
     RETURNING lines.*, session_id
 ), kept_aside AS (
-    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
-    SELECT :crew_id, session_id, position, speaker, spoken_at, text, 'no longer in the export' FROM gone
+    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id,
+                                 withdrawn_by)
+    SELECT :crew_id, session_id, position, speaker, spoken_at, text, 'no longer in the export', import_id,
+           CAST(:import_id AS bigint) FROM gone
 )
 SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 """
 
 # The old version of a changed line is kept aside, in case it was another message.
 _KEEP_EDITED = """
-INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
+INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id, withdrawn_by)
 SELECT :crew_id, staged_lines.session_id, lines.position, lines.speaker, lines.spoken_at, lines.text,
-       'changed in the source'
+       'changed in the source', lines.import_id, CAST(:import_id AS bigint)
 FROM staged_lines JOIN staged_sessions USING (session_id)
 JOIN data_items AS item ON item.id = staged_sessions.conversation_id AND item.line_count > 0
 JOIN lines ON lines.conversation_id = staged_sessions.conversation_id AND lines.position = staged_lines.position
-WHERE (lines.speaker, lines.text) <> (staged_lines.speaker, staged_lines.text)
+WHERE (lines.speaker, lines.spoken_at, lines.text) <> (staged_lines.speaker, staged_lines.spoken_at, staged_lines.text)
 """
 
 _MERGE_LINES = """
 WITH merged AS (
-    INSERT INTO lines (conversation_id, position, speaker, spoken_at, text)
-    SELECT conversation_id, position, speaker, spoken_at, text
+    INSERT INTO lines (conversation_id, position, speaker, spoken_at, text, import_id)
+    SELECT conversation_id, position, speaker, spoken_at, text, CAST(:import_id AS bigint)
     FROM staged_lines JOIN staged_sessions USING (session_id)
     ON CONFLICT (conversation_id, position) DO UPDATE
-        SET speaker = excluded.speaker, spoken_at = excluded.spoken_at, text = excluded.text
+        SET speaker = excluded.speaker, spoken_at = excluded.spoken_at, text = excluded.text,
+            import_id = excluded.import_id
         WHERE (lines.speaker, lines.spoken_at, lines.text)
             IS DISTINCT FROM (excluded.speaker, excluded.spoken_at, excluded.text)
     RETURNING conversation_id, xmax = 0 AS is_new
@@ -264,6 +269,7 @@ class SourceTraits:
         moved: session and position of lines that stand in another session now.
         spared: session and position of lines that were refused, so that what stood there before stays.
         from_history: whether the lines are rows of a history table.
+        import_id: of the import that brings them.
     """
 
     titles: Mapping[str, str] = field(default_factory=dict)
@@ -271,6 +277,7 @@ class SourceTraits:
     moved: Sequence[tuple[str, int]] = ()
     spared: Sequence[tuple[str, int]] = ()
     from_history: bool = False
+    import_id: int | None = None
 
 
 _NOTHING_ELSE = SourceTraits()
@@ -295,10 +302,7 @@ def ingest(
         zone: IANA time zone in which days begin.
         today: for the priority of what arrives.
     """
-    connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
-        {"key": f"ingest\x1f{crew.client}\x1f{crew.code}"},
-    )
+    one_at_a_time(connection, crew)
     connection.execute(text(_STAGE))
     _copy(connection, lines)
     report = IngestReport()
@@ -322,18 +326,19 @@ def ingest(
     if staged.inferred:
         connection.execute(text(_KEEP_FIRST_SEEN))
         connection.execute(text(_MARK_INFERRED))
-    connection.execute(text(_KEEP_EDITED), {"crew_id": crew.id})
-    merged = connection.execute(text(_MERGE_LINES)).all()
+    by = {"crew_id": crew.id, "import_id": source.import_id}
+    connection.execute(text(_KEEP_EDITED), by)
+    merged = connection.execute(text(_MERGE_LINES), {"import_id": source.import_id}).all()
     report.lines_new = sum(row.added for row in merged)
     report.lines_changed = sum(row.changed for row in merged)
     report.lines_unchanged += staged.lines - report.lines_new - report.lines_changed
     touched = {row.conversation_id for row in merged}
     if source.whole_sessions:
-        for row in connection.execute(text(_SUPERSEDE_LINES), {"crew_id": crew.id, **_places(source.spared)}):
+        for row in connection.execute(text(_SUPERSEDE_LINES), {**by, **_places(source.spared)}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
     if source.moved:
-        for row in connection.execute(text(_MOVE_LINES), {"crew_id": crew.id, **_places(source.moved)}):
+        for row in connection.execute(text(_MOVE_LINES), {**by, **_places(source.moved)}):
             report.lines_withdrawn += row.lines
             touched.add(row.conversation_id)
     if source.titles:
@@ -345,8 +350,28 @@ def ingest(
     return report
 
 
+def one_at_a_time(connection: Connection, crew: CrewKey) -> None:
+    """Let nobody else change a crew's lines until the transaction ends."""
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+        {"key": f"ingest\x1f{crew.client}\x1f{crew.code}"},
+    )
+
+
 def _places(listed: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
     return {"sessions": [session for session, _ in listed], "positions": [position for _, position in listed]}
+
+
+def settle(connection: Connection, touched: list[str], client: str, zone: str, today: date) -> IngestReport:
+    """Bring conversations up to date whose lines have changed by other means; those without any are gone.
+
+    Args:
+        touched: their ids.
+        zone, today: as of ``ingest``.
+    """
+    report = IngestReport()
+    _settle(connection, report, touched, client, zone, today)
+    return report
 
 
 def _settle(
@@ -385,8 +410,8 @@ WITH gone AS (
     DELETE FROM lines WHERE conversation_id = :id AND NOT position = ANY(CAST(:keep AS bigint[]))
     RETURNING *
 ), kept_aside AS (
-    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason)
-    SELECT :crew_id, :session_id, position, speaker, spoken_at, text, 'deleted in the source' FROM gone
+    INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id)
+    SELECT :crew_id, :session_id, position, speaker, spoken_at, text, 'deleted in the source', import_id FROM gone
 )
 SELECT count(*) FROM gone
 """
@@ -415,6 +440,4 @@ def withdraw(
         return []
     values = {"id": item.id, "crew_id": crew_id, "session_id": session_id, "keep": list(keep)}
     connection.execute(text(_WITHDRAW), values)
-    report = IngestReport()
-    _settle(connection, report, [item.id], client, zone, today)
-    return report.days
+    return settle(connection, [item.id], client, zone, today).days

@@ -227,6 +227,27 @@ class LineRow(Base):
     speaker: Mapped[str]
     spoken_at: Mapped[datetime]
     text: Mapped[str]
+    import_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="import that brought it as it is; none for rows of a history table"
+    )
+
+
+class Import(Base):
+    """An export that was imported."""
+
+    __tablename__ = "imports"
+    __table_args__ = (Index("imports_crew", "crew_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id", ondelete="CASCADE"))
+    file: Mapped[str] = mapped_column(comment="name of the file or folder, without where it lay")
+    format: Mapped[str]
+    conversations_new: Mapped[int] = mapped_column(BigInteger)
+    lines_new: Mapped[int] = mapped_column(BigInteger)
+    lines_changed: Mapped[int] = mapped_column(BigInteger)
+    lines_withdrawn: Mapped[int] = mapped_column(BigInteger)
+    imported_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    undone_at: Mapped[datetime | None]
 
 
 class WithdrawnLine(Base):
@@ -244,6 +265,10 @@ class WithdrawnLine(Base):
     text: Mapped[str]
     reason: Mapped[str]
     withdrawn_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    import_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="import that brought it as it is; none for rows of a history table"
+    )
+    withdrawn_by: Mapped[int | None] = mapped_column(BigInteger, comment="import that took it away")
 
 
 class LineEmbedding(Base):
