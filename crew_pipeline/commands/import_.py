@@ -136,9 +136,9 @@ def imports_(
     from crew_pipeline.storage.conversations import imports
 
     with open_store() as (_, databases), databases.db.read() as connection:
-        listed = [one._asdict() for one in imports.list_all(connection, client, with_undone=undone)]
+        listed = imports.list_all(connection, client, with_undone=undone)
     if as_json:
-        console.print_json({"imports": listed})
+        console.print_json({"imports": [one._asdict() for one in listed]})
     else:
         rendering.print_imports(listed)
 

@@ -9,6 +9,7 @@ from crew_pipeline.commands import console
 
 if TYPE_CHECKING:
     from crew_pipeline.dedup.evaluation import Evaluation, Quality
+    from crew_pipeline.storage.conversations.imports import Import
 
 
 def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line") -> None:
@@ -45,8 +46,8 @@ def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line
         console.note(report["error"])
 
 
-def print_imports(imports: Sequence[Mapping[str, Any]]) -> None:
-    if not imports:
+def print_imports(listed: Sequence[Import]) -> None:
+    if not listed:
         console.say("Nothing has been imported yet.")
         return
     console.table(
@@ -54,19 +55,19 @@ def print_imports(imports: Sequence[Mapping[str, Any]]) -> None:
         ["id#", "when", "crew", "file", "lines"],
         [
             [
-                str(one["id"]),
-                f"{one['imported_at']:%Y-%m-%d %H:%M}",
-                f"{one['client']} / {one['crew']}",
-                one["file"],
-                "taken back" if one["undone_at"] else _brought(one),
+                str(one.id),
+                f"{one.imported_at:%Y-%m-%d %H:%M}",
+                f"{one.client} / {one.crew}",
+                one.file,
+                "taken back" if one.undone_at else _brought(one),
             ]
-            for one in imports
+            for one in listed
         ],
     )
 
 
-def _brought(one: Mapping[str, Any]) -> str:
-    counts = {"new": one["lines_new"], "changed": one["lines_changed"], "taken away": one["lines_withdrawn"]}
+def _brought(one: Import) -> str:
+    counts = {"new": one.lines_new, "changed": one.lines_changed, "taken away": one.lines_withdrawn}
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
