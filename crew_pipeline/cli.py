@@ -6,9 +6,11 @@ Everything heavy is imported by the command that needs it.
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from crew_pipeline import __version__
 from crew_pipeline.commands import (
     api,
     clients,
@@ -38,6 +40,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(*, asked: bool) -> None:
+    if asked:
+        console.say(f"crew {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _crew(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Days of conversation with the repeats folded away; nothing lost, every fold explained."""
+
+
 app.command("up")(up.up)
 app.command("import")(import_.import_)
 app.command("imports")(import_.imports_)

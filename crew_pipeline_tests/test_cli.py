@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crew_pipeline import __version__
 from crew_pipeline_tests.conftest import SHARED
 
 TOP = Path(__file__).resolve().parents[1]
@@ -310,6 +311,10 @@ def test_history_tables_from_adding_to_alerts(home: Path, tmp_path: Path) -> Non
     refused = crew(home, "crews", "add", "x", "--table", "chats", "--source-env", "sqlite:///secret-place")
     assert refused.returncode == 1
     assert "secret-place" not in refused.stderr
+
+
+def test_the_version_is_told(home: Path) -> None:
+    assert crew(home, "--version").stdout == f"crew {__version__}\n"
 
 
 @pytest.mark.corpus

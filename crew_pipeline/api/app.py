@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
 
 from crew_pipeline import __version__
 from crew_pipeline.api import conversations, days, feedback, follow, lines, operation, problems
@@ -13,6 +14,7 @@ from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
 from crew_pipeline.api.services import Services
+from crew_pipeline.api.strictness import refuse_unknown_parameters
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.service import DayService
@@ -59,11 +61,13 @@ def create_app(
         finally:
             await services.stop()
 
-    app = FastAPI(
+    # The pages of the API's own documentation, complete without a network.
+    app = FastAPIOffline(
         title="Clean Up Crew",
         version=__version__,
         summary="Days of conversation with the repeats folded away; nothing lost, every fold explained.",
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.services = services
     app.include_router(days.router, tags=["days"])

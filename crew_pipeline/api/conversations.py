@@ -53,6 +53,8 @@ async def index(
     crew: CrewName = None,
 ) -> Response:
     """What has been discovered, from the store; never looks at a source. A page costs the same wherever it lies."""
+    if isinstance(first, date) and isinstance(last, date) and first > last:
+        raise HTTPException(422, f"from ({first}) lies after to ({last}); swap them.")
     most = limit or 50
     listed = await services.db.as_client(client).reading(
         conversations.page,

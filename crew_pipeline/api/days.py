@@ -93,9 +93,12 @@ async def conversations(
 
 
 def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None, started: float) -> Response:
+    elapsed = round((time.perf_counter() - started) * 1000, 2)
+    # What differs from request to request is no part of an answer that has a tag.
+    timing = {"Server-Timing": f"total;dur={elapsed}"}
     metadata: dict[str, Any] = {
         "processing_status": "completed" if answer.state == "ready" else answer.state,
-        "processing_time_ms": round((time.perf_counter() - started) * 1000, 2),
+        "processing_time_ms": elapsed if answer.processing_ms is None else answer.processing_ms,
         "cache_hit": answer.hit,
         "semantic_enabled": True,
         "stale": answer.stale,
@@ -105,7 +108,7 @@ def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None
         "hidden_character_count": answer.hidden_character_count,
     }
     if answer.state == "failed":
-        return Response(_failure(answer, metadata), 500, media_type=JSON)
+        return Response(_failure(answer, metadata), 500, timing, JSON)
     if answer.state == "processing":
         metadata |= {
             "status_url": f"/api/semantic/status/{day}",
@@ -113,13 +116,15 @@ def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None
             "websocket_url": f"/ws/semantic/{day}",
             **({"preliminary": True} if answer.preliminary else {}),
         }
-        return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2"}, JSON)
-    if answer.stale:
-        # Without a tag: a day made again may keep its version, and "not modified" would say "still stale".
-        return Response(_envelope(answer.body, metadata), 200, {"Cache-Control": "no-store"}, JSON)
-    headers = {"Cache-Control": "private, no-cache"}
-    if answer.version is not None:
-        headers["ETag"] = f'"{answer.version}-{view.lines}-{view.passages}"'
+        return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2", **timing}, JSON)
+    if answer.stale or not answer.hit:
+        # Without a tag: a day made again may keep its version, and "not modified" would say "still stale"; and that a
+        # day was made just now is said once.
+        return Response(_envelope(answer.body, metadata), 200, {"Cache-Control": "no-store", **timing}, JSON)
+    headers = {"Cache-Control": "private, no-cache", **timing}
+    if answer.version is not None and answer.processed_at is not None:
+        made = int(answer.processed_at.timestamp() * 1e6)
+        headers["ETag"] = f'"{answer.version}-{made:x}-{view.lines}-{view.passages}"'
         if if_none_match and _matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
     return Response(_envelope(answer.body, metadata), 200, headers, JSON)

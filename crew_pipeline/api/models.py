@@ -126,7 +126,7 @@ class DayMetadata(BaseModel):
     """How the answer came about."""
 
     processing_status: Literal["completed", "processing", "failed"]
-    processing_time_ms: float
+    processing_time_ms: float = Field(description="how long a document's day was in work; else this request")
     cache_hit: bool
     semantic_enabled: bool
     stale: bool

@@ -38,6 +38,7 @@ class DayAnswer:
         stale: whether it is being made again.
         character_count, hidden_character_count: of a document's texts, and of its hidden lines and what repeats in
             visible ones (code points).
+        processing_ms: how long a document's day was in work; None for raw conversations.
         preliminary: whether it is a first look, while the rest is being made.
     """
 
@@ -50,6 +51,7 @@ class DayAnswer:
     preliminary: bool = False
     character_count: int | None = None
     hidden_character_count: int | None = None
+    processing_ms: float | None = None
     error: str | None = None
 
 
@@ -108,6 +110,7 @@ class DayService:
             stale=stored.stale,
             character_count=stored.character_count,
             hidden_character_count=stored.hidden_character_count,
+            processing_ms=stored.processing_ms,
         )
 
     async def _ask(self, client_day: ClientDay, *, force: bool = False, waiting: bool = True) -> None:

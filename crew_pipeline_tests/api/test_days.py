@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -530,6 +531,52 @@ def test_no_dependency_of_a_route_costs_a_thread() -> None:
     called = [dependency.call for route in routes for dependency in below(route.dependant)]
     assert called
     assert all(inspect.iscoroutinefunction(call) for call in called)
+
+
+@pytest.mark.usefixtures("talk")
+def test_answers_of_one_tag_have_the_same_bytes(api: TestClient, make_ready: Ready) -> None:
+    make_ready(DAY)
+    answers = [api.get(PATH) for _ in range(3)]
+    assert len({answer.content for answer in answers}) == 1
+    assert len({answer.headers["etag"] for answer in answers}) == 1
+    assert all(answer.headers["server-timing"].startswith("total;dur=") for answer in answers)
+    assert answers[0].json()["metadata"]["processing_time_ms"] >= 0
+    make_ready(DAY)
+    again = api.get(PATH)
+    assert again.headers["etag"] != answers[0].headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        (f"{PATH}?viw=full", "view"),
+        (f"{PATH}?client=default&force=true", "force_process"),
+        ("/api/conversations?crews=desk", "crew"),
+        (f"/api/semantic/status/{DAY}?day=1", "client"),
+        ("/healthz?x=1", "there is none"),
+    ],
+)
+def test_a_misspelt_parameter_is_refused_with_those_there_are(api: TestClient, path: str, known: str) -> None:
+    refused = api.get(path)
+    assert refused.status_code == 422
+    assert "There is no query parameter" in refused.json()["detail"]
+    assert known in refused.json()["detail"]
+
+
+def test_days_the_wrong_way_round_are_refused(api: TestClient) -> None:
+    refused = api.get("/api/conversations", params={"from": "2025-02-01", "to": "2025-01-01"})
+    assert (refused.status_code, "swap them" in refused.json()["detail"]) == (422, True)
+    assert api.get("/api/conversations", params={"from": "2025-01-01", "to": "2025-01-01"}).status_code == 200
+
+
+def test_the_documentation_needs_no_network(api: TestClient) -> None:
+    for page in ("/docs", "/redoc"):
+        content = api.get(page).text
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', content)
+        assert loaded
+        for address in loaded:
+            assert address.startswith("/"), address
+            assert api.get(address).status_code == 200
 
 
 def leave(db: Database, session: str) -> None:

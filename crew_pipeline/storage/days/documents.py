@@ -21,6 +21,7 @@ class StoredDocument(NamedTuple):
         unfinished: whether a conversation of the day is not completed.
         character_count, hidden_character_count: of all texts, and of hidden lines and what repeats in visible ones
             (code points); None for a document of a version that did not count them.
+        processing_ms: how long its day was in work.
         body: the bytes to send, or None where the visitor named this version as known.
     """
 
@@ -30,6 +31,7 @@ class StoredDocument(NamedTuple):
     unfinished: bool
     character_count: int | None
     hidden_character_count: int | None
+    processing_ms: float
     body: bytes | None
 
     @property
@@ -46,7 +48,7 @@ SELECT version, processed_at,
            SELECT 1 FROM data_items
            WHERE client = %(client)s AND days_date = %(day)s AND semantic_status <> 'completed'
        ) AS unfinished,
-       character_count, hidden_character_count,
+       character_count, hidden_character_count, processing_ms,
        CASE WHEN version = %(known)s THEN NULL ELSE body END AS body
 FROM day_documents WHERE client = %(client)s AND day = %(day)s AND is_current
 """
@@ -70,12 +72,15 @@ def put(connection: Connection, client_day: ClientDay, document: Document, finge
     published: datetime | None = connection.scalar(
         text("""
             INSERT INTO day_documents (client, day, version, is_current, engine, body, conversation_count, line_count,
-                                       hidden_count, character_count, hidden_character_count, standing, token)
+                                       hidden_count, character_count, hidden_character_count, standing, token,
+                                       processing_ms)
             VALUES (:client, :day, :version, true, :engine, :body, :conversations, :lines, :hidden, :characters,
-                    :hidden_characters, CAST(:standing AS jsonb), :token)
+                    :hidden_characters, CAST(:standing AS jsonb), :token, coalesce((
+                SELECT round(1000 * extract(epoch FROM now() - claimed_at)) FROM day_claims
+                WHERE client = :client AND day = :day AND token = :token), 0))
             ON CONFLICT (client, day, version) DO UPDATE
                 SET is_current = true, engine = excluded.engine, processed_at = now(), token = excluded.token,
-                    standing = excluded.standing
+                    standing = excluded.standing, processing_ms = excluded.processing_ms
             RETURNING processed_at
         """),
         {

@@ -417,6 +417,9 @@ class DayDocument(Base):
     )
     embedded_by: Mapped[str | None] = mapped_column(comment="model whose vectors of its texts are all stored")
     processed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    processing_ms: Mapped[float] = mapped_column(
+        Double, server_default=text("0"), comment="from the claim to the document (ms)"
+    )
     token: Mapped[str] = mapped_column(comment="claim (Dagster run) that wrote it")
 
 
