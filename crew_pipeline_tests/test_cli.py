@@ -124,6 +124,41 @@ def test_rows_of_a_message_stand_under_each_other_whatever_ends_them(tmp_path: P
     assert rows[3:7] == ["         first", "           second", "         ", "         third\ufffd[31m"]
 
 
+def test_times_are_those_of_the_zone_and_a_day_that_is_said_elsewhere_is_not_lost(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    words = ["The backup of the database failed again last night.", "I will look into it before lunch, I promise."]
+    said = [
+        {
+            "session_id": session,
+            "line": place,
+            "created_at": f"2025-07-01T{hour}:0{place}:00Z",
+            "speaker": "Ann",
+            "text": text,
+        }
+        for hour, session in ((10, "first"), (12, "again"))
+        for place, text in enumerate(words)
+    ]
+    path = tmp_path / "said.jsonl"
+    path.write_text("\n".join(map(json.dumps, said)))
+    berlin = {"CREW_TIMEZONE": "Europe/Berlin"}
+    crew(home, "import", str(path), "--crew", "talk", **berlin)
+    crew(home, "process", "2025-07-01", **berlin)
+    shown = crew(home, "day", "2025-07-01", **berlin).stdout
+    assert "   12:00 Ann: The backup" in shown
+    assert "again  talk, 2 lines, 2 folded away" in shown
+    assert "⋯ nothing new: as at 12:00 Ann, 12:01 Ann" in shown
+    assert "Times are those of Europe/Berlin." in shown
+
+
+def test_a_client_is_made_only_where_that_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    refused = crew(home, "clients", "set", "acmee", "--folding", "strict")
+    assert refused.returncode == 1
+    assert "There is no client acmee" in refused.stderr
+    assert crew(home, "clients", "set", "acmee", "--folding", "strict", "--create").returncode == 0
+    assert "There is no client globex yet" in crew(home, "token", "create", "--client", "globex").stderr
+
+
 def test_what_a_reader_says_changes_the_day_and_can_be_taken_back(home: Path, sample: Path, tmp_path: Path) -> None:
     def folded() -> dict[str, str]:
         lines = [line for one in told(home, "day", "2025-01-13")["data"] for line in one["display_conversation"]]
@@ -364,6 +399,9 @@ def test_everything_starts_serves_and_stops_leaving_nothing_behind(home: Path) -
             assert json.load(response)["dependencies"] == {"database": "ok", "migrations": "ok", "worker": "ok"}
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/server_info") as response:
             assert response.status == 200
+        second = crew(home, "up", "--port", "1", "--dagster-port", "2")
+        assert second.returncode == 1
+        assert f"runs already on the data directory {home} (process {process.pid})" in second.stderr
         family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from crew_pipeline.commands import console
-from crew_pipeline.commands.common import JsonOption, in_home, open_store
+from crew_pipeline.commands.common import CommandError, JsonOption, in_home, open_store
 
 app = typer.Typer(help="Clients: whose conversations, and how they fold.", no_args_is_help=True)
 
@@ -51,6 +51,7 @@ def clients_set(
     active: Annotated[
         bool | None, typer.Option("--active/--inactive", help="Whether discovery reads the client's crews.")
     ] = None,
+    create: Annotated[bool, typer.Option("--create", help="Make the client where there is none of this name.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Set a client's operating point and fold its days again; switch its discovery on or off."""
@@ -60,6 +61,11 @@ def clients_set(
     if folding is None and active is None:
         raise typer.BadParameter("give --folding, --active or --inactive")
     with open_store() as (settings, databases):
+        with databases.db.read() as connection:
+            if not create and not clients.exists(connection, client):
+                raise CommandError(
+                    f"There is no client {client}; 'crew clients list' shows those there are, --create makes one."
+                )
         if active is not None:
             with databases.db.write() as connection:
                 clients.set_active(connection, client, active=active)

@@ -37,4 +37,4 @@ def day_(
     if as_json:
         console.print_json(answer)
     else:
-        DayView(answer, since, only_folds=only_folds, whole=whole).show(wanted, client)
+        DayView(answer, since, settings.zone, only_folds=only_folds, whole=whole).show(wanted, client)

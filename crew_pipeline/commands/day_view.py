@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.console import shown
@@ -15,6 +16,8 @@ from crew_pipeline.dedup.views import joined
 
 MOST_ROWS, MOST_CHARACTERS = 12, 400
 """Of a message, and of one of its rows, before it is cut."""
+MOST_PLACES = 3
+"""Lines that are named for a conversation that stands under others."""
 _INDENT = " " * 9
 
 Entry = Mapping[str, Any]
@@ -25,12 +28,14 @@ class DayView:
 
     Args:
         since: since when standing texts have been as they are.
+        zone: in which times are shown.
         only_folds: only lines that stand for others.
         whole: every message to its end, with what is folded in it.
     """
 
-    def __init__(self, answer: Entry, since: Iterable[Since], *, only_folds: bool, whole: bool) -> None:
+    def __init__(self, answer: Entry, since: Iterable[Since], zone: ZoneInfo, *, only_folds: bool, whole: bool) -> None:
         self._answer = answer
+        self._zone = zone
         self._since = {text.key: text for text in since}
         self._only_folds = only_folds
         self._whole = whole
@@ -47,7 +52,7 @@ class DayView:
         for conversation in self._answer["data"]:
             lines = conversation["display_conversation"]
             chosen = [line for line in lines if line["hidden_variations"] or not self._only_folds]
-            if chosen:
+            if chosen or not self._only_folds:
                 self._print_conversation(conversation, chosen)
         self._print_sum(day, client)
 
@@ -59,10 +64,26 @@ class DayView:
         )
         for line in lines:
             self._print_line(line)
+        if not lines:
+            console.styled(f"   [dim]⋯ nothing new: {self._said_where(conversation['id'])}[/]")
+
+    def _said_where(self, conversation_id: str) -> str:
+        """Under which lines a conversation stands of which none is visible."""
+        visible = [
+            line
+            for line in self._lines.values()
+            if any(hidden["conversation_id"] == conversation_id for hidden in line["hidden_variations"])
+        ]
+        first = [f"{self._clock(line['spoken_at'])} {shown(line['speaker'])}" for line in visible[:MOST_PLACES]]
+        more = f" and {len(visible) - len(first)} more" if len(visible) > len(first) else ""
+        return f"as at {', '.join(first)}{more}"
+
+    def _clock(self, moment: str) -> str:
+        return f"{datetime.fromisoformat(moment).astimezone(self._zone):%H:%M}"
 
     def _print_line(self, line: Entry) -> None:
         mark = "[dim]~[/]" if line.get("represented_by") else " "
-        head = f" {mark} {line['spoken_at'][11:16]} [bold]{shown(line['speaker'])}[/]:"
+        head = f" {mark} {self._clock(line['spoken_at'])} [bold]{shown(line['speaker'])}[/]:"
         rows = list(self._rows(line))
         left = 0 if self._whole else max(0, len(rows) - MOST_ROWS)
         if left:
@@ -112,7 +133,7 @@ class DayView:
             counted = f"nothing new: {counted}"
         if fold["reason"] != REASON:
             return f"[dim]⋯ {counted} of {shown(fold['reason'])}[/]"
-        at = f"as at {target['spoken_at'][11:16]}, {shown(target['speaker'])}" if target else "said before"
+        at = f"as at {self._clock(target['spoken_at'])}, {shown(target['speaker'])}" if target else "said before"
         others = fold.get("other_lines", 0)
         at += f" and in {others} other line{'s' if others > 1 else ''}" if others else ""
         within = f" · within {shown(fold['within'])}" if fold.get("within") else ""
@@ -123,7 +144,7 @@ class DayView:
         left = "" if self._whole or len(rows) < 2 else f" [dim]… {len(rows) - 1} more rows[/]"
         self._cut |= bool(left)
         words = rows[0] + left if left else f"\n{_INDENT}".join(rows)
-        console.styled(f"      [dim]└ {hidden['spoken_at'][11:16]} {shown(hidden['speaker'])}: {words}[/]")
+        console.styled(f"      [dim]└ {self._clock(hidden['spoken_at'])} {shown(hidden['speaker'])}: {words}[/]")
         console.styled(
             f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
             f"{hidden['probability']:.0%} sure)[/]"
@@ -133,7 +154,9 @@ class DayView:
         data, metadata = self._answer["data"], self._answer["metadata"]
         lines = sum(conversation["line_count"] for conversation in data)
         hidden = sum(conversation["hidden_count"] for conversation in data)
-        console.say(f"\n{day}, {client}: {len(data)} conversations, {lines:,} lines, {_folded(hidden, metadata)}.")
+        zone = "" if self._zone.key == "UTC" else f" Times are those of {self._zone.key}."
+        counted = f"{len(data)} conversations, {lines:,} lines, {_folded(hidden, metadata)}"
+        console.say(f"\n{day}, {client}: {counted}.{zone}")
         if self._cut:
             console.note(f"Long messages are cut; 'crew day {day} --whole' shows all of them.")
         status = metadata["processing_status"]

@@ -60,7 +60,7 @@ def import_(
 ) -> None:
     """Import an export, or every export of a folder. Importing it twice changes nothing."""
     if (file is None) == (undo is None):
-        raise typer.BadParameter("give the file of an export, or --undo with the id of an import")
+        raise typer.BadParameter("Missing argument: the file of an export, or --undo with the id of an import")
     if undo is not None:
         _undo(undo, as_json)
     elif file is not None:

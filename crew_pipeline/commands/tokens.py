@@ -20,7 +20,11 @@ def token_create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a token; it is shown only once."""
+    from crew_pipeline.storage.conversations import clients
+
     with open_store() as (_, databases), databases.db.write() as connection:
+        if not clients.exists(connection, client):
+            console.note(f"There is no client {client} yet; the token opens what will be imported for it.")
         token = tokens.create(connection, client)
     if as_json:
         console.print_json({"client": client, "token": token})

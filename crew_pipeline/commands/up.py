@@ -9,7 +9,7 @@ import typer
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.common import in_home, open_store
-from crew_pipeline.settings import Settings
+from crew_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from crew_pipeline.processes.everything import Addresses
@@ -24,13 +24,13 @@ def up(
     """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.orchestration.instance import daemon_age_s, dagster_instance, prepare_home
-    from crew_pipeline.processes.everything import Addresses, children, refuse_taken_port
+    from crew_pipeline.processes.everything import Addresses, alone_in, children, refuse_taken_port
     from crew_pipeline.processes.pool import READY_WITHIN_S, environment, grace_s
     from crew_pipeline.processes.supervisor import Supervisor
 
     supervisor = Supervisor()
     supervisor.stop_on_signals()
-    with open_store() as (settings, databases):
+    with alone_in(load_settings().home_path), open_store() as (settings, databases):
         refuse_exposed(databases.db, host)
         refuse_taken_port(host, port)
         refuse_taken_port("127.0.0.1", dagster_port)

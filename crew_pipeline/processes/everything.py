@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from crew_pipeline.processes.pool import worker_children
 from crew_pipeline.processes.supervisor import Child, StartError
@@ -71,6 +75,31 @@ def children(
         ),
         daemon,
     ]
+
+
+@contextmanager
+def alone_in(home: Path) -> Iterator[None]:
+    """Run everything of a data directory once: two daemons over one would do everything twice.
+
+    The kernel drops the lock of a process that is killed.
+
+    Raises:
+        StartError: it runs already.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise StartError(
+                f"'crew up' runs already on the data directory {home} (process {lock.read().strip() or 'unknown'}); "
+                "stop it first, or give another directory with --data-dir."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def refuse_taken_port(host: str, port: int) -> None:

@@ -32,6 +32,12 @@ def set_folding(connection: Connection, client: str, folding: OperatingPoint | N
     )
 
 
+def exists(connection: Connection, client: str) -> bool:
+    """Whether a client is known."""
+    found = connection.execute(text("SELECT 1 FROM clients WHERE client = :client"), {"client": client})
+    return found.one_or_none() is not None
+
+
 def set_active(connection: Connection, client: str, *, active: bool) -> None:
     """Let discovery read the client's crews, or not."""
     ensure_client(connection, client)
