@@ -19,6 +19,7 @@ from crew_pipeline.commands.common import (
     in_home,
     open_store,
 )
+from crew_pipeline.discovery.moments import Times
 from crew_pipeline.model import DEFAULT_CLIENT
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ class CrewOf(NamedTuple):
     crew: str | None
 
 
+class How(NamedTuple):
+    """How an export is to be read, as far as that is said."""
+
+    format: str
+    columns: dict[str, str]
+    times: Times
+
+
 @in_home
-def import_(
+def import_(  # noqa: PLR0913, PLR0917 - its options are its parameters
     file: Annotated[
         Path | None,
         typer.Argument(help="The export: a file, a ZIP archive, or a folder of one or several.", show_default=False),
@@ -53,6 +62,12 @@ def import_(
     ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the export.")] = "auto",
     column: ColumnOption = None,
+    time_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="How times are written, such as '%d.%m.%y %H:%M'.")
+    ] = None,
+    day_first: Annotated[
+        bool | None, typer.Option("--day-first/--month-first", help="What 02/03/2025 is: else it is refused.")
+    ] = None,
     undo: Annotated[
         int | None, typer.Option("--undo", metavar="ID", help="Take an import back; 'crew imports' lists them.")
     ] = None,
@@ -64,19 +79,21 @@ def import_(
     if undo is not None:
         _undo(undo, as_json)
     elif file is not None:
-        _import_all(file, CrewOf(client, crew), file_format, columns_of(column), as_json)
+        how = How(file_format, columns_of(column), Times(time_format, day_first))
+        _import_all(file, CrewOf(client, crew), how, as_json)
 
 
-def _import_all(file: Path, owner: CrewOf, file_format: str, columns: dict[str, str], as_json: bool) -> None:
+def _import_all(file: Path, owner: CrewOf, how: How, as_json: bool) -> None:
     from crew_pipeline.discovery.exports.several import open_exports
 
-    found = open_exports(file, file_format, columns)
+    found = open_exports(file, how.format, how.columns)
     several = len(found.parts) > 1
     with open_store() as (settings, databases):
         imported = []
         for part in found.parts:
             under = owner.crew or (part.name if several else DEFAULT_CREW)
-            imported.append((part, _import(databases.db, settings, part, CrewOf(owner.client, under), as_json)))
+            report = _import(databases.db, settings, part, CrewOf(owner.client, under), how.times, as_json)
+            imported.append((part, report))
     left = [{"file": name, "reason": reason} for name, reason in found.left]
     if as_json:
         each = [{"file": str(part.export.path), **report} for part, report in imported]
@@ -89,7 +106,7 @@ def _import_all(file: Path, owner: CrewOf, file_format: str, columns: dict[str, 
         _refuse_empty(part, report["lines"])
 
 
-def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, as_json: bool) -> dict[str, Any]:
+def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, times: Times, as_json: bool) -> dict[str, Any]:
     from crew_pipeline.discovery.importing import import_export
 
     label = f"importing {part.export.path.name}"
@@ -101,6 +118,7 @@ def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, as_json
             crew=owner.crew or DEFAULT_CREW,
             settings=settings,
             now=datetime.now(UTC),
+            times=times,
             on_progress=advance,
         )
     return report.as_dict()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from crew_pipeline.discovery.exports.export import Export
+from crew_pipeline.discovery.moments import ANY_FORM, Times
 from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
@@ -24,11 +26,13 @@ def import_export(
     crew: str,
     settings: Settings,
     now: datetime,
+    times: Times = ANY_FORM,
     on_progress: Callable[[int], None] | None = None,
 ) -> CrewReport:
     """Import an export in one transaction, and read back from the store what the crew holds after it.
 
     Args:
+        times: how the export writes its times.
         on_progress: called with the bytes that have been read of ``Export.size``.
 
     Raises:
@@ -42,7 +46,7 @@ def import_export(
         report.ingested = ingest(
             connection,
             crew=CrewKey(client, crew, crew_id),
-            lines=export.lines(limits_of(settings, now), reading, on_progress),
+            lines=export.lines(replace(limits_of(settings, now), times=times), reading, on_progress),
             zone=settings.timezone,
             today=now.astimezone(settings.zone).date(),
             source=SourceTraits(

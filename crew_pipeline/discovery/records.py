@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from crew_pipeline.discovery.moments import ANY_FORM, AmbiguousError, Times, read_moment
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations.ingest import SourceLine
 
@@ -42,12 +43,14 @@ class Limits:
         first_day: lines of earlier days have no partition.
         now: a line of a later day has no partition yet, and a wrong clock.
         max_text_chars: longest text.
+        times: how the source writes its times.
     """
 
     zone: ZoneInfo
     first_day: date
     now: datetime
     max_text_chars: int = 100_000
+    times: Times = ANY_FORM
 
     @property
     def earliest(self) -> datetime:
@@ -69,15 +72,11 @@ def parse_moment(value: object, limits: Limits, name: str = "created_at") -> dat
     """A moment with a time zone; one without is read in the configured zone.
 
     Raises:
-        RejectedLineError: it is no ISO 8601 date and time, or lies outside the days that have partitions.
+        RejectedLineError: it is no date and time that can be meant in one way, or lies outside the days that have
+            partitions.
     """
     if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise RejectedLineError(
-                f"{name} {_short(value)} is no date and time; write it like 2025-01-15T09:30:00Z"
-            ) from None
+        moment = _written(value, limits.times, name)
     elif isinstance(value, datetime):
         moment = value
     else:
@@ -94,6 +93,21 @@ def parse_moment(value: object, limits: Limits, name: str = "created_at") -> dat
             f"{name} {_short(moment.isoformat())} lies in the future; correct the clock or the date, or import it then"
         )
     return moment
+
+
+def _written(value: str, times: Times, name: str) -> datetime:
+    try:
+        return read_moment(value, times)
+    except AmbiguousError:
+        raise RejectedLineError(
+            f"{name} {_short(value)} can be meant in two ways; say --day-first or --month-first, or --time-format"
+        ) from None
+    except (ValueError, KeyError, OverflowError):
+        raise RejectedLineError(
+            f"{name} {_short(value)} is not of the format {times.format}"
+            if times.format
+            else f"{name} {_short(value)} is no date and time; write it like 2025-01-15T09:30:00Z"
+        ) from None
 
 
 def parse_text(value: object, name: str, limit: int, variable: str | None = None) -> str:

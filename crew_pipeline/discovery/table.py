@@ -6,6 +6,7 @@ none, the moment of the row in microseconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,11 +39,21 @@ from crew_pipeline.discovery.sources import SourceError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_KEY = 2**63 - 2
 _NAMES: Mapping[str, Sequence[str]] = {
-    "session_id": ("session_id", "sessionid", "session", "conversation_id", "thread_id", "chat_id"),
+    "session_id": ("session_id", "session", "conversation_id", "thread_id", "chat_id"),
     "speaker": ("speaker", "role", "sender", "author", "name", "username"),
     "text": ("text", "content", "body"),
     "message": ("message", "payload", "data"),
-    "created_at": ("created_at", "createdat", "timestamp", "ts", "spoken_at", "sent_at", "inserted_at", "time", "date"),
+    "created_at": (
+        "created_at",
+        "created_date",
+        "timestamp",
+        "ts",
+        "spoken_at",
+        "sent_at",
+        "inserted_at",
+        "time",
+        "date",
+    ),
 }
 
 
@@ -243,7 +254,13 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
 
 
 def _guess(field: str, columns: Mapping[str, ReflectedColumn]) -> str | None:
-    return next((name for name in _NAMES[field] if name in columns), None)
+    by_plain = {_plain(name): name for name in sorted(columns, reverse=True)}
+    return next((by_plain[_plain(name)] for name in _NAMES[field] if _plain(name) in by_plain), None)
+
+
+def _plain(name: str) -> str:
+    """A column's name in the form in which names are compared: createdAt, created-at and CREATED_AT are one."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def _key(

@@ -238,3 +238,36 @@ def test_what_was_found_to_be_left_out_is_read(name: str, lines: int, there: lis
     assert len(said) == lines
     assert all(any(words in text for text in said) for words in there)
     assert not any(words in text for text in said for words in gone)
+
+
+TABLES = [
+    ("chat_message", {}, "sessionId"),
+    ("my-table", {}, "session_id"),
+    ("Message_v2", {"text": "parts"}, "chatId"),
+]
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(("table", "columns", "session"), TABLES)
+def test_tables_with_names_of_any_kind_are_read(
+    table: str,
+    columns: dict[str, str],
+    session: str,
+    db: Database,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = FOUND / "33-camel-case-tables" / "agents.sqlite"
+    if not source.exists():
+        pytest.skip("the shared inputs that failed are not here")
+    copy = tmp_path / "agents.sqlite"
+    copy.write_bytes(source.read_bytes())
+    with sqlite3.connect(copy) as connection:
+        (there,) = connection.execute(f'SELECT count(DISTINCT "{session}") FROM "{table}"').fetchone()
+    monkeypatch.setenv("AGENTS_DB", f"sqlite:///{copy}")
+    with db.write() as connection:
+        set_history(connection, "acme", "agents", "AGENTS_DB", table, columns)
+    (report,) = discover(db, settings, NOW)
+    assert (report.error, report.rejections) == (None, [])
+    assert report.ingested.conversations_new == there > 0

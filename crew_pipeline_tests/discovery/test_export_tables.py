@@ -86,9 +86,9 @@ class TestCsv:
             open_export(path, columns={"text": "nope"})
         with pytest.raises(ExportError, match="Unknown field 'colour'; known are session_id"):
             open_export(path, columns={"colour": "text"})
-        lines = as_file(tmp_path / "y", {"session_id": "s", "text": "x"})
-        with pytest.raises(ExportError, match="is no table but jsonl"):
-            open_export(lines, columns={"text": "text"})
+        other = as_file(tmp_path / "y", [{"uuid": "u", "chat_messages": []}])
+        with pytest.raises(ExportError, match="is no table but claude"):
+            open_export(other, columns={"text": "text"})
 
     def test_without_session_and_line_a_session_is_a_day_and_rows_stand_by_their_time(self, tmp_path: Path) -> None:
         rows = "time,name,text\n2025-01-15T23:30:00Z,Ann,a\n2025-01-15T23:30:00Z,Ben,b\n2025-01-14T10:00:00Z,Ann,c\n"

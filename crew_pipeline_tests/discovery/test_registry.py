@@ -90,7 +90,9 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path, con
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"table": "Histories"},
+        {"table": "Histories`"},
+        {"table": "x" * 129},
+        {"table": "x\ny"},
         {"table": 'x"; DROP TABLE lines; --'},
         {"table": ""},
         {"table": "x", "columns": {"text": "body; --"}},

@@ -36,7 +36,7 @@ _RANKS = 1_000_000
 _MOMENTS_REMEMBERED = 100_000
 NEEDED = ("created_at", "speaker", "text")
 # Moments since 1970 have 9 digits or more: the 8 of 20250115 are a day, as ISO 8601 writes it.
-_DIGITS = re.compile(r"-?\d{9,14}(\.\d{1,9})?")
+_DIGITS = re.compile(r"-?\d{9,17}(\.\d{1,9})?")
 _WHOLE = re.compile(r"\d{1,19}(\.0{1,6})?")
 
 
@@ -142,7 +142,7 @@ class Rows:
 
 def stem(name: str) -> str:
     """A file's name without its folder and its endings."""
-    return re.sub(r"(\.(gz|csv|tsv|txt|parquet))+$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
+    return re.sub(r"(\.(gz|csv|tsv|txt|parquet|jsonl?|ndjson|log))+$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
 
 
 def _position(cell: object) -> object:

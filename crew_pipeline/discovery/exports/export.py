@@ -26,13 +26,13 @@ _SIGNS_OF_AN_END = ("EOF", "unallowed token", "premature", "incomplete")
 _BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile, LZMAError, NotImplementedError)
 _MALFORMED = (ijson.JSONError, RecursionError, ValueError)
 _READERS = {
-    "jsonl": jsonl.read,
     "limitless": limitless.read,
     "chatgpt": chatgpt.read,
     "claude": claude.read,
     "slack": slack.read,
 }
 _TABLES = {"csv": (delimited.check, delimited.read), "parquet": (parquet.check, parquet.read)}
+_WITH_COLUMNS = {**{name: read for name, (_, read) in _TABLES.items()}, "jsonl": jsonl.read}
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,8 @@ class Export:
             raise ExportError(_explained(self.path, reading.lines_read, error)) from error
 
     def _candidates(self, files: Files, limits: Limits, reading: Reading) -> Iterator[Found]:
-        if self.format in _TABLES:
-            _, read = _TABLES[self.format]
-            return read(files, self.members, limits, reading, self.columns)
+        if self.format in _WITH_COLUMNS:
+            return _WITH_COLUMNS[self.format](files, self.members, limits, reading, self.columns)
         return _READERS[self.format](files, self.members, limits, reading)
 
 
@@ -102,7 +101,7 @@ def open_export(path: Path, requested: str = "auto", columns: Mapping[str, str] 
     Args:
         requested: one of ``FORMATS``.
         columns: column names by field (``session_id``, ``line``, ``created_at``, ``speaker``, ``text``, ``title``),
-            for tables whose columns have uncommon names.
+            for tables and JSON lines whose columns have uncommon names.
 
     Raises:
         ExportError: it cannot be read, is empty, or is nothing that is known.
@@ -118,7 +117,7 @@ def open_export(path: Path, requested: str = "auto", columns: Mapping[str, str] 
             if recognised.format in _TABLES:
                 check, _ = _TABLES[recognised.format]
                 check(files, recognised.members, given)
-            elif given:
+            elif given and recognised.format not in _WITH_COLUMNS:
                 raise ExportError(f"{path} is no table but {recognised.format}; leave the columns away.")
     except ExportError:
         raise

@@ -11,7 +11,8 @@ from crew_pipeline.discovery.records import RejectedLineError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_BELOW = 10**11
-_MOMENTS_BELOW = 10**14
+_MILLISECONDS_BELOW = 10**14
+_MOMENTS_BELOW = 10**17
 _MICROSECOND = Decimal(1).scaleb(-6)
 
 
@@ -32,7 +33,8 @@ class Found(NamedTuple):
 
 
 def from_epoch(value: int | float | Decimal, name: str = "created_at") -> datetime:
-    """A moment from seconds since 1970, or from milliseconds where it is ``10^11`` or more; exact to a microsecond.
+    """A moment from seconds since 1970; from milliseconds where it is ``10^11`` or more, from microseconds from
+    ``10^14`` on; exact to a microsecond.
 
     Raises:
         RejectedLineError: it is no number, or lies beyond any calendar.
@@ -41,7 +43,8 @@ def from_epoch(value: int | float | Decimal, name: str = "created_at") -> dateti
         exact = Decimal(str(value))
         if not exact.is_finite() or abs(exact) >= _MOMENTS_BELOW:
             raise OverflowError
-        seconds = exact / 1000 if abs(exact) >= _SECONDS_BELOW else exact
+        size = abs(exact)
+        seconds = exact if size < _SECONDS_BELOW else exact / 1000 if size < _MILLISECONDS_BELOW else exact / 10**6
         return _EPOCH + timedelta(microseconds=int(seconds.quantize(_MICROSECOND).scaleb(6)))
     except (InvalidOperation, OverflowError):
         shown = str(value)

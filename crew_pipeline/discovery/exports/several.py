@@ -16,7 +16,11 @@ from crew_pipeline.discovery.exports.recognise import HEAD_BYTES, MAKERS, Recogn
 
 _MAY_HOLD_TALK = re.compile(r"\.(jsonl?|ndjson|csv|tsv|parquet|zip|gz|txt|md|markdown|log)$|^[^.]+$", re.IGNORECASE)
 
-_NAMES_OF_TALK = (b'"text"', b'"session_id"')
+_NAMES_OF_TALK = (
+    (b'"text"', b'"content"', b'"message"', b'"body"'),
+    (b'"session_id"', b'"conversation_id"', b'"thread_id"', b'"chat_id"', b'"role"', b'"speaker"', b'"sender"'),
+)
+"""Names of which JSON lines of talk have one each."""
 
 
 class Part(NamedTuple):
@@ -106,7 +110,7 @@ def _holds_talk(files: Files, member: Member) -> bool:
     """Whether JSON lines that nobody asked for by name are talk, not settings or a list of something else."""
     with files.open(member) as content:
         head = content.read(HEAD_BYTES)
-    return all(name in head for name in _NAMES_OF_TALK)
+    return all(any(name in head for name in names) for names in _NAMES_OF_TALK)
 
 
 def _without(members: Sequence[Member], taken: Sequence[Member]) -> list[Member]:

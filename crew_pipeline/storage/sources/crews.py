@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 
 from crew_pipeline.storage.conversations.clients import ensure_client
 
-_NAME = re.compile(r"[a-z0-9_]{1,63}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f\"`;\\]{1,128}")
+"""Whatever a database allows, but for what only somebody writes who is after something else."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 FIELDS = ("id", "session_id", "message", "speaker", "text", "created_at")
 """What a history table can tell, by the names that a mapping of columns uses."""
@@ -68,7 +69,7 @@ def set_history(
     A new table or source is read from its beginning; what it shares with the old one is recognised.
 
     Raises:
-        CrewError: a name holds anything but lower-case letters, digits and underscores, or the source is no variable.
+        CrewError: a name holds quotes, semicolons or control characters, or the source is no variable.
     """
     checked_names(client, code, source_env, table, columns or {})
     crew_id = ensure_crew(connection, client, code)
@@ -102,12 +103,12 @@ def checked_names(client: str, code: str, source_env: str | None, table: str, co
     if not client.strip() or not code.strip() or "\x00" in client + code:
         raise CrewError("A client and a crew need a name each; give one that is not empty.")
     if not _NAME.fullmatch(table):
-        raise CrewError(f"{table!r} is not a table name that can be read: use lower-case letters, digits and _ only.")
+        raise CrewError(f"{table!r} is not a table name that can be read: it holds a quote, a semicolon or worse.")
     for name, column in columns.items():
         if name not in FIELDS:
             raise CrewError(f"{name!r} is no field of a history table; known are {', '.join(FIELDS)}.")
         if not _NAME.fullmatch(column):
-            raise CrewError(f"{column!r} is not a column that can be read: use lower-case letters, digits and _ only.")
+            raise CrewError(f"{column!r} is not a column that can be read: it holds a quote, a semicolon or worse.")
     if source_env is not None and not _VARIABLE.fullmatch(source_env):
         raise CrewError(
             "The source is given by the name of an environment variable that holds its address, such as AGENTS_DB; "
