@@ -348,6 +348,35 @@ def test_history_tables_from_adding_to_alerts(home: Path, tmp_path: Path) -> Non
     assert "secret-place" not in refused.stderr
 
 
+@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGINT, 4), (signal.SIGTERM, 7)])
+def test_processing_that_is_stopped_ends_at_once_and_no_day_has_failed(
+    tmp_path: Path, number: signal.Signals, after_s: float
+) -> None:
+    home = tmp_path / "home"
+    said = [
+        {"session_id": f"s{place // 40}", "line": place, "created_at": f"2025-01-{13 + place % 4}T09:00:00Z",
+         "speaker": "Ann", "text": f"point {place} of the list is about the {place % 97} boxes in room {place % 31}"}
+        for place in range(3_000)
+    ]  # fmt: skip
+    path = tmp_path / "said.jsonl"
+    path.write_text("\n".join(map(json.dumps, said)))
+    crew(home, "import", str(path), "--crew", "talk")
+    command = [sys.executable, "-m", "crew_pipeline.cli", "process", "--pending"]
+    with subprocess.Popen(
+        command, env={**os.environ, "CREW_HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(after_s)
+        process.send_signal(number)
+        _, told_on_stderr = process.communicate(timeout=20)
+    assert process.returncode in {0, 130, -number}, told_on_stderr
+    if process.returncode == 130:
+        assert "Stopped. What was ready is" in told_on_stderr
+    days = {state: counted["days"] for state, counted in told(home, "status")["by_status"].items()}
+    assert (days["failed"], days["processing"] if process.returncode == 130 else 0) == (0, 0)
+    if process.returncode != -number:
+        assert crew(home, "process", "--pending").returncode == 0
+
+
 def test_the_version_is_told(home: Path) -> None:
     assert crew(home, "--version").stdout == f"crew {__version__}\n"
 

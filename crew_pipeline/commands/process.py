@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,8 @@ from crew_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from crew_pipeline.storage.opening import Databases
+
+_INTERRUPTED = 130
 
 
 @in_home
@@ -33,12 +37,17 @@ def process(
         raise typer.BadParameter("--force goes with a DAY or with --from and --to")
     from crew_pipeline.orchestration.bulk import process_days
 
-    with open_store() as (settings, databases):
-        span = None if pending else _span(databases, settings, day, first, last, client)
-        with console.progress("processing", 1.0, quiet=as_json) as advance:
-            report = process_days(
-                settings, databases, span, client=client, force=force, max_days=max_days, on_progress=advance
-            )
+    try:
+        with open_store() as (settings, databases):
+            span = None if pending else _span(databases, settings, day, first, last, client)
+            with console.progress("processing", 1.0, quiet=as_json) as advance:
+                report = process_days(
+                    settings, databases, span, client=client, force=force, max_days=max_days, on_progress=advance
+                )
+    except KeyboardInterrupt:
+        console.note("Stopped. What was ready is; the days that were in work wait again.")
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)  # a thread may still compute, and would have to be waited for
     if as_json:
         console.print_json(report.as_dict())
     else:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 
 from crew_pipeline.days import claims
@@ -74,6 +75,10 @@ def process_days(
         max_days: at most so many days, the newest.
         on_progress: told how much of it is done (0 to 1), and in words.
         resource_overrides: resources of the runs by their keys, such as a ``scorer`` that is loaded already.
+
+    Raises:
+        KeyboardInterrupt: it was told to stop: what is ready is, the rest waits. A thread is left behind, so the
+            process should end at once.
     """
     started = time.monotonic()
     report = BulkReport()
@@ -110,8 +115,9 @@ def _run(
 ) -> None:
     os.environ.setdefault(tags.EVENT_BATCH_VARIABLE, tags.EVENT_BATCH)
     from crew_pipeline.orchestration.build import build_defs
+    from crew_pipeline.orchestration.dagster_internals import new_run_id
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-    from crew_pipeline.orchestration.runs import DayRunner
+    from crew_pipeline.orchestration.runs import DayRunner, beside_main_thread
 
     total = sum(batch.lines for batch in planned) or 1
     done = 0
@@ -119,7 +125,13 @@ def _run(
     with dagster_instance(prepare_home(settings)) as instance:
         runner = DayRunner(build_defs(settings, resource_overrides), instance)
         for batch in planned:
-            outcome = runner.run(batch, trigger=Trigger.COMMAND, client=client, force=force)
+            run_id = new_run_id()
+            run = partial(runner.run, batch, trigger=Trigger.COMMAND, client=client, force=force, run_id=run_id)
+            try:
+                outcome = beside_main_thread(run)
+            except KeyboardInterrupt:
+                _leave(databases.db, runner.close_dead, run_id)
+                raise
             with databases.db.write() as connection:
                 if outcome.success:
                     claims.give_back(connection, outcome.run_id)
@@ -127,6 +139,13 @@ def _run(
                     claims.settle_failure(connection, outcome.run_id, outcome.error or "the run failed", patience)
             done += batch.lines
             on_progress(done / total, f"processed up to {batch.last}")
+
+
+def _leave(db: Database, close_dead: Callable[[Sequence[str], str], None], run_id: str) -> None:
+    """Give back the days of a run that goes on in its thread: what it still brings is dropped, as of one overtaken."""
+    with db.write() as connection:
+        claims.give_back(connection, run_id)
+    close_dead([run_id], "It was stopped by whoever started it; its days were given back.")
 
 
 def _collect(

@@ -12,6 +12,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_run_id
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 from dagster._utils.tags import TagConcurrencyLimitsCounter
+from sqlalchemy import inspect
 
 __all__ = ["BACKFILL_ID_TAG", "TagConcurrencyLimitsCounter"]
 
@@ -37,6 +38,32 @@ def unfinished_backfills(instance: DagsterInstance) -> set[str]:
     """The ids of backfills that are not over."""
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_UNFINISHED_BACKFILLS))
     return {backfill.backfill_id for backfill in backfills}
+
+
+def complete_tables(instance: DagsterInstance) -> None:
+    """Make the tables that are missing because a process ended while Dagster made its own: it makes each in a
+    transaction of its own, and asks afterwards for one of them only.
+
+    Tables of another version of Dagster are left to ``dagster instance migrate``.
+    """
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+    from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+    from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
+
+    stores: list[tuple[Any, Any]] = [
+        (instance.run_storage, RunStorageSqlMetadata),
+        (instance.event_log_storage, SqlEventLogStorageMetadata),
+        (instance.schedule_storage, ScheduleStorageSqlMetadata),
+    ]
+    for storage, metadata in stores:
+        if not hasattr(storage, "_init_db"):
+            continue
+        missing = set(metadata.tables) - set(inspect(storage._engine).get_table_names())
+        found, newest = storage.alembic_version()
+        if (missing or found is None) and found in {None, newest}:
+            storage._init_db()
+            for follows in ("migrate", "optimize", "reindex_events", "reindex_assets"):
+                getattr(storage, follows, lambda: None)()
 
 
 def execute_run(packed_arguments: Any, instance: DagsterInstance) -> int:

@@ -9,10 +9,12 @@ from itertools import islice
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from dagster import DagsterInstance
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value
+from sqlalchemy import inspect, text
 
 from crew_pipeline.orchestration import dagster_internals
 
@@ -91,3 +93,30 @@ def test_tags_are_counted_against_their_limits_as_the_daemon_does() -> None:
     limits = [{"key": "lane", "value": "background", "limit": 1}]
     assert not dagster_internals.TagConcurrencyLimitsCounter(limits, []).is_blocked(lane)
     assert dagster_internals.TagConcurrencyLimitsCounter(limits, [lane]).is_blocked(lane)
+
+
+@pytest.mark.parametrize("lost", ["asset_keys", "kvs", "job_ticks", "alembic_version", "instance_info"])
+def test_tables_that_a_killed_process_has_not_made_are_made(instance: DagsterInstance, lost: str) -> None:
+    engine = instance.run_storage._engine  # type: ignore[attr-defined]
+    before = set(inspect(engine).get_table_names())
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP TABLE {lost} CASCADE"))
+    dagster_internals.complete_tables(instance)
+    assert set(inspect(engine).get_table_names()) == before
+    found, newest = instance.run_storage.alembic_version()  # type: ignore[misc]
+    assert found == newest
+
+
+def test_tables_of_another_version_are_left_to_its_migration(instance: DagsterInstance) -> None:
+    engine = instance.run_storage._engine  # type: ignore[attr-defined]
+    with engine.connect() as connection:
+        there = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+        connection.execute(text("ALTER TABLE kvs RENAME TO kvs_aside"))
+    try:
+        dagster_internals.complete_tables(instance)
+        assert "kvs" not in inspect(engine).get_table_names()
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text("ALTER TABLE kvs_aside RENAME TO kvs"))
+            connection.execute(text("UPDATE alembic_version SET version_num = :there"), {"there": there})
