@@ -117,7 +117,8 @@ def _run(
     from crew_pipeline.orchestration.build import build_defs
     from crew_pipeline.orchestration.dagster_internals import new_run_id
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
-    from crew_pipeline.orchestration.runs import DayRunner, beside_main_thread
+    from crew_pipeline.orchestration.interrupts import in_thread, terminated_as_interrupted
+    from crew_pipeline.orchestration.runs import DayRunner
 
     total = sum(batch.lines for batch in planned) or 1
     done = 0
@@ -128,7 +129,8 @@ def _run(
             run_id = new_run_id()
             run = partial(runner.run, batch, trigger=Trigger.COMMAND, client=client, force=force, run_id=run_id)
             try:
-                outcome = beside_main_thread(run)
+                with terminated_as_interrupted():
+                    outcome = in_thread(run)
             except KeyboardInterrupt:
                 _leave(databases.db, runner.close_dead, run_id)
                 raise

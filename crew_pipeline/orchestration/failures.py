@@ -16,6 +16,7 @@ from crew_pipeline.dedup.comparing import MissingVectorsError
 from crew_pipeline.dedup.document import DocumentError
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.model import ClientDay
+from crew_pipeline.orchestration.interrupts import INTERRUPTS
 from crew_pipeline.storage.database import is_unanswered
 from crew_pipeline.storage.evidence.invariants import InvariantError
 
@@ -40,11 +41,17 @@ def sentence(error: BaseException, token: str) -> str:
 
 @contextmanager
 def permanent_errors_end_at_once(token: str) -> Iterator[None]:
-    """Let transient errors through to the retry policy; any other fails the step without retries."""
+    """Let transient errors through to the retry policy; any other, and being told to stop, fails the step without
+    retries."""
     try:
         yield
     except Failure:
         raise
+    except INTERRUPTS as interrupt:
+        # Passed on as it is, it would be retried as an error that passes by itself.
+        raise Failure(
+            description="The run was told to stop; its days were given back.", allow_retries=False
+        ) from interrupt
     except Exception as error:
         if is_transient(error):
             raise

@@ -6,14 +6,10 @@ One at a time: ``execute_in_process`` in two threads of a process deadlocks, sin
 import contextlib
 import ctypes
 import gc
-import signal
 import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 from dagster import DagsterInstance, Definitions, JobDefinition
 
@@ -24,9 +20,6 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.dagster_internals import new_run_id
 from crew_pipeline.storage.database import Database
 
-T = TypeVar("T")
-
-_LOOK_S = 0.5
 _DIED = "The process that executed this run died; its days were taken over."
 
 
@@ -105,35 +98,6 @@ class DayRunner:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
                 self._instance.report_run_failed(run, why)
-
-
-def beside_main_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns, from a thread of its own: in the main thread Dagster takes the signals for itself and
-    raises in the midst of whatever is computed, which a library that is just being loaded does not survive.
-
-    Raises:
-        KeyboardInterrupt: the process was told to stop (SIGINT, SIGTERM); the thread goes on.
-    """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
-    try:
-        threading.Thread(target=run, name="day-run", daemon=True).start()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                return done.result(timeout=_LOOK_S)
-            if done.done():
-                return done.result()
-    finally:
-        if is_main:
-            signal.signal(signal.SIGTERM, before)
 
 
 def release_memory() -> None:

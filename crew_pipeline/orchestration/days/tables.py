@@ -9,7 +9,7 @@ from abc import abstractmethod
 from datetime import date
 
 import pandas as pd
-from dagster import ConfigurableIOManager, InputContext, OutputContext, ResourceDependency
+from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext, ResourceDependency
 
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.retries import Patience
@@ -20,9 +20,12 @@ from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.days.day_work import lines_held
 from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
+from crew_pipeline.orchestration.interrupts import INTERRUPTS, in_thread
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.storage.evidence import clusters
+
+_MOST_NAMED = 5
 
 
 class DayTable(ConfigurableIOManager):
@@ -33,16 +36,23 @@ class DayTable(ConfigurableIOManager):
     def handle_output(self, context: OutputContext, obj: DayFrames) -> None:
         """Store the frames of every day as they are made."""
         token = context.step_context.dagster_run.run_id
-        rows = 0
-        with (
-            claims.heartbeat(self.making.tools.db, token, self.making.claim_ttl_s),
-            permanent_errors_end_at_once(token),
-        ):
-            for day in obj.days:
-                for frame in obj.chunks(day):
-                    rows += len(frame)
-                    self.write(context, token, day, frame)
+        with permanent_errors_end_at_once(token):
+            try:
+                with claims.heartbeat(self.making.tools.db, token, self.making.claim_ttl_s):
+                    rows = in_thread(lambda: self._write_all(context, token, obj))
+            except INTERRUPTS:
+                with self.making.tools.db.write() as connection:
+                    claims.give_back(connection, token)
+                raise
         context.add_output_metadata({"days": len(obj.days), "rows": rows})
+
+    def _write_all(self, context: OutputContext, token: str, obj: DayFrames) -> int:
+        rows = 0
+        for day in obj.days:
+            for frame in obj.chunks(day):
+                rows += len(frame)
+                self.write(context, token, day, frame)
+        return rows
 
     def load_input(self, context: InputContext) -> DayFrames:
         """The upstream asset's frames of the run's days, each loaded when it is asked for."""
@@ -134,6 +144,18 @@ class ClustersTable(DayTable):
 
 class DocumentsTable(DayTable):
     """``day_documents``: frame ``frames.DOCUMENTS``."""
+
+    def handle_output(self, context: OutputContext, obj: DayFrames) -> None:
+        """Publish every day's documents. A run that was to make days and has not is no success."""
+        super().handle_output(context, obj)
+        with self.tools.db.read() as connection:
+            left = claims.released(connection, context.step_context.dagster_run.run_id)
+        if left:
+            named = ", ".join(map(str, left[:_MOST_NAMED]))
+            raise Failure(
+                description=f"{len(left)} clients' days were given back and are not ready ({named}); run them again.",
+                allow_retries=False,
+            )
 
     def write(self, context: OutputContext, token: str, day: date, frame: pd.DataFrame) -> None:
         """Publish the day's documents, each client's in a transaction of its own."""

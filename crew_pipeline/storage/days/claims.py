@@ -164,6 +164,20 @@ def failures_in_a_row(connection: Connection, client_day: ClientDay) -> int:
     return sum(1 for _ in takewhile(lambda row: row.outcome in _FAILURES, rows))
 
 
+def released(connection: Connection, token: str) -> list[ClientDay]:
+    """What was taken from ``token`` without being made, because somebody cancelled its run or a step lacked what it
+    needs; of those the days that nobody has made ready since."""
+    rows = connection.execute(
+        text(
+            "SELECT client, day FROM day_claims AS claim WHERE token = :token AND outcome = 'released' AND EXISTS ("
+            "SELECT 1 FROM data_items AS item WHERE item.client = claim.client AND item.days_date = claim.day "
+            "AND item.semantic_status <> 'completed') ORDER BY day, client"
+        ),
+        {"token": token},
+    )
+    return [ClientDay(*row) for row in rows]
+
+
 def lives(connection: Connection, token: str) -> bool:
     """Whether a claim of ``token`` is still kept alive."""
     return bool(

@@ -271,13 +271,31 @@ def test_a_conversation_that_leaves_during_a_run_does_no_harm(db: Database, run_
     assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
 
 
-def test_a_day_that_lost_its_last_conversation_becomes_empty(db: Database, run_days: Run) -> None:
+def test_a_day_that_lost_its_last_conversation_is_done(db: Database, run_days: Run, query: Query) -> None:
     bring(db, lines_at("2025-01-15", "a", TALK[0], first=3))
     run_days("2025-01-15")
     bring(db, lines_at("2025-01-14", "a", TALK[1]))
+    assert query("SELECT count(*) FROM day_documents WHERE day = '2025-01-15' AND is_current") == [(0,)]
     assert run_days("2025-01-14", "2025-01-15").success
-    assert document_of(db, "2025-01-15") == []
+    assert query("SELECT count(*) FROM day_documents WHERE day = '2025-01-15' AND is_current") == [(0,)]
     assert len(document_of(db, "2025-01-14")) == 1
+
+
+def test_a_run_whose_days_were_given_back_while_it_went_on_is_no_success(
+    db: Database, run_days: Run, query: Query
+) -> None:
+    bring(db, lines_at("2025-01-15", "a", *TALK))
+
+    def meanwhile() -> None:
+        # As run monitoring does, once it has marked a run as cancelled whose process goes on.
+        with db.write() as connection:
+            claims.cancel(connection, str(query("SELECT token FROM day_claims WHERE ended_at IS NULL")[0][0]))
+
+    outcome = run_days("2025-01-15", resources={"encoder": ArrivingEncoder(meanwhile)})
+    assert not outcome.success
+    assert "given back and are not ready" in str(outcome.error)
+    assert query("SELECT DISTINCT semantic_status FROM data_items") == [("pending",)]
+    assert run_days("2025-01-15").success
 
 
 def test_embeddings_alone_change_no_status(
