@@ -53,6 +53,14 @@ def test_asking_for_a_day_queues_it_once(db: Database, query: Query) -> None:
         assert requests.request(connection, CLIENT_DAY, outdated=True)
 
 
+def test_a_failed_day_is_urgent_once_its_pause_is_over(db: Database, query: Query) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    for retry_at, expected in (("NULL", []), ("now() + interval '1 hour'", []), ("now()", [CLIENT_DAY])):
+        query(f"UPDATE data_items SET semantic_status = 'failed', retry_at = {retry_at}")
+        with db.read() as connection:
+            assert [work.client_day for work in queue.work(connection, "e", which="urgent")] == expected
+
+
 def test_who_asks_too_late_does_not_have_a_fresh_day_made_again(db: Database, query: Query, make_ready: Ready) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
     make_ready("2025-01-15", "acme", fingerprint="engine")

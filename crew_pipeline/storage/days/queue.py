@@ -39,7 +39,8 @@ WITH unfinished AS (
     SELECT client, days_date AS day FROM data_items
     WHERE semantic_status <> 'completed'
       AND (semantic_status <> 'failed' OR :with_failed OR retry_at <= now())
-      AND (NOT :urgent OR semantic_status IN ('queued', 'processing'))
+      AND (NOT :urgent OR semantic_status IN ('queued', 'processing')
+           OR (semantic_status = 'failed' AND retry_at <= now()))
     UNION
     SELECT client, day FROM day_documents
     WHERE is_current AND ((:with_failed AND NOT :urgent) OR NOT EXISTS (
@@ -102,7 +103,7 @@ def work(
         fingerprint: of the engine in force; documents of another are out of date.
         days: only these; with ``force`` every client's day among them, ready or not.
         which: ``every`` day that needs work; those ``waiting``, without days that have failed and whose pause is not
-            over; ``urgent`` ones, which were asked for or whose run died.
+            over; ``urgent`` ones, which were asked for, whose run died, or whose pause after a failure is over.
         claimed_as: tokens whose claims are the caller's own.
     """
     rows = connection.execute(
