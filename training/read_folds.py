@@ -29,9 +29,9 @@ from scipy.stats import binomtest
 
 from crew_pipeline.dedup import frames, judging, lexicon
 from crew_pipeline.dedup.config import EngineConfig
-from crew_pipeline.dedup.features import Traits
 from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text import normalise
+from crew_pipeline.dedup.traits import Traits
 from crew_pipeline.model import OperatingPoint
 from training import corpora, fold_readings
 from training.corpora import Day, Engine

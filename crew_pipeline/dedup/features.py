@@ -7,7 +7,6 @@ has that the other lacks, and so tell which of the two may be hidden under which
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from crew_pipeline.dedup import lexicon, static
 from crew_pipeline.dedup.neighbours import ROWS_AT_ONCE
 from crew_pipeline.dedup.speech import Utterance
-from crew_pipeline.dedup.text import has_value, is_marked_up, is_question, looks_like_code, signs
+from crew_pipeline.dedup.text import has_value
+from crew_pipeline.dedup.traits import Traits, flags, swapped
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -31,9 +31,6 @@ _SAME_WORD = 0.7
 _COUNTERPART = 0.6
 """Similarity below which a word has no counterpart in the other text."""
 _LEAST_WEIGHT = 0.2
-_DIGITS = re.compile(r"\d+")
-_FEWEST_SWAPPED = 5
-_FEWEST_LETTERS_DENIED = 4
 _MOST_TOKEN_PAIRS = 4_000_000
 
 PAIR = (
@@ -188,76 +185,6 @@ class Ragged:
         if len(filled):
             out[filled] = np.add.reduceat(values[self.flat], self.starts[:-1][filled], axis=0)
         return out
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What words do in a text, and what must not differ between two texts that say the same: one entry a text."""
-
-    words: list[frozenset[str]]
-    values: list[frozenset[str]]
-    signs: list[tuple[str, ...]]
-    numbers: list[dict[str, dict[str, tuple[str, str]]]]
-    negated: Flags
-    least: Flags
-    question: Flags
-    marked: Flags
-    seeks: Flags
-    first: list[int]
-    second: list[int]
-    persons: NDArray[np.bool_]
-    thanks: Flags
-    greets: Flags
-    plain: list[frozenset[str]]
-    asking: list[frozenset[str]]
-    code: Flags
-    marked_up: Flags
-
-    @classmethod
-    def of(cls, utterances: Sequence[Utterance]) -> Traits:
-        """Traits of texts."""
-        sets = [frozenset(utterance.words) for utterance in utterances]
-        question = [is_question(utterance.core, next(iter(utterance.content), "")) for utterance in utterances]
-        return cls(
-            words=sets,
-            values=[_values(utterance.words) for utterance in utterances],
-            signs=[signs(utterance.core) for utterance in utterances],
-            numbers=[_numbers(utterance.words) for utterance in utterances],
-            negated=_flags(
-                sum(word in lexicon.NEGATIONS for word in utterance.words) % 2 == 1 for utterance in utterances
-            ),
-            least=_flags(_says_least(utterance.words) for utterance in utterances),
-            question=_flags(question),
-            marked=_flags("?" in utterance.core[-4:] for utterance in utterances),
-            seeks=_flags(asks or bool(words & lexicon.REQUESTS) for asks, words in zip(question, sets, strict=True)),
-            first=[sum(1 << bit for bit, (word, _) in enumerate(lexicon.OPPOSITES) if word in words) for words in sets],
-            second=[
-                sum(1 << bit for bit, (_, word) in enumerate(lexicon.OPPOSITES) if word in words) for words in sets
-            ],
-            persons=np.array(
-                [[bool(words & person) for person in lexicon.PERSONS] for words in sets], np.bool_
-            ).reshape(len(sets), len(lexicon.PERSONS)),
-            thanks=_flags(bool(words & lexicon.THANKS) for words in sets),
-            greets=_flags(bool(words & lexicon.GREETINGS) for words in sets),
-            plain=[words & lexicon.FUNCTION_WORDS for words in sets],
-            asking=[words & lexicon.QUESTION_WORDS for words in sets],
-            code=_flags(looks_like_code(utterance.core) for utterance in utterances),
-            marked_up=_flags(is_marked_up(utterance.core) for utterance in utterances),
-        )
-
-    def opposed(self, left: Ints, right: Ints) -> Flags:
-        """Which pairs have the two words of a pair of opposites, one in each text, or "least" in one alone."""
-        pairs = zip(left.tolist(), right.tolist(), strict=True)
-        return _flags(
-            self.least[a] != self.least[b]
-            or _denied(self.words[a], self.words[b])
-            or (
-                (self.first[a] & ~self.second[a] & self.second[b] & ~self.first[b])
-                | (self.second[a] & ~self.first[a] & self.first[b] & ~self.second[b])
-            )
-            != 0
-            for a, b in pairs
-        )
 
 
 @dataclass(frozen=True)
@@ -493,14 +420,10 @@ def _of_characters(texts: Texts, left: Ints, right: Ints) -> dict[str, Floats]:
 def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.generic]]:
     traits = texts.traits
     pairs = list(zip(left.tolist(), right.tolist(), strict=True))
-    more_a = _flags(bool(traits.values[a] - traits.values[b]) for a, b in pairs)
-    more_b = _flags(bool(traits.values[b] - traits.values[a]) for a, b in pairs)
-    reordered = _flags(
-        traits.signs[a] != traits.signs[b]
-        or _reordered(traits.numbers[a], traits.numbers[b])
-        or _swapped(texts.utterances[a].content, texts.utterances[b].content)
-        for a, b in pairs
-    )
+    more_a = flags(bool(traits.values[a] - traits.values[b]) for a, b in pairs)
+    more_b = flags(bool(traits.values[b] - traits.values[a]) for a, b in pairs)
+    contents = [utterance.content for utterance in texts.utterances]
+    apart = flags(traits.set_apart(a, b) or swapped(contents[a], contents[b]) for a, b in pairs)
     asks_one = traits.question[left] != traits.question[right]
     denies_one = traits.negated[left] != traits.negated[right]
     opposed = traits.opposed(left, right)
@@ -514,16 +437,16 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
         "marks_one": traits.marked[left] != traits.marked[right],
         "seeks_both": traits.seeks[left] & traits.seeks[right],
         "denies_one": denies_one,
-        "values_differ": (more_a & more_b) | reordered,
+        "values_differ": (more_a & more_b) | apart,
         "values_added": more_a ^ more_b,
-        "values_shared": _flags(bool(traits.values[a] & traits.values[b]) for a, b in pairs),
+        "values_shared": flags(bool(traits.values[a] & traits.values[b]) for a, b in pairs),
         "opposites": opposed,
         "persons": (persons_a != persons_b).sum(axis=1),
         "persons_crossed": (persons_a[:, 0] & ~persons_a[:, 1] & persons_b[:, 1] & ~persons_b[:, 0])
         | (persons_a[:, 1] & ~persons_a[:, 0] & persons_b[:, 0] & ~persons_b[:, 1]),
         "thanks_one": traits.thanks[left] != traits.thanks[right],
         "greets_one": traits.greets[left] != traits.greets[right],
-        "same_content": _flags(texts.contents[a] == texts.contents[b] for a, b in pairs),
+        "same_content": flags(texts.contents[a] == texts.contents[b] for a, b in pairs),
         "contradictions": asks_one.astype(np.int64) + denies_one + (more_a & more_b) + opposed,
         "short": np.minimum(content[left], content[right]).clip(max=4),
         "code": traits.code[left] | traits.code[right],
@@ -531,76 +454,8 @@ def _of_traits(texts: Texts, left: Ints, right: Ints) -> dict[str, NDArray[np.ge
     }
 
 
-def _values(words: Sequence[str]) -> frozenset[str]:
-    return frozenset(word for word in words if has_value(word)) | {
-        lexicon.NUMBER_WORDS.get(word, word)
-        for word in words
-        if word in lexicon.NUMBER_WORDS or word in lexicon.VALUE_WORDS
-    }
-
-
-def _swapped(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether a text says the words of another in another order: Ann reports to Bo, Bo reports to Ann.
-
-    Of few words it may say the same ("thank you, no"), and where a part has only moved from one end to the other (at 9
-    in room 12, in room 12 at 9); of the others, of 66 pairs that were read 59 did not.
-    """
-    if len(one) < _FEWEST_SWAPPED or one == other or sorted(one) != sorted(other):
-        return False
-    twice = [*one, *one]
-    return not any(twice[start : start + len(one)] == list(other) for start in range(1, len(one)))
-
-
-def _denied(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether a word of one text has a syllable before it in the other that makes it its opposite: compatible,
-    incompatible."""
-    mine, theirs = one - other, other - one
-    return any(
-        prefix + word in longer
-        for words, longer in ((mine, theirs), (theirs, mine))
-        for word in words
-        if len(word) >= _FEWEST_LETTERS_DENIED
-        for prefix in lexicon.DENYING_PREFIXES
-    )
-
-
-def _says_least(words: Sequence[str]) -> bool:
-    """Whether "least" turns what follows: the least favourite is not the favourite one. "At least" does not."""
-    return any(word == "least" and before != "at" for before, word in zip(["", *words], words, strict=False))
-
-
-def _numbers(words: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]]:
-    """The different values with a digit, in their order, by what they look like (digits as 0), each with the telling
-    words that stand before and after it."""
-    telling = [lexicon.NUMBER_WORDS.get(word, word) for word in words if word not in lexicon.FUNCTION_WORDS]
-    found: dict[str, dict[str, tuple[str, str]]] = {}
-    for before, word, after in zip(["", *telling], telling, [*telling[1:], ""], strict=False):
-        shape = _DIGITS.sub("0", word)
-        if shape != word or word == "0":
-            found.setdefault(shape, {}).setdefault(word, (before, after))
-    return found
-
-
-def _reordered(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether values that look alike and stand in both texts have changed places: from 3 to 5, from 5 to 3; not where
-    the words beside them have gone along (at 9 in room 12, in room 12 at 9)."""
-    for shape, values in one.items():
-        theirs = other.get(shape, {})
-        mine = [value for value in values if value in theirs]
-        moved = mine != [value for value in theirs if value in values]
-        if moved and any(
-            all(here != there for here, there in zip(values[value], theirs[value], strict=True)) for value in mine
-        ):
-            return True
-    return False
-
-
 def _runs(content: str) -> set[str]:
     return {content[start : start + 3] for start in range(len(content) - 2)} or {content}
-
-
-def _flags(values: object) -> Flags:
-    return np.fromiter(values, np.bool_)  # type: ignore[call-overload,no-any-return]
 
 
 def _among(items: Ints, others: Ints) -> Flags:

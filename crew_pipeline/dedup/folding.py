@@ -19,13 +19,13 @@ from crew_pipeline.dedup import clustering, frames, judging, text
 from crew_pipeline.dedup.comparing import Comparison, compare_lines
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import cores
-from crew_pipeline.dedup.features import Traits
 from crew_pipeline.dedup.feedback import Feedback, TextPair
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.dedup.passages import code_in
 from crew_pipeline.dedup.speech import SHORT, Utterance
+from crew_pipeline.dedup.traits import Traits
 from crew_pipeline.dedup.voices import voices
 
 if TYPE_CHECKING:

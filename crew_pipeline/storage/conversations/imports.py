@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -182,6 +181,6 @@ def _restore(
         line = SourceLine(row.session_id, row.position, row.spoken_at, row.speaker, row.text, row.id)
         by_import[row.import_id].append(line)
     for brought_by, lines in sorted(by_import.items(), key=lambda item: item[0] or 0):
-        source = replace(SourceTraits(), import_id=brought_by)
+        source = SourceTraits(import_id=brought_by)
         report.add(ingest(connection, crew=crew, lines=lines, zone=zone, today=today, source=source))
     return len(kept)
