@@ -150,6 +150,25 @@ def test_times_are_those_of_the_zone_and_a_day_that_is_said_elsewhere_is_not_los
     assert "Times are those of Europe/Berlin." in shown
 
 
+def test_an_export_of_several_that_breaks_off_keeps_no_other_from_being_imported(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "conversations.json").write_text('[{"uuid": "u", "name": "n", "chat_messages": []}, {"uuid": ')
+    line = {
+        "session_id": "s",
+        "line": 0,
+        "created_at": "2025-02-01T10:00:00Z",
+        "speaker": "Ann",
+        "text": "good morning",
+    }
+    (folder / "b.jsonl").write_text(json.dumps(line))
+    done = crew(tmp_path / "home", "import", str(folder), "--json")
+    report = json.loads(done.stdout)
+    assert [(one["crew"], one["lines"]["new"]) for one in report["imports"]] == [("b", 1)]
+    assert "breaks off" in report["not_read"][0]["reason"]
+    assert (done.returncode, "1 of 2 exports" in done.stderr) == (1, True)
+
+
 def test_a_client_is_made_only_where_that_is_said(tmp_path: Path) -> None:
     home = tmp_path / "home"
     refused = crew(home, "clients", "set", "acmee", "--folding", "strict")

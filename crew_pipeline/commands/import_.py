@@ -84,26 +84,36 @@ def import_(  # noqa: PLR0913, PLR0917 - its options are its parameters
 
 
 def _import_all(file: Path, owner: CrewOf, how: How, as_json: bool) -> None:
+    from crew_pipeline.discovery.exports.files import ExportError
     from crew_pipeline.discovery.exports.several import open_exports
 
     found = open_exports(file, how.format, how.columns)
     several = len(found.parts) > 1
+    imported, broken = [], []
     with open_store() as (settings, databases):
-        imported = []
         for part in found.parts:
             under = owner.crew or (part.name if several else DEFAULT_CREW)
-            report = _import(databases.db, settings, part, CrewOf(owner.client, under), how.times, as_json)
+            try:
+                report = _import(databases.db, settings, part, CrewOf(owner.client, under), how.times, as_json)
+            except ExportError as error:
+                if not several:
+                    raise
+                broken.append((part.export.path.name, str(error)))
+                continue
             imported.append((part, report))
-    left = [{"file": name, "reason": reason} for name, reason in found.left]
+    left = [*found.left, *broken]
     if as_json:
         each = [{"file": str(part.export.path), **report} for part, report in imported]
-        console.print_json({**({"imports": each} if several else each[0]), "not_read": left})
+        not_read = [{"file": name, "reason": reason} for name, reason in left]
+        console.print_json({**({"imports": each} if several else each[0]), "not_read": not_read})
     else:
         for _, report in imported:
             rendering.print_import_report(report)
-        rendering.print_not_read(found.left)
+        rendering.print_not_read(left)
     for part, report in imported:
         _refuse_empty(part, report["lines"])
+    if broken:
+        raise CommandError(f"{len(broken)} of {len(found.parts)} exports could not be read to their end; see above.")
 
 
 def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, times: Times, as_json: bool) -> dict[str, Any]:

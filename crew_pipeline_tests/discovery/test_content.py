@@ -179,6 +179,13 @@ def test_a_canvas_is_what_was_written_and_marks_of_sources_are_taken_out(tmp_pat
     assert found.reading.left_out == {"results of tools": 1, "calls of tools": 1}
 
 
+@pytest.mark.parametrize("written", ['{"updates": 5}', '{"updates": [7]}', '{"content": 3}', "[1]", "null", "no JSON"])
+def test_a_canvas_of_another_shape_does_no_harm(tmp_path: Path, written: str) -> None:
+    messages = [message("user", "Hello."), message("assistant", written, recipient="canmore.update_textdoc")]
+    found = read(as_file(tmp_path / "conversations.json", conversation(*messages)))
+    assert [line.text for line in found.lines] == ["Hello.", *(["no JSON"] if written == "no JSON" else [])]
+
+
 ALERT = {
     "fallback": "[no preview available]",
     "blocks": [

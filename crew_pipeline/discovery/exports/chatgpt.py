@@ -152,7 +152,8 @@ def _canvas(content: Mapping[str, Any]) -> str:
     if not isinstance(call, Mapping):
         return ""
     updates = call.get("updates")
-    texts = [call.get("content"), *(one.get("replacement") for one in updates or () if isinstance(one, Mapping))]
+    changed = [one for one in updates if isinstance(one, Mapping)] if isinstance(updates, list) else []
+    texts = [call.get("content"), *(one.get("replacement") for one in changed)]
     return "\n".join(text.strip() for text in texts if isinstance(text, str) and text.strip())
 
 
