@@ -1,4 +1,4 @@
-"""The routes of feedback: what visitors say about pairs of lines."""
+"""The routes of feedback: what visitors say about pairs of lines and about what stands in messages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.days import verdicts
 from crew_pipeline.dedup import labelled_pairs
 from crew_pipeline.model import ClientDay
+from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import verdicts as stored
 
 router = APIRouter()
@@ -25,25 +27,35 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: A_PROBLEM, **PROBLEMS}
 
 @router.post(
     "/api/days/{day}/feedback",
-    summary="Say what two lines are",
+    summary="Say what two lines are, or what is to be seen",
     status_code=201,
     response_model=GivenFeedback,
     responses=_NOT_FOUND,
 )
 async def say(services: ServicesOf, day: Day, client: Client, said: NewFeedback) -> Response:
-    """`same`: the two lines are folded together from now on; `different`: never again. It holds wherever both texts
-    stand in a day of this client, at once and for ever, until it is undone."""
-    lines = (said.line_id, said.other_line_id)
+    """`same`: the two lines are folded together from now on; `different`: never again. `show`: what stands between two
+    places of a line is always shown; `hide`: the standing text of its speaker is left out where it is visible. It holds
+    wherever that stands in a day of this client, for ever, until it is undone; this day is served so at once, others
+    with it or soon (`later`)."""
     try:
         given = await asyncio.to_thread(
-            verdicts.say, services.db.as_client(client), services.settings, ClientDay(client, day), said.verdict, lines
+            _say, services.db.as_client(client), services.settings, ClientDay(client, day), said
         )
     except verdicts.UnknownLineError as error:
         raise HTTPException(404, str(error)) from None
-    except (verdicts.SameLineError, verdicts.TooShortError) as error:
+    except (verdicts.SameLineError, verdicts.TooShortError, verdicts.NoPassageError) as error:
         raise HTTPException(422, str(error)) from None
     content = {"id": given.id, "verdict": given.verdict, "refolded": given.days.at_once, "later": given.days.later}
     return Response(orjson.dumps(content), 201, media_type=JSON)
+
+
+def _say(db: Database, settings: Settings, client_day: ClientDay, said: NewFeedback) -> verdicts.Given:
+    if said.verdict == "show":
+        return verdicts.show(db, settings, client_day, said.line_id, said.start, said.end)
+    if said.verdict == "hide":
+        return verdicts.hide(db, settings, client_day, said.line_id)
+    assert said.other_line_id is not None
+    return verdicts.say(db, settings, client_day, said.verdict, (said.line_id, said.other_line_id))
 
 
 @router.get("/api/feedback", summary="What visitors have said", response_model=FeedbackList, responses=PROBLEMS)

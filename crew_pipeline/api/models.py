@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+
+from crew_pipeline.storage.evidence.verdicts import Verdict
 
 JSON = "application/json"
 
@@ -42,13 +44,17 @@ class Span(BaseModel):
 
 
 class StandingText(BaseModel):
-    """What a voice says at the head of most of its messages of the day, where it stands first."""
+    """What a voice says at the head of most of its messages of the day, where it stands first.
+
+    ``hidden``: visitors want it left out; `passages=omit` does so.
+    """
 
     name: str
     messages: int
     characters: int
     key: str
     spans: list[Span]
+    hidden: bool = False
 
 
 class StandingSince(BaseModel):
@@ -62,6 +68,7 @@ class StandingSince(BaseModel):
     key: str
     since: date
     changed: bool
+    hidden: bool
 
 
 class StandingTexts(BaseModel):
@@ -244,18 +251,30 @@ class Readiness(BaseModel):
 
 
 class NewFeedback(BaseModel, extra="forbid"):
-    """What a visitor says about two lines of a day."""
+    """What a visitor says about two lines of a day (`same`, `different`), about the passages of one between two places
+    of its text (`show`), or about the standing text of its speaker (`hide`)."""
 
-    verdict: Literal["same", "different"]
+    verdict: Verdict
     line_id: str
-    other_line_id: str
+    other_line_id: str | None = Field(None, description="the other line of `same` and `different`")
+    start: int = Field(0, ge=0, description="of `show`: where the passages begin, in code points of the text")
+    end: int | None = Field(None, ge=1, description="of `show`: where they end; the end of the text unless told")
+
+    @model_validator(mode="after")
+    def _names_what_it_is_about(self) -> Self:
+        of_two_lines = self.verdict in ("same", "different")
+        if of_two_lines != (self.other_line_id is not None):
+            raise ValueError("'same' and 'different' are said of two lines, 'show' and 'hide' of one")
+        if self.verdict != "show" and (self.start, self.end) != (0, None):
+            raise ValueError("only 'show' is said of a part of a line")
+        return self
 
 
 class GivenFeedback(BaseModel):
     """A verdict as it was stored: days that are served anew, and days that follow in the background."""
 
     id: int
-    verdict: Literal["same", "different"]
+    verdict: Verdict
     refolded: list[date]
     later: list[date]
 
@@ -273,7 +292,7 @@ class Feedback(BaseModel):
 
     id: int
     client: str
-    verdict: Literal["same", "different"]
+    verdict: Verdict
     left_text: str
     right_text: str
     left_speaker: str

@@ -12,7 +12,7 @@ from crew_pipeline.commands import console
 from crew_pipeline.commands.console import shown
 from crew_pipeline.days.standing_texts import Since
 from crew_pipeline.dedup.repeats import REASON
-from crew_pipeline.dedup.views import joined
+from crew_pipeline.dedup.views import left_out
 
 MOST_ROWS, MOST_CHARACTERS = 12, 400
 """Of a message, and of one of its rows, before it is cut."""
@@ -99,18 +99,19 @@ class DayView:
     def _rows(self, line: Entry) -> Iterator[str]:
         """The rows of a line's text; a thin one for each stretch that is folded in it."""
         text, place = line["text"], 0
-        repeats = [] if self._whole else line.get("repeats", [])
+        folded = [] if self._whole else left_out(line)
         standing = None if self._whole else line.get("standing")
         if standing:
+            end = ", left out as was asked" if standing.get("hidden") else ""
             yield (
                 f"[dim]{shown(standing['name'])}, {standing['characters']:,} characters, "
-                f"in {standing['messages']:,} messages{self._known_since(standing)}:[/]"
+                f"in {standing['messages']:,} messages{self._known_since(standing)}{end or ':'}[/]"
             )
-        for fold in joined(text, repeats):
+        for fold in folded:
             yield from self._text_rows(text[place : fold["start"]])
             yield self._fold_row(fold, len(text))
             place = fold["end"]
-        yield from self._text_rows(text[place:]) if place < len(text) or not repeats else ()
+        yield from self._text_rows(text[place:]) if place < len(text) or not folded else ()
 
     def _known_since(self, standing: Entry) -> str:
         text = self._since.get(standing["key"])

@@ -1,9 +1,10 @@
-"""``crew feedback``: what visitors say about pairs of lines, honoured at once and for ever."""
+"""``crew feedback``: what visitors say about pairs of lines and about what stands in messages, honoured for ever."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,10 +17,15 @@ from crew_pipeline.commands.common import (
     in_home,
     open_store,
 )
-from crew_pipeline.model import DEFAULT_CLIENT
+from crew_pipeline.model import DEFAULT_CLIENT, ClientDay
 from crew_pipeline.storage.evidence import verdicts as stored
 
-app = typer.Typer(help="What visitors say about pairs of lines.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from crew_pipeline.days.verdicts import Given
+    from crew_pipeline.settings import Settings
+    from crew_pipeline.storage.database import Database
+
+app = typer.Typer(help="What visitors say about lines, and about what stands in them.", no_args_is_help=True)
 
 DayArgument = Annotated[str, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")]
 LineArgument = Annotated[str, typer.Argument(help="A line_id, as 'crew day --json' and the API show it.")]
@@ -51,21 +57,62 @@ def different(
     _say("different", day, (line, other), client, as_json)
 
 
-def _say(verdict: stored.Verdict, day: str, lines: tuple[str, str], client: str, as_json: bool) -> None:
+@app.command("show")
+@in_home
+def show(
+    day: DayArgument,
+    line: LineArgument,
+    start: Annotated[int, typer.Option(min=0, help="Where it begins in the text, in characters.")] = 0,
+    end: Annotated[int | None, typer.Option(min=1, help="Where it ends; the end of the text unless told.")] = None,
+    client: ClientOption = DEFAULT_CLIENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that what stands in a line is always shown, however often it repeats."""
     from crew_pipeline.days import verdicts
-    from crew_pipeline.model import ClientDay
+
+    _store(day, client, as_json, lambda db, settings, of: verdicts.show(db, settings, of, line, start, end))
+
+
+@app.command("hide")
+@in_home
+def hide(
+    day: DayArgument,
+    line: LineArgument,
+    client: ClientOption = DEFAULT_CLIENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that the standing text of a line's speaker is left out, also where it stands first."""
+    from crew_pipeline.days import verdicts
+
+    _store(day, client, as_json, lambda db, settings, of: verdicts.hide(db, settings, of, line))
+
+
+def _say(verdict: Literal["same", "different"], day: str, lines: tuple[str, str], client: str, as_json: bool) -> None:
+    from crew_pipeline.days import verdicts
+
+    _store(day, client, as_json, lambda db, settings, of: verdicts.say(db, settings, of, verdict, lines))
+
+
+def _store(day: str, client: str, as_json: bool, say: Callable[[Database, Settings, ClientDay], Given]) -> None:
+    from crew_pipeline.days import verdicts
 
     with open_store() as (settings, databases):
         wanted = day_named(day, settings, databases, client)
         try:
-            said = verdicts.say(databases.db, settings, ClientDay(client, wanted), verdict, lines)
-        except (verdicts.UnknownLineError, verdicts.SameLineError, verdicts.TooShortError) as error:
+            said = say(databases.db, settings, ClientDay(client, wanted))
+        except (
+            verdicts.UnknownLineError,
+            verdicts.SameLineError,
+            verdicts.TooShortError,
+            verdicts.NoPassageError,
+        ) as error:
             raise CommandError(str(error)) from None
     if as_json:
-        console.print_json({"id": said.id, "verdict": verdict, "refolded": said.days.at_once, "later": said.days.later})
+        days = {"refolded": said.days.at_once, "later": said.days.later}
+        console.print_json({"id": said.id, "verdict": said.verdict, **days})
         return
     console.say(
-        f"Verdict {said.id}: {verdict}. {len(said.days.at_once)} days folded again, {len(said.days.later)} follow."
+        f"Verdict {said.id}: {said.verdict}. {len(said.days.at_once)} days folded again, {len(said.days.later)} follow."
     )
     console.note(f"'crew feedback undo {said.id}' takes it back.")
 

@@ -26,7 +26,8 @@ def show_first_look(run: DayRun, lines: Columns, warn: Callable[[str], object]) 
         if not _to_be_shown(run):
             return
         clusters = run.fold(lines, exact_repeats(), silent=True)
-        built = folding.document_of(run.client_day, lines, folding.folds_in(clusters.rows), "preliminary")
+        folds, said = folding.folds_in(clusters.rows), run.wishes().verdicts
+        built = folding.document_of(run.client_day, lines, folds, "preliminary", said)
         with run.tools.db.write() as connection:
             publishing.show_first_look(connection, run.client_day, run.token, built.body, MESSAGE)
     except Exception as error:

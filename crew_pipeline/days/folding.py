@@ -28,7 +28,7 @@ class Wishes(NamedTuple):
 
     Attributes:
         config: the engine's, at the client's operating point.
-        verdicts: what its visitors have said of pairs of lines.
+        verdicts: what its visitors have said of pairs of lines and of passages.
     """
 
     config: EngineConfig
@@ -72,13 +72,17 @@ def folds_in(members: Iterable[Sequence[Any]]) -> Folds:
     }
 
 
-def document_of(client_day: ClientDay, lines: Columns, folds: Folds, fingerprint: str) -> Document:
+def document_of(
+    client_day: ClientDay, lines: Columns, folds: Folds, fingerprint: str, said: Feedback | None = None
+) -> Document:
     """The document of a client's day.
 
     Args:
         lines: columns ``frames.DISCOVERED`` of that day.
         fingerprint: of the engine that made the folds.
+        said: what the client's visitors have said.
     """
     own = list(zip(*(lines[name] for name in frames.DISCOVERED[1:]), strict=True))
     conversations = {Conversation(conversation_id, *rest) for conversation_id, _, _, _, _, *rest in own}
-    return document.build(client_day.client, conversations, [Line(*row[:5]) for row in own], folds, fingerprint)
+    spoken = [Line(*row[:5]) for row in own]
+    return document.build(client_day.client, conversations, spoken, folds, fingerprint, said)

@@ -51,11 +51,21 @@ def refold_days_with(db: Database, settings: Settings, client_day: ClientDay, te
     return _refold_all(db, settings, client_day.client, [client_day.day, *others])
 
 
-def _refold_all(db: Database, settings: Settings, client: str, days: Sequence[date]) -> Refolded:
+def refold_every_day(db: Database, settings: Settings, client_day: ClientDay) -> Refolded:
+    """Fold a client's day again; its others, of which each may hold what was spoken of, follow in the background."""
+    with db.read() as connection:
+        days = pairs.days_with(connection, client_day.client, [])
+    others = [day for day in days if day != client_day.day]
+    return _refold_all(db, settings, client_day.client, [client_day.day, *others], most_at_once=1)
+
+
+def _refold_all(
+    db: Database, settings: Settings, client: str, days: Sequence[date], most_at_once: int = AT_ONCE
+) -> Refolded:
     at_once, later = [], []
     for number, day in enumerate(days):
         client_day = ClientDay(client, day)
-        if number < AT_ONCE and refold(db, settings, client_day):
+        if number < most_at_once and refold(db, settings, client_day):
             at_once.append(day)
             continue
         later.append(day)
@@ -94,6 +104,7 @@ def _fold_again(connection: Connection, settings: Settings, client_day: ClientDa
     clusters = folding.fold(client_day, lines, comparison, wishes)
     publishing.replace_clusters(connection, client_day, token, clusters.rows)
     fingerprint = wishes.config.fingerprint
-    document = folding.document_of(client_day, lines, folding.folds_in(clusters.rows), fingerprint)
+    folds = folding.folds_in(clusters.rows)
+    document = folding.document_of(client_day, lines, folds, fingerprint, wishes.verdicts)
     publishing.publish(connection, client_day, document, fingerprint, token)
     return True

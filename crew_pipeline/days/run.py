@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crew_pipeline.days import claims, folding
+from crew_pipeline.days.folding import Wishes
 from crew_pipeline.days.pace import Pace
 from crew_pipeline.days.pair_memory import remembering
 from crew_pipeline.days.progress import Reporter
@@ -106,9 +107,13 @@ class DayRun:
             DocumentError: a line would be lost or shown twice.
         """
         self._reporter.stage("writing", message="writing the day")
+        own = self.wishes()
+        return folding.document_of(self.client_day, lines, folds, own.config.fingerprint, own.verdicts)
+
+    def wishes(self) -> Wishes:
+        """How the client wants the day folded by now."""
         with self.tools.db.read() as connection:
-            own = folding.config_of(connection, self.client_day.client, self.tools.config)
-        return folding.document_of(self.client_day, lines, folds, own.fingerprint)
+            return folding.wishes_of(connection, self.client_day.client, self.tools.config)
 
     def _is_held(self) -> bool:
         with self.tools.db.read() as connection:

@@ -11,7 +11,7 @@ from crew_pipeline.dedup import pair_scorer, text_vectors
 from crew_pipeline.dedup.pair_model import pair_model
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint
 
-ALGORITHM = 5
+ALGORITHM = 6
 """Raised whenever the same lines would be judged differently; part of the fingerprint of every document."""
 DOCUMENT = 1
 """Raised whenever the same folds would make another document."""

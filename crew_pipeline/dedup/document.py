@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from crew_pipeline.dedup import standing
+from crew_pipeline.dedup.feedback import Feedback
 from crew_pipeline.dedup.repeats import DayPassages
 from crew_pipeline.dedup.verification import DocumentError, line_id, stamp, verify
 from crew_pipeline.model import Conversation, Fold, Folds, Line, LineKey, Repeat
@@ -45,7 +46,12 @@ class Document:
 
 
 def build(
-    client: str, conversations: Iterable[Conversation], lines: Iterable[Line], folds: Folds, engine: str
+    client: str,
+    conversations: Iterable[Conversation],
+    lines: Iterable[Line],
+    folds: Folds,
+    engine: str,
+    feedback: Feedback | None = None,
 ) -> Document:
     """Build the condensed document of a client's day.
 
@@ -53,12 +59,14 @@ def build(
 
     Args:
         engine: fingerprint of the engine that made the folds; part of the version.
+        feedback: what people have said; here about passages.
 
     Raises:
         DocumentError: a line would be lost, shown twice, or hidden without a visible canonical line.
     """
     day, talks = _Day(lines, folds), list(conversations)
-    return _document(client, talks, day, _inside(day.visible, {talk.id: talk.crew for talk in talks}), engine)
+    crews = {talk.id: talk.crew for talk in talks}
+    return _document(client, talks, day, _inside(day.visible, crews, feedback or Feedback()), engine)
 
 
 def raw(client: str, conversations: Iterable[Conversation], lines: Iterable[Line]) -> Document:
@@ -73,13 +81,13 @@ class _Inside(NamedTuple):
     standing: dict[str, Any] | None = None
 
 
-def _inside(visible: Sequence[Line], crews: Mapping[str, str]) -> dict[LineKey, _Inside]:
+def _inside(visible: Sequence[Line], crews: Mapping[str, str], feedback: Feedback) -> dict[LineKey, _Inside]:
     """What is folded inside visible lines.
 
     Args:
         crews: the crew of each conversation.
     """
-    day = DayPassages.of(visible)
+    day = DayPassages.of(visible, feedback.shown)
     heads = standing.heads(day, visible, crews)
     found: dict[LineKey, _Inside] = {}
     for key in day.lines:
@@ -89,7 +97,8 @@ def _inside(visible: Sequence[Line], crews: Mapping[str, str]) -> dict[LineKey, 
         elif head.is_first:
             # Part of it may stand elsewhere, in another voice's text; where, its repeats say.
             spans = [{"start": start, "end": end} for start, end in head.shown(day, key)]
-            found[key] = _Inside(tuple(day.repeats(key)), {**head.standing._asdict(), "spans": spans})
+            left_out = {"hidden": True} if head.standing.key in feedback.hidden else {}
+            found[key] = _Inside(tuple(day.repeats(key)), {**head.standing._asdict(), "spans": spans, **left_out})
         else:
             found[key] = _Inside(tuple(day.repeats(key, head.length, head.standing.name)))
     return found

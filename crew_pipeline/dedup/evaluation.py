@@ -17,6 +17,7 @@ from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.languages import is_judged
 from crew_pipeline.dedup.pair_model import pair_model
+from crew_pipeline.dedup.repeats import is_repeat
 from crew_pipeline.dedup.speech import SHORT, Utterance, speaker_names, without_addressees
 from crew_pipeline.dedup.static import vocabulary
 
@@ -34,6 +35,7 @@ class LabelledPair:
         left, right: the texts, addressees included; ``left_speaker`` and ``right_speaker`` say them.
         weight: how many such pairs it stands for.
         day: pairs of one day share their speakers, by whose names addressees are recognised.
+        is_passage: they are not lines but what stands in longer ones, which is folded word for word or not at all.
     """
 
     left: str
@@ -43,6 +45,7 @@ class LabelledPair:
     left_speaker: str = ""
     right_speaker: str = ""
     day: str = ""
+    is_passage: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,9 @@ def judge(pairs: Sequence[LabelledPair], encoder: Encoder, config: EngineConfig,
     one_voice = _flags([text.normalise(pair.left_speaker) == text.normalise(pair.right_speaker) for pair in pairs])
     short = _flags([utterance.content_words < SHORT for utterance in texts.utterances])
     foldable = (one_voice & values_kept) | ((left == right) & ~short[left])
+    for number, pair in enumerate(pairs):
+        if pair.is_passage:
+            probability[number], foldable[number] = float(is_repeat(pair.left, pair.right)), True
     return Judged(probability, neighbours.cosine(encoder.encode(cores), left, right), foldable)
 
 

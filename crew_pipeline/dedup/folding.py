@@ -23,7 +23,7 @@ from crew_pipeline.dedup.feedback import Feedback, TextPair
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import PairScorer
 from crew_pipeline.dedup.pair_model import pair_model
-from crew_pipeline.dedup.passages import code_in
+from crew_pipeline.dedup.passages import code_in, hashes_in
 from crew_pipeline.dedup.speech import SHORT, Utterance
 from crew_pipeline.dedup.traits import Traits
 from crew_pipeline.dedup.voices import voices
@@ -139,7 +139,7 @@ class _Folding:
         utterances: dict[bytes, Utterance] = {}
         said_by = voices(self.ordered)
         for row, core in enumerate(cores(self.ordered)):
-            if text.count_words(core) < self.config.min_words:
+            if text.count_words(core) < self.config.min_words or self._is_to_be_seen(row):
                 continue
             key = text.text_hash(core)
             if key not in utterances:
@@ -155,6 +155,11 @@ class _Folding:
             _Node(key, utterances[key], rows, said_by[rows[0]], frozenset(said_by[row] for row in rows))
             for key, rows in sorted(groups, key=lambda item: (item[0], item[1][0]))
         ]
+
+    def _is_to_be_seen(self, row: int) -> bool:
+        """Whether a passage stands in a line that people want to see wherever it stands."""
+        wanted = self.feedback.shown
+        return bool(wanted) and not wanted.isdisjoint(hashes_in(self.ordered["text"][row]))
 
     def _of_one_code(self, rows: list[int]) -> list[list[int]]:
         """Lines that repeat each other, parted by the code in them."""

@@ -1,7 +1,7 @@
 """The labelled-pair format: JSON lines of two lines of talk and whether one may be hidden under the other.
 
 ``{"corpus", "day", "a": {"speaker", "text"}, "b": {"speaker", "text"}, "duplicate": bool, "weight": float}``; speakers,
-``corpus``, ``day`` and ``weight`` may be missing.
+``corpus``, ``day`` and ``weight`` may be missing. ``"passage": true``: the texts are parts of longer lines.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ def _pair(path: Path, number: int, line: bytes) -> LabelledPair:
         weight = float(record.get("weight", 1.0))
         left_speaker, right_speaker = (str(record[side].get("speaker", "")) for side in ("a", "b"))
         day = f"{record.get('corpus', '')} {record.get('day', '')}"
-        if not (isinstance(left, str) and isinstance(right, str) and isinstance(duplicate, bool) and weight >= 0):
+        is_passage = record.get("passage", False)
+        shapes = ((left, str), (right, str), (duplicate, bool), (is_passage, bool))
+        if weight < 0 or not all(isinstance(value, shape) for value, shape in shapes):
             raise TypeError
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         raise LabelledPairsError(
             f'{path}, line {number}: expected {{"a": {{"text"}}, "b": {{"text"}}, "duplicate": true or false, '
             '"weight": number}.'
         ) from None
-    return LabelledPair(left, right, duplicate, weight, left_speaker, right_speaker, day)
+    return LabelledPair(left, right, duplicate, weight, left_speaker, right_speaker, day, is_passage)

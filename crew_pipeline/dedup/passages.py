@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from crew_pipeline.dedup.text import looks_like_code, normalise
+from crew_pipeline.dedup.text import looks_like_code, normalise, text_hash
 
 LONG_ROW = 200
 """Code points of a row from which on it is parted into sentences or members."""
@@ -99,6 +99,11 @@ class Form(NamedTuple):
     key: str
     length: int
     words: int
+
+    @property
+    def hash(self) -> bytes:
+        """Of the key, by which people's verdicts name a passage."""
+        return text_hash(self.key)
 
 
 def passages(text: str) -> list[Passage]:
@@ -202,6 +207,16 @@ def enclosing(text: str, parts: Sequence[Passage]) -> str:
             if _DEFINITION.match(found):
                 break
     return found
+
+
+def hashes_in(text: str, start: int = 0, end: int | None = None) -> list[bytes]:
+    """``Form.hash`` of the passages of a text that lie between two places (code points) of it at least in part."""
+    last = len(text) if end is None else end
+    return [
+        form(text[part.start : part.end], part.kind).hash
+        for part in passages(text)
+        if part.start < last and part.end > start
+    ]
 
 
 def _margin(row: str) -> int:

@@ -46,6 +46,7 @@ class DayPassages:
         roots: of each passage the place of the visible one that it stands under; its own where it is visible.
         places: of each passage where it starts in which line.
         first, alone: where each least run stood first, by a hash of its numbers, or by its one number.
+        shown: hashes of passages that repeat nothing, for people want to see them wherever they stand.
     """
 
     lines: dict[LineKey, ReadLine] = field(default_factory=dict)
@@ -54,14 +55,15 @@ class DayPassages:
     places: list[tuple[LineKey, int]] = field(default_factory=list)
     first: dict[int, int] = field(default_factory=dict)
     alone: dict[int, int] = field(default_factory=dict)
+    shown: frozenset[bytes] = frozenset()
     _by_text: dict[tuple[str, Kind], int] = field(default_factory=dict)
     _by_key: dict[str, int] = field(default_factory=dict)
     _forms: list[Form] = field(default_factory=list)
 
     @classmethod
-    def of(cls, lines: Iterable[Line]) -> DayPassages:
+    def of(cls, lines: Iterable[Line], shown: frozenset[bytes] = frozenset()) -> DayPassages:
         """Those of ``lines``; the same for any order of them."""
-        day = cls()
+        day = cls(shown=shown)
         for line in sorted(lines, key=lambda line: (line.spoken_at, line.conversation_id, line.position)):
             day._add(line)
         return day
@@ -121,6 +123,10 @@ class DayPassages:
         number = self._by_text.get(passage)
         if number is None:
             made = form(*passage)
+            if self.shown and made.hash in self.shown:
+                # A number of its own each time, so that it is no part of a run.
+                self._forms.append(made)
+                return len(self._forms) - 1
             number = self._by_key.setdefault(made.key, len(self._forms))
             if number == len(self._forms):
                 self._forms.append(made)
@@ -200,6 +206,15 @@ class DayPassages:
             else:
                 kept.append((run, 1))
         return kept
+
+
+def is_repeat(text: str, other: str) -> bool:
+    """Whether a part of a message folds where it stood before as ``other``: passage by passage the same, and enough."""
+    mine, theirs = ([form(one[part.start : part.end], part.kind) for part in passages(one)] for one in (text, other))
+    size = _Size()
+    for made in mine:
+        size.take(made)
+    return size.enough and [made.key for made in mine] == [made.key for made in theirs]
 
 
 @dataclass

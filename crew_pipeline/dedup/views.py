@@ -50,7 +50,8 @@ def without_passages(entries: list[dict[str, Any]]) -> None:
     """Leave out of every text what is folded in it; spans stay those of the whole text.
 
     Repeats that follow one another for one reason are given as one, see ``joined``. Of a long hidden line that repeats
-    its visible one word for word nothing is left; its ``repeats`` says so.
+    its visible one word for word nothing is left; its ``repeats`` says so. A standing text that people want left out
+    goes too; its ``spans`` say where it stood.
     """
     for entry in entries:
         for shown in entry["display_conversation"]:
@@ -58,9 +59,27 @@ def without_passages(entries: list[dict[str, Any]]) -> None:
                 text = variation["text"]
                 if len(text) >= LONGER and text == shown["text"]:
                     variation["text"], variation["repeats"] = "", [_whole(text, shown["line_id"])]
+            folded = left_out(shown)
             if "repeats" in shown:
-                repeats = joined(shown["text"], shown["repeats"])
-                shown["text"], shown["repeats"] = visible_text(shown["text"], repeats), repeats
+                shown["repeats"] = joined(shown["text"], shown["repeats"])
+            shown["text"] = visible_text(shown["text"], folded)
+
+
+def left_out(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a short view leaves out of a visible line, in order of its text: its repeats (``joined``), and its standing
+    text where people do not want to see it, as parts of the same shape."""
+    text, standing = line["text"], line.get("standing", {})
+    unwanted = standing["spans"] if standing.get("hidden") else ()
+    own = [
+        {
+            **span,
+            "of": {"line_id": line["line_id"], "start": span["start"]},
+            "lines": _rows_of(text[span["start"] : span["end"]]),
+            "reason": standing["name"],
+        }
+        for span in unwanted
+    ]
+    return sorted([*joined(text, line.get("repeats", ())), *own], key=lambda part: int(part["start"]))
 
 
 def joined(text: str, repeats: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

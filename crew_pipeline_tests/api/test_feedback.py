@@ -56,6 +56,11 @@ def test_another_client_sees_and_changes_nothing(api: TestClient, line_ids: list
         ({"verdict": "maybe", "line_id": "x-1", "other_line_id": "x-2"}, 422),
         ({"verdict": "same", "line_id": "\x00", "other_line_id": "'; DROP TABLE lines"}, 404),
         ({"verdict": "same", "line_id": "x-1"}, 422),
+        ({"verdict": "show", "line_id": "x-1"}, 404),
+        ({"verdict": "hide", "line_id": "x-1"}, 404),
+        ({"verdict": "show", "line_id": "x-1", "other_line_id": "x-2"}, 422),
+        ({"verdict": "same", "line_id": "x-1", "other_line_id": "x-2", "start": 3}, 422),
+        ({"verdict": "show", "line_id": "x-1", "end": -1}, 422),
         ([], 422),
     ],
 )
@@ -67,3 +72,18 @@ def test_bad_verdicts_are_refused_in_a_sentence(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]
     assert api.get("/api/feedback").json()["feedback"] == []
+
+
+def test_a_part_of_a_line_can_be_shown_for_ever_and_a_place_outside_it_not(
+    api: TestClient, line_ids: list[str]
+) -> None:
+    said = {"verdict": "show", "line_id": line_ids[0]}
+    answer = api.post(PATH, json=said)
+    assert answer.status_code == 201, answer.json()
+    (listed,) = api.get("/api/feedback").json()["feedback"]
+    assert (listed["verdict"], listed["left_text"]) == ("show", "the invoice export times out")
+    assert json.loads(api.get("/api/feedback/pairs.jsonl").text)["passage"] is True
+    assert api.post(PATH, json={**said, "start": 900}).status_code == 422
+    nobody = api.post(PATH, json={"verdict": "hide", "line_id": line_ids[0]})
+    assert nobody.status_code == 422
+    assert "Ann has no standing text" in nobody.json()["detail"]

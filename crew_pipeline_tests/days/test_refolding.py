@@ -14,6 +14,7 @@ from crew_pipeline.days import claims, labelling, refolding, verdicts
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.folding import BY_A_READER
 from crew_pipeline.dedup.labelled_pairs import read_pairs
+from crew_pipeline.dedup.views import without_passages
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
@@ -173,3 +174,44 @@ def test_people_are_asked_about_the_pairs_that_the_judge_is_least_sure_of(
     assert {question.left.text, question.right.text} == set(said)
     verdicts.say(db, settings, CLIENT_DAY, "same", (question.left.line_id, question.right.line_id))
     assert labelling.questions(db, settings, CLIENT_DAY, 5) == []
+
+
+PROMPT = "You are the reviewer of a small team of builders.\nNever forget that you speak for the people who use it.\n"
+ANSWERS = ("Yes, I agree.", "No, I do not.", "Perhaps, on another day.")
+
+
+def texts_left(db: Database, day: str) -> list[str]:
+    """What a short view shows of each line of a day."""
+    with db.read() as connection:
+        body = connection.exec_driver_sql(
+            "SELECT body FROM day_documents WHERE client = 'acme' AND day = %s AND is_current", (day,)
+        ).scalar()
+    entries = orjson.loads(body)
+    without_passages(entries)
+    return [line["text"].strip() for one in entries for line in one["display_conversation"]]
+
+
+def test_what_is_said_of_a_passage_and_of_a_standing_text_holds_on_every_day_until_it_is_undone(
+    db: Database, settings: Settings, run_days: Run
+) -> None:
+    for day in (DAY, "2025-01-16"):
+        bring(db, lines_at(day, f"s{day}", *(("Reviewer", PROMPT + answer) for answer in ANSWERS)))
+        assert run_days(day).success
+    as_made = [PROMPT + ANSWERS[0], *ANSWERS[1:]]
+    assert texts_left(db, DAY) == texts_left(db, "2025-01-16") == as_made
+    first, second, _ = line_ids(db)
+
+    hidden = verdicts.hide(db, settings, CLIENT_DAY, second)
+    assert (hidden.days.at_once, hidden.days.later) == ([CLIENT_DAY.day], [date(2025, 1, 16)])
+    assert texts_left(db, DAY) == list(ANSWERS)
+    assert texts_left(db, "2025-01-16") == as_made
+    assert run_days("2025-01-16").success
+    assert texts_left(db, "2025-01-16") == list(ANSWERS)
+    assert verdicts.undo(db, settings, "acme", hidden.id) is not None
+    assert texts_left(db, DAY) == as_made
+
+    rule = PROMPT.splitlines()[1]
+    shown = verdicts.show(db, settings, CLIENT_DAY, first, PROMPT.index(rule), len(PROMPT))
+    assert [rule in text for text in texts_left(db, DAY)] == [True, True, True]
+    assert verdicts.undo(db, settings, "acme", shown.id) is not None
+    assert texts_left(db, DAY) == as_made

@@ -30,3 +30,14 @@ def test_the_engine_and_the_best_cosine_are_both_measured() -> None:
     assert result.engine == Quality(1, 1, 1)
     assert result.cosine.recall == pytest.approx(1)
     assert 0.5 <= result.cosine_threshold < 1
+
+
+def test_what_stands_in_messages_is_judged_as_it_folds_there() -> None:
+    row = "    total = round(sum(prices) * 1.19, 2)\n    return total"
+    pairs = [
+        LabelledPair(row, row, True, is_passage=True, left_speaker="Ann", right_speaker="Bo"),
+        LabelledPair(row, row.replace("1.19", "1.07"), False, is_passage=True),
+        LabelledPair("    return total", "    return total", False, is_passage=True),
+    ]
+    result = evaluate(pairs, SentenceTransformerEncoder(), EngineConfig(), None)
+    assert result.engine == Quality(1, 1, 1)

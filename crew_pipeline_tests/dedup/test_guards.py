@@ -183,3 +183,20 @@ def test_unrelated_lines_of_any_language_stay_apart(scorer: BundledScorer) -> No
         texts = [orjson.loads(raw)["text"] for raw in path.read_bytes().splitlines()]
         for config in (EngineConfig(), EngineConfig(folding="loose")):
             assert folded(texts, ["Ann"] * len(texts), scorer, config) == set(), path.name
+
+
+PROMPT = "You are the reviewer of a small team.\nAnswer for the people who use it.\n\n"
+
+
+@pytest.mark.parametrize(
+    "answers", [("Yes, I agree.", "No, I do not."), ("Keep the table.", "Rename the table to orders.")]
+)
+def test_messages_that_share_a_row_are_not_taken_for_each_other(answers: tuple[str, str]) -> None:
+    texts = [PROMPT + answer for answer in answers]
+    assert folded(texts, ("Reviewer", "Reviewer"), Sure()) == set()
+    assert len(folded([texts[0], texts[0]], ("Reviewer", "Reviewer"), Sure())) == 1
+
+
+def test_messages_of_several_rows_of_which_none_is_shared_are_judged() -> None:
+    texts = ["Thank you all\nthe server was restarted today", "Thanks to you all\nthe server was restarted today, yes"]
+    assert len(folded(texts, ("Ann", "Ann"), Sure())) == 1

@@ -17,8 +17,9 @@ from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.comparing import exact_repeats
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.document import Document, DocumentError, build, verify
+from crew_pipeline.dedup.feedback import Feedback
 from crew_pipeline.dedup.folding import fold_lines
-from crew_pipeline.dedup.passages import Passage, form, passages
+from crew_pipeline.dedup.passages import Passage, form, hashes_in, passages
 from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, FEWEST_WORDS, DayPassages
 from crew_pipeline.dedup.views import full_view, visible_text, without_passages
 from crew_pipeline.model import Conversation, Fold, Folds, Line, Repeat
@@ -40,8 +41,8 @@ ROWS = [
 ]  # fmt: skip
 
 
-def repeats(lines: Sequence[Line]) -> dict[tuple[str, int], tuple[Repeat, ...]]:
-    day = DayPassages.of(lines)
+def repeats(lines: Sequence[Line], shown: frozenset[bytes] = frozenset()) -> dict[tuple[str, int], tuple[Repeat, ...]]:
+    day = DayPassages.of(lines, shown)
     return {key: found for key in day.lines if (found := tuple(day.repeats(key)))}
 
 
@@ -49,10 +50,10 @@ def said(*texts: str) -> list[Line]:
     return [Line("c0", place, "Ann", START + timedelta(seconds=place), text) for place, text in enumerate(texts)]
 
 
-def folded(*texts: str) -> list[list[str]]:
+def folded(*texts: str, shown: frozenset[bytes] = frozenset()) -> list[list[str]]:
     """The parts of each text that fold."""
     lines = said(*texts)
-    found = repeats(lines)
+    found = repeats(lines, shown)
     return [
         [line.text[one.start : one.end] for one in found.get((line.conversation_id, line.position), ())]
         for line in lines
@@ -394,3 +395,30 @@ def test_hostile_texts_end_and_lose_nothing(text: str) -> None:
         spans = found.get((line.conversation_id, line.position), ())
         assert all(one.start < one.end <= len(line.text) for one in spans)
         assert all(one.end <= two.start for one, two in pairwise(spans))
+
+
+def test_what_people_want_to_see_folds_nowhere_and_what_stands_around_it_does() -> None:
+    rule = "Never forget that you speak for the people who use it.\n"
+    wanted = frozenset(hashes_in(rule))
+    texts = [PROMPT + answer for answer in ("Yes.", "No.", "Perhaps.")]
+    assert folded(*texts)[1] == [PROMPT]
+    for parts in folded(*texts, shown=wanted)[1:]:
+        assert rule not in "".join(parts)
+        assert parts[0].startswith("You are the reviewer")
+
+
+@given(st.lists(st.lists(st.sampled_from(ROWS), min_size=2, max_size=8), min_size=2, max_size=6), st.data())
+def test_a_passage_that_people_want_to_see_is_visible_wherever_it_stands(
+    texts: list[list[str]], data: st.DataObject
+) -> None:
+    wanted = data.draw(st.sampled_from(ROWS))
+    hashes = frozenset(hashes_in(wanted))
+    lines = said(*("\n".join(rows) for rows in texts))
+    columns = frames.columns([("acme", *line) for line in lines], frames.LINES)
+    clusters = fold_lines("acme", "2025-01-15", columns, exact_repeats(), EngineConfig(), Feedback(shown=hashes))
+    talks = [Conversation("c0", "s0", "crew", None, START, START)]
+    body = build("acme", talks, lines, folds_in(clusters.rows), "e", Feedback(shown=hashes)).body
+    (entry,) = orjson.loads(body)
+    everywhere = sum(1 for line in lines if not hashes.isdisjoint(hashes_in(line.text)))
+    visible = [visible_text(one["text"], one.get("repeats", [])) for one in entry["display_conversation"]]
+    assert sum(1 for text in visible if not hashes.isdisjoint(hashes_in(text))) >= everywhere

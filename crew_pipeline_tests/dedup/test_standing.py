@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from crew_pipeline.dedup.document import build, verify
+from crew_pipeline.dedup.feedback import Feedback
 from crew_pipeline.dedup.repeats import REASON, DayPassages
 from crew_pipeline.dedup.standing import Head, heads
+from crew_pipeline.dedup.views import without_passages
 from crew_pipeline.model import Conversation, Line, LineKey
 
 START = datetime(2025, 1, 15, 9, tzinfo=UTC)
@@ -130,3 +132,20 @@ def test_the_order_of_arrival_changes_nothing() -> None:
 
 def test_chats_have_none() -> None:
     assert heads_of(said(*["Good morning to all of you in this big room here."] * 20))[1] == {}
+
+
+def test_a_standing_text_that_nobody_wants_to_see_is_left_out_of_short_views_only() -> None:
+    lines = prompted("sort", "print", "clean")
+    talks = [Conversation("c0", "session", "builders", None, START, START)]
+    (as_it_is,) = orjson.loads(build("acme", talks, lines, {}, "e").body)
+    key = as_it_is["display_conversation"][0]["standing"]["key"]
+    made = build("acme", talks, lines, {}, "e", Feedback(hidden=frozenset({key})))
+    assert made.standing[0]["hidden"] is True
+    (entry,) = orjson.loads(made.body)
+    verify(lines, [entry])
+    first = entry["display_conversation"][0]
+    assert first["text"] == lines[0].text
+    without_passages([entry])
+    assert first["text"].split("\n") == ["Here is the task: sort.", "Fault sort is the worst one."]
+    (other,) = orjson.loads(build("acme", talks, lines, {}, "e", Feedback(hidden=frozenset({"0" * 16}))).body)
+    assert other == as_it_is

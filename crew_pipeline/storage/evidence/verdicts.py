@@ -1,7 +1,9 @@
-"""What visitors say of pairs of lines: stored for ever, honoured wherever the two texts stand in a client's day."""
+"""What visitors say of pairs of lines and of what stands in messages: stored for ever, honoured wherever that stands
+in a client's day."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -10,7 +12,8 @@ from sqlalchemy import Connection, text
 from crew_pipeline.dedup.feedback import Feedback
 from crew_pipeline.model import ClientDay
 
-Verdict = Literal["same", "different"]
+Verdict = Literal["same", "different", "show", "hide"]
+"""Of two lines; of a passage, which is always shown; of a standing text, which is left out where it is visible."""
 
 
 class Said(NamedTuple):
@@ -39,8 +42,19 @@ class Side(NamedTuple):
 _COLUMNS = "id, client, verdict, left_text, right_text, left_speaker, right_speaker, day, created_at, undone_at"
 
 
-def say(connection: Connection, client_day: ClientDay, verdict: Verdict, left: Side, right: Side) -> int:
+def say(
+    connection: Connection,
+    client_day: ClientDay,
+    verdict: Verdict,
+    left: Side,
+    right: Side,
+    passages: Sequence[bytes] = (),
+) -> int:
     """Store a verdict; a later one on the same texts takes the place of an earlier one.
+
+    Args:
+        left, right: the lines; one and the same where it is about a passage or a standing text.
+        passages: the hashes of those that are always to be shown.
 
     Returns:
         The id by which it can be undone; where the same verdict is in force already, the id of that one.
@@ -56,6 +70,7 @@ def say(connection: Connection, client_day: ClientDay, verdict: Verdict, left: S
         "right_text": right.text,
         "left_speaker": left.speaker,
         "right_speaker": right.speaker,
+        "passages": list(passages),
     }
     # Two visitors may speak of one pair at once.
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('pair_feedback ' || :client, 0))"), values)
@@ -78,8 +93,8 @@ def say(connection: Connection, client_day: ClientDay, verdict: Verdict, left: S
     made = connection.scalar(
         text(
             "INSERT INTO pair_feedback (client, day, verdict, left_hash, right_hash, left_text, right_text, "
-            "left_speaker, right_speaker) VALUES (:client, :day, :verdict, :left, :right, :left_text, :right_text, "
-            ":left_speaker, :right_speaker) RETURNING id"
+            "left_speaker, right_speaker, passages) VALUES (:client, :day, :verdict, :left, :right, :left_text, "
+            ":right_text, :left_speaker, :right_speaker, CAST(:passages AS bytea[])) RETURNING id"
         ),
         values,
     )
@@ -87,23 +102,31 @@ def say(connection: Connection, client_day: ClientDay, verdict: Verdict, left: S
     return made
 
 
-def undo(connection: Connection, client: str, feedback_id: int) -> tuple[date, tuple[bytes, bytes]] | None:
-    """Take a verdict back; its day and the hashes of its texts, or None where no such verdict is in force."""
+class Undone(NamedTuple):
+    """A verdict that was taken back: what it said, on which day, and the hashes of its texts."""
+
+    verdict: Verdict
+    day: date
+    texts: tuple[bytes, bytes]
+
+
+def undo(connection: Connection, client: str, feedback_id: int) -> Undone | None:
+    """Take a verdict back; None where no such verdict is in force."""
     row = connection.execute(
         text(
             "UPDATE pair_feedback SET undone_at = now() WHERE client = :client AND id = :id AND undone_at IS NULL "
-            "RETURNING day, left_hash, right_hash"
+            "RETURNING verdict, day, left_hash, right_hash"
         ),
         {"client": client, "id": feedback_id},
     ).one_or_none()
-    return None if row is None else (row.day, (row.left_hash, row.right_hash))
+    return None if row is None else Undone(row.verdict, row.day, (row.left_hash, row.right_hash))
 
 
 def in_force(connection: Connection, client: str) -> Feedback:
     """What a client's visitors have said, the latest first."""
     rows = connection.execute(
         text(
-            "SELECT verdict, left_hash, right_hash FROM pair_feedback "
+            "SELECT verdict, left_hash, right_hash, passages FROM pair_feedback "
             "WHERE client = :client AND undone_at IS NULL ORDER BY id DESC"
         ),
         {"client": client},
@@ -112,6 +135,8 @@ def in_force(connection: Connection, client: str) -> Feedback:
     return Feedback(
         same=tuple(pair for verdict, pair in pairs if verdict == "same"),
         different=tuple(pair for verdict, pair in pairs if verdict == "different"),
+        shown=frozenset(passage for row in rows if row.verdict == "show" for passage in row.passages),
+        hidden=frozenset(row.left_hash.hex() for row in rows if row.verdict == "hide"),
     )
 
 
@@ -159,7 +184,7 @@ def list_all(connection: Connection, client: str, *, with_undone: bool = False) 
 
 
 def labelled_pairs(connection: Connection, client: str) -> list[dict[str, Any]]:
-    """The verdicts in force as labelled pairs, oldest first."""
+    """The verdicts in force as labelled pairs, oldest first; which standing text is left out is no such judgement."""
     return [
         {
             "corpus": said.client,
@@ -168,6 +193,8 @@ def labelled_pairs(connection: Connection, client: str) -> list[dict[str, Any]]:
             "b": {"speaker": said.right_speaker, "text": said.right_text},
             "duplicate": said.verdict == "same",
             "weight": 1.0,
+            **({"passage": True} if said.verdict == "show" else {}),
         }
         for said in list_all(connection, client)
+        if said.verdict != "hide"
     ]

@@ -369,14 +369,18 @@ class LinePair(Base):
 
 
 class PairFeedback(Base):
-    """What a person has said about two texts of a client; kept for ever, undone by a date."""
+    """What a person has said about two texts of a client, or about what stands in messages, which is ``left`` and
+    ``right`` in one; kept for ever, undone by a date."""
 
     __tablename__ = "pair_feedback"
     __table_args__ = (Index("pair_feedback_client", "client", "id"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     client: Mapped[str]
-    verdict: Mapped[str] = mapped_column(comment="same or different")
+    verdict: Mapped[str] = mapped_column(comment="same, different, show (passages) or hide (a standing text)")
+    passages: Mapped[list[bytes]] = mapped_column(
+        ARRAY(LargeBinary), server_default="{}", comment="hashes of the passages that are always shown"
+    )
     left_hash: Mapped[bytes]
     right_hash: Mapped[bytes]
     left_text: Mapped[str]
