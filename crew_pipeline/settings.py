@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads of the models; 0: one per core")
     embed_batch: int = Field(64, ge=1, le=1024, description="lines embedded in one forward pass")
 
+    rest_h: float = Field(
+        4,
+        gt=0,
+        le=8760,
+        description="how long a conversation rests until what is said on another day is a part of that day (h)",
+    )
     max_text_chars: int = Field(100_000, ge=1, description="longest text of one line that is imported (characters)")
 
     discovery_cron: Annotated[str, NoDecode] = Field(

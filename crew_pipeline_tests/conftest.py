@@ -28,6 +28,7 @@ from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.conversations.ingest import CrewKey, IngestReport, SourceLine, ingest
+from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database, application_url, dagster_url, database_at, ensure_database
 from crew_pipeline.storage.days import content
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
@@ -181,6 +182,7 @@ def bring(
     crew: str = "desk",
     zone: str = "UTC",
     today: date = TODAY,
+    rest_h: float = 4,
 ) -> IngestReport:
     """Ingest lines in a transaction of their own."""
     with db.write() as connection:
@@ -188,8 +190,7 @@ def bring(
             connection,
             crew=CrewKey(client, crew, ensure_crew(connection, client, crew)),
             lines=lines,
-            zone=zone,
-            today=today,
+            calendar=Calendar(zone, timedelta(hours=rest_h), today),
         )
 
 

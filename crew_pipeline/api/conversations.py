@@ -136,11 +136,14 @@ def _take_in(db: Database, settings: Settings, client: str, told: ConversationCo
         raise HTTPException(502, f"The source of {told.crew_code} cannot be read now; 'crew status' says why.")
     with db.read() as connection:
         after = conversations.of_session(connection, client, told.crew_code, told.session_id)
-    if after is None:
+    if not after:
         raise HTTPException(404, f"The source of {told.crew_code} has no session {told.session_id}.")
+    known = {(part.id, part.content_hash) for part in before}
+    changed = [part for part in after if (part.id, part.content_hash) not in known]
     return {
         "success": True,
-        "conversation": _entry(client, after),
-        "new": before is None,
-        "changed": before is not None and before.content_hash != after.content_hash,
+        # Of one that went on for days, the part that the source has just told of.
+        "conversation": _entry(client, (changed or after)[-1]),
+        "new": not before,
+        "changed": bool(before) and (bool(changed) or len(before) != len(after)),
     }

@@ -20,6 +20,7 @@ from crew_pipeline.api.models import (
     DayState,
     FailedDays,
     LatestDay,
+    LinkedParts,
     Queue,
     Retried,
     StandingTexts,
@@ -33,6 +34,7 @@ from crew_pipeline.dedup.document import stamp
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import told
 from crew_pipeline.serving.service import DayAnswer
+from crew_pipeline.storage.conversations import parts
 from crew_pipeline.storage.days import events, queue, states
 from crew_pipeline.storage.days.visits import Kind
 
@@ -146,6 +148,18 @@ def _failure(answer: DayAnswer, metadata: dict[str, Any]) -> bytes:
 def _matches(if_none_match: str, etag: str) -> bool:
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag in tags
+
+
+@router.get(
+    "/api/days/{day}/parts",
+    summary="Which conversations go on from or on other days",
+    response_model=LinkedParts,
+    responses=PROBLEMS,
+)
+async def linked_parts(services: ServicesOf, day: Day, client: Client) -> Response:
+    """Sessions that rest and go on are a conversation on each day: those of this day, with the parts around them."""
+    found = await services.db.as_client(client).reading(parts.linked_on, ClientDay(client, day))
+    return Response(orjson.dumps({"parts": [part._asdict() for part in found]}), media_type=JSON)
 
 
 @router.get(

@@ -77,6 +77,23 @@ class StandingTexts(BaseModel):
     standing: list[StandingSince]
 
 
+class LinkedPart(BaseModel):
+    """A conversation of a day that goes on from another day (``before``), or on another day (``after``): ids and
+    days."""
+
+    id: str
+    before: str | None
+    before_day: date | None
+    after: str | None
+    after_day: date | None
+
+
+class LinkedParts(BaseModel):
+    """The conversations of a day that are parts of longer ones."""
+
+    parts: list[LinkedPart]
+
+
 class HiddenVariation(BaseModel):
     """A line that is folded under another, with the evidence."""
 

@@ -27,6 +27,7 @@ def day_(
     from crew_pipeline.days import standing_texts
     from crew_pipeline.days.reading import View, read_day
     from crew_pipeline.dedup.config import fingerprint_of
+    from crew_pipeline.storage.conversations import parts
 
     with open_store() as (settings, databases):
         wanted = day_named(day, settings, databases, client)
@@ -34,7 +35,8 @@ def day_(
         with databases.db.read() as connection:
             answer = read_day(connection, ClientDay(client, wanted), fingerprint_of(settings), view)
             since = standing_texts.of_day(connection, ClientDay(client, wanted))
+            linked = parts.linked_on(connection, ClientDay(client, wanted))
     if as_json:
         console.print_json(answer)
     else:
-        DayView(answer, since, settings.zone, only_folds=only_folds, whole=whole).show(wanted, client)
+        DayView(answer, since, linked, settings.zone, only_folds=only_folds, whole=whole).show(wanted, client)

@@ -13,6 +13,7 @@ from crew_pipeline.commands.console import shown
 from crew_pipeline.days.standing_texts import Since
 from crew_pipeline.dedup.repeats import REASON
 from crew_pipeline.dedup.views import left_out
+from crew_pipeline.storage.conversations.parts import Linked
 
 MOST_ROWS, MOST_CHARACTERS = 12, 400
 """Of a message, and of one of its rows, before it is cut."""
@@ -28,13 +29,24 @@ class DayView:
 
     Args:
         since: since when standing texts have been as they are.
+        linked: which of the conversations go on from or on other days.
         zone: in which times are shown.
         only_folds: only lines that stand for others.
         whole: every message to its end, with what is folded in it.
     """
 
-    def __init__(self, answer: Entry, since: Iterable[Since], zone: ZoneInfo, *, only_folds: bool, whole: bool) -> None:
+    def __init__(
+        self,
+        answer: Entry,
+        since: Iterable[Since],
+        linked: Iterable[Linked],
+        zone: ZoneInfo,
+        *,
+        only_folds: bool,
+        whole: bool,
+    ) -> None:
         self._answer = answer
+        self._linked = {part.id: part for part in linked}
         self._zone = zone
         self._since = {text.key: text for text in since}
         self._only_folds = only_folds
@@ -60,12 +72,20 @@ class DayView:
         console.styled(
             f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
             f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
-            f"{_folded(conversation['hidden_count'], conversation)}[/]"
+            f"{_folded(conversation['hidden_count'], conversation)}{self._goes_on(conversation['id'])}[/]"
         )
         for line in lines:
             self._print_line(line)
         if not lines:
             console.styled(f"   [dim]⋯ nothing new: {self._said_where(conversation['id'])}[/]")
+
+    def _goes_on(self, conversation_id: str) -> str:
+        """On which days a conversation was said before and after."""
+        part = self._linked.get(conversation_id)
+        if part is None:
+            return ""
+        before = [f"from {part.before_day}"] if part.before_day else []
+        return ", goes on " + " and ".join([*before, *([f"on {part.after_day}"] if part.after_day else [])])
 
     def _said_where(self, conversation_id: str) -> str:
         """Under which lines a conversation stands of which none is visible."""

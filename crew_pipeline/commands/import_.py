@@ -136,12 +136,13 @@ def _import(db: Database, settings: Settings, part: Part, owner: CrewOf, times: 
 
 def _undo(import_id: int, as_json: bool) -> None:
     from crew_pipeline.storage.conversations import imports
+    from crew_pipeline.storage.conversations.parts import calendar_of
 
     with open_store() as (settings, databases):
-        today = datetime.now(settings.zone).date()
+        calendar = calendar_of(settings, datetime.now(UTC))
         try:
             with databases.db.write() as connection:
-                found, undone = imports.undo(connection, import_id, zone=settings.timezone, today=today)
+                found, undone = imports.undo(connection, import_id, calendar)
         except imports.UndoError as error:
             raise CommandError(str(error)) from None
     if as_json:

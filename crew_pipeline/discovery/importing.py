@@ -14,6 +14,7 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import imports
 from crew_pipeline.storage.conversations.index import stored_of
 from crew_pipeline.storage.conversations.ingest import CrewKey, SourceTraits, ingest
+from crew_pipeline.storage.conversations.parts import calendar_of
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import crews
 
@@ -47,8 +48,7 @@ def import_export(
             connection,
             crew=CrewKey(client, crew, crew_id),
             lines=export.lines(replace(limits_of(settings, now), times=times), reading, on_progress),
-            zone=settings.timezone,
-            today=now.astimezone(settings.zone).date(),
+            calendar=calendar_of(settings, now),
             source=SourceTraits(
                 titles=reading.titles,
                 whole_sessions=export.whole_sessions,

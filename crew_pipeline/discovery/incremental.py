@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, and_
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,6 +30,7 @@ from crew_pipeline.discovery.table import HistoryTable, microseconds
 from crew_pipeline.discovery.watermark import Watermark
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations.ingest import CrewKey, SourceTraits, ingest, withdraw
+from crew_pipeline.storage.conversations.parts import Calendar, calendar_of
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources import watermarks as discovery
 from crew_pipeline.storage.sources.crews import HistorySource
@@ -122,8 +123,12 @@ class CrewRound:
         return time.monotonic() >= self.deadline
 
     @property
-    def _today(self) -> date:
-        return self.limits.now.astimezone(self.settings.zone).date()
+    def _calendar(self) -> Calendar:
+        return calendar_of(self.settings, self.limits.now)
+
+    @property
+    def _crew(self) -> CrewKey:
+        return CrewKey(self.source.client, self.source.code, self.source.crew_id)
 
     @contextmanager
     def _turn(self) -> Iterator[tuple[Connection, Watermark]]:
@@ -344,15 +349,7 @@ class CrewRound:
             placed = self._take_in(connection, batch, mark)
             kept += [position for _, position in placed.places]
             mark, more, reached = placed.mark, batch.more, batch.reached
-        days = withdraw(
-            connection,
-            client=self.source.client,
-            crew_id=self.source.crew_id,
-            session_id=session,
-            keep=kept,
-            zone=self.settings.timezone,
-            today=self._today,
-        )
+        days = withdraw(connection, crew=self._crew, session_id=session, keep=kept, calendar=self._calendar)
         self.report.ingested.days = sorted({*self.report.ingested.days, *days})
         return mark
 
@@ -375,10 +372,9 @@ class CrewRound:
         if placed.lines:
             done = ingest(
                 connection,
-                crew=CrewKey(self.source.client, self.source.code, self.source.crew_id),
+                crew=self._crew,
                 lines=placed.lines,
-                zone=self.settings.timezone,
-                today=self._today,
+                calendar=self._calendar,
                 source=SourceTraits(from_history=True),
             )
             report.ingested.add(done)
@@ -390,7 +386,7 @@ class CrewRound:
 
     def _place(self, connection: Connection, rows: Sequence[HistoryRow], mark: Watermark) -> Placing:
         crew_id = self.source.crew_id
-        known = discovery.lines_at(connection, crew_id, places_to_look_at(rows, mark, timed=self._timed))
+        known = discovery.lines_at(connection, crew_id, *places_to_look_at(rows, mark, timed=self._timed))
         copied = {row.line.session_id for row in rows if mark.recognise_to is not None and row.key <= mark.recognise_to}
         if copied:
             known = [*known, *discovery.lines_of_sessions(connection, crew_id, sorted(copied))]

@@ -66,17 +66,11 @@ class Placing:
     crowded: list[HistoryRow] = field(default_factory=list)
 
 
-def places_to_look_at(rows: Iterable[HistoryRow], mark: Watermark, *, timed: bool) -> set[tuple[str, int, int]]:
-    """Stretches where these rows may stand already: session, first position, and the one behind the last."""
-    stretches = set()
-    for row in rows:
-        session = row.line.session_id
-        if timed:
-            begin = row.key // _MICROSECONDS * RANKS
-            stretches.add((session, begin, begin + RANKS))
-        else:
-            stretches |= {(session, position, position + 1) for position in mark.positions(row.key)}
-    return stretches
+def places_to_look_at(rows: Iterable[HistoryRow], mark: Watermark, *, timed: bool) -> tuple[set[Place], int]:
+    """Where these rows may stand already: first places of stretches, and how many positions each of these has."""
+    if timed:
+        return {(row.line.session_id, row.key // _MICROSECONDS * RANKS) for row in rows}, RANKS
+    return {(row.line.session_id, position) for row in rows for position in mark.positions(row.key)}, 1
 
 
 def place(rows: Sequence[HistoryRow], known: Iterable[StoredLine], mark: Watermark, *, timed: bool) -> Placing:

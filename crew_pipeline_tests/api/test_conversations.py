@@ -195,3 +195,19 @@ def test_the_operator_is_shown_the_system_and_a_client_is_not(
     assert "crew_conversations_unfinished" in theirs
     for name in ("crew_queue", "crew_cpu", "crew_health", "crew_daemon", "crew_days_failed", "crew_memory"):
         assert name not in theirs
+
+
+def test_a_channel_that_goes_on_for_months_stands_in_each_of_its_days(api: TestClient, db: Database) -> None:
+    days = ("2025-01-03", "2025-01-04", "2025-01-11")
+    for number, day in enumerate(days):
+        bring(db, lines_at(day, "general", ("Ann", f"the words of {day}"), first=number))
+    assert [one["days_date"] for one in listed(api)["data"]] == list(days)[::-1]
+    for number, day in enumerate(days):
+        answer = api.get(f"/api/days/{day}/conversations", params={"client": "acme", "wait_s": 0}).json()
+        (conversation,) = answer["data"]
+        assert [line["text"] for line in conversation["display_conversation"]] == [f"the words of {day}"]
+        (part,) = api.get(f"/api/days/{day}/parts", params={"client": "acme"}).json()["parts"]
+        assert part["id"] == conversation["id"]
+        assert part["before_day"] == (days[number - 1] if number else None)
+        assert part["after_day"] == (days[number + 1] if number < 2 else None)
+    assert api.get(f"/api/days/{days[0]}/parts", params={"client": "rival"}).json() == {"parts": []}

@@ -26,7 +26,8 @@ from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.conversations.ingest import withdraw
+from crew_pipeline.storage.conversations.ingest import CrewKey, withdraw
+from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.content import conversations_of, lines_of
 from crew_pipeline.storage.sources.crews import ensure_crew
@@ -582,8 +583,10 @@ def test_the_documentation_needs_no_network(api: TestClient) -> None:
 def leave(db: Database, session: str) -> None:
     """Have a session withdrawn, as one is that its source has deleted."""
     with db.write() as connection:
-        crew_id = ensure_crew(connection, "default", "desk")
-        withdraw(connection, client="default", crew_id=crew_id, session_id=session, keep=[], zone="UTC", today=TODAY)
+        crew = CrewKey("default", "desk", ensure_crew(connection, "default", "desk"))
+        withdraw(
+            connection, crew=crew, session_id=session, keep=[], calendar=Calendar("UTC", timedelta(hours=4), TODAY)
+        )
 
 
 def settles(api: TestClient, query: Callable[..., list[tuple[object, ...]]], day: str = DAY) -> dict[str, Any]:

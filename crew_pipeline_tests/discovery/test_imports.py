@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import imports
 from crew_pipeline.storage.conversations.imports import UndoError, Undone
+from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import NOW, TODAY
 from crew_pipeline_tests.discovery.exported import NINE, as_file
@@ -46,7 +48,7 @@ def bring(db: Database, settings: Settings, path: Path, crew: str = "desk") -> C
 def take_back(db: Database, import_id: int | None) -> Undone:
     assert import_id is not None
     with db.write() as connection:
-        return imports.undo(connection, import_id, zone="UTC", today=TODAY)[1]
+        return imports.undo(connection, import_id, Calendar("UTC", timedelta(hours=4), TODAY))[1]
 
 
 def held(query: Query) -> list[tuple[object, ...]]:

@@ -24,13 +24,13 @@ class Store:
         self.timed = timed
 
     def take(self, *rows: HistoryRow) -> list[tuple[str, int]]:
-        looked = places_to_look_at(rows, self.mark, timed=self.timed)
+        looked, width = places_to_look_at(rows, self.mark, timed=self.timed)
         copied = {row.line.session_id for row in rows if row.key <= (self.mark.recognise_to or -1)}
         known = [
             line
             for line in self.lines.values()
             if line.session_id in copied
-            or any(one == line.session_id and first <= line.position < below for one, first, below in looked)
+            or any(one == line.session_id and first <= line.position < first + width for one, first in looked)
         ]
         done = place(rows, known, self.mark, timed=self.timed)
         self.mark = done.mark

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,10 +12,14 @@ from alembic.command import downgrade
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from crew_pipeline.storage.conversations.ingest import SourceLine
 from crew_pipeline.storage.database import Database, DatabaseUnavailableError, application_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import _config, migrate, pending
 from crew_pipeline.storage.migrations.schema import Base
+from crew_pipeline_tests.conftest import bring
+
+DUMP = Path(__file__).parent / "version_0_4.sql"
 
 
 @pytest.fixture(params=["embedded", "external"])
@@ -79,3 +84,68 @@ def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
     with pytest.raises(DatabaseUnavailableError, match="does not answer") as caught:
         ensure_database("postgresql://user:hunter2@127.0.0.1:1/postgres", "x")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture
+def of_version_0_4(server: EmbeddedPostgres) -> Iterator[Database]:
+    """The store of an installation of version 0.4.0: two days that are ready, and a channel that goes on for months."""
+    url = server.url("postgres")
+    ensure_database(url, "older")
+    db = Database(application_url(url).set(database="older").render_as_string(hide_password=False))
+    with db.write() as connection:
+        connection.exec_driver_sql(DUMP.read_text().replace("%", "%%"))
+    yield db
+    db.close()
+    admin = create_engine(application_url(url), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE older WITH (FORCE)"))
+    admin.dispose()
+
+
+LINES = (
+    "SELECT session_id, position, speaker, spoken_at, text FROM lines JOIN data_items ON id = conversation_id "
+    "ORDER BY 1, 2"
+)
+DOCUMENTS = "SELECT day, version, body FROM day_documents WHERE is_current ORDER BY day"
+CONVERSATIONS = "SELECT session_id, days_date::text, line_count, semantic_status FROM data_items ORDER BY 1, 2"
+
+
+def test_a_store_of_version_0_4_loses_nothing_and_keeps_its_documents(of_version_0_4: Database) -> None:
+    def read(statement: str) -> list[tuple[object, ...]]:
+        with of_version_0_4.read() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    lines, documents = read(LINES), read(DOCUMENTS)
+    ids = dict(read("SELECT session_id, id FROM data_items"))  # type: ignore[arg-type]
+    migrate(of_version_0_4)
+    assert not pending(of_version_0_4)
+    assert read(LINES) == lines
+    assert read(DOCUMENTS) == documents
+    assert read(CONVERSATIONS) == [
+        ("general", "2025-03-03", 3, "pending"),
+        ("general", "2025-03-04", 1, "pending"),
+        ("general", "2025-06-11", 1, "pending"),
+        ("support-1", "2025-01-15", 3, "completed"),
+        ("support-2", "2025-01-15", 1, "completed"),
+    ]
+    firsts = read("SELECT DISTINCT ON (session_id) session_id, id FROM data_items ORDER BY session_id, days_date")
+    assert dict(firsts) == ids  # type: ignore[arg-type]
+
+
+def test_parts_that_a_migration_made_are_those_that_lines_would_make(of_version_0_4: Database) -> None:
+    columns = "id, session_id, days_date, started_at, ended_at, line_count, first_position, last_position, content_hash"
+
+    def conversations() -> list[tuple[object, ...]]:
+        with of_version_0_4.read() as connection:
+            rows = connection.execute(text(f"SELECT {columns} FROM data_items ORDER BY id"))
+            return [tuple(row) for row in rows]
+
+    migrate(of_version_0_4)
+    migrated = conversations()
+    with of_version_0_4.read() as connection:
+        rows = connection.execute(text(LINES)).all()
+    with of_version_0_4.write() as connection:
+        connection.execute(text("TRUNCATE data_items CASCADE"))
+    again = [SourceLine(row[0], row[1], row[3], row[2], row[4], number) for number, row in enumerate(rows)]
+    bring(of_version_0_4, again, client="default")
+    assert conversations() == migrated

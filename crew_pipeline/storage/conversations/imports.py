@@ -17,6 +17,7 @@ from crew_pipeline.storage.conversations.ingest import (
     one_at_a_time,
     settle,
 )
+from crew_pipeline.storage.conversations.parts import Calendar
 
 
 class Import(NamedTuple):
@@ -118,14 +119,13 @@ def list_all(connection: Connection, client: str | None = None, *, with_undone: 
     return [Import(*row) for row in rows]
 
 
-def undo(connection: Connection, import_id: int, *, zone: str, today: date) -> tuple[Import, Undone]:
+def undo(connection: Connection, import_id: int, calendar: Calendar) -> tuple[Import, Undone]:
     """Take an import back: the lines that it brought go, those that it changed or took away are as they were.
 
     What a later import or the source itself has changed since stays as that left it.
 
     Args:
         connection: in a transaction that the caller commits.
-        zone, today: as of ``ingest``.
 
     Raises:
         UndoError: there is no such import, or it was taken back already.
@@ -148,8 +148,8 @@ def undo(connection: Connection, import_id: int, *, zone: str, today: date) -> t
         ),
         {"crew_id": crew.id, "id": import_id},
     ).all()
-    report = settle(connection, sorted({row.conversation_id for row in gone}), crew.client, zone, today)
-    restored = _restore(connection, crew, import_id, zone, today, report)
+    report = settle(connection, {row.conversation_id for row in gone}, crew.client, calendar)
+    restored = _restore(connection, crew, import_id, calendar, report)
     connection.execute(text("DELETE FROM withdrawn_lines WHERE import_id = :id"), {"id": import_id})
     connection.execute(text("UPDATE imports SET undone_at = now() WHERE id = :id"), {"id": import_id})
     return found, Undone(len(gone), restored, report.days)
@@ -161,9 +161,7 @@ def _crew_of(connection: Connection, import_id: int) -> int:
     return crew_id
 
 
-def _restore(
-    connection: Connection, crew: CrewKey, import_id: int, zone: str, today: date, report: IngestReport
-) -> int:
+def _restore(connection: Connection, crew: CrewKey, import_id: int, calendar: Calendar, report: IngestReport) -> int:
     """Bring back what an import changed or took away, where nothing stands in its place now."""
     kept = connection.execute(
         text("""
@@ -182,5 +180,5 @@ def _restore(
         by_import[row.import_id].append(line)
     for brought_by, lines in sorted(by_import.items(), key=lambda item: item[0] or 0):
         source = SourceTraits(import_id=brought_by)
-        report.add(ingest(connection, crew=crew, lines=lines, zone=zone, today=today, source=source))
+        report.add(ingest(connection, crew=crew, lines=lines, calendar=calendar, source=source))
     return len(kept)

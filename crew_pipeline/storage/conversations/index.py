@@ -55,7 +55,9 @@ LIMIT :most
 )
 _OF_CLIENT = text(_PAGE.format(whose="item.client = :client"))
 _OF_CREW = text(_PAGE.format(whose="item.crew_id = (SELECT id FROM crews WHERE client = :client AND code = :crew)"))
-_OF_SESSION = text(_LISTED + "WHERE crews.client = :client AND code = :crew AND session_id = :session")
+_OF_SESSION = text(
+    _LISTED + "WHERE crews.client = :client AND code = :crew AND session_id = :session ORDER BY item.days_date"
+)
 _END = Place(date.max, datetime(9999, 1, 1), "")  # noqa: DTZ001 - beyond every moment, in any zone
 
 
@@ -90,13 +92,10 @@ def page(
     return [Listed(*row) for row in rows]
 
 
-def of_session(connection: Connection, client: str, crew: str, session_id: str) -> Listed | None:
-    """One conversation by the name that its source gives it."""
-    row = connection.execute(
-        _OF_SESSION,
-        {"client": client, "crew": crew, "session": session_id},
-    ).one_or_none()
-    return None if row is None else Listed(*row)
+def of_session(connection: Connection, client: str, crew: str, session_id: str) -> list[Listed]:
+    """The parts of a session, by the name that its source gives it, in order of time."""
+    rows = connection.execute(_OF_SESSION, {"client": client, "crew": crew, "session": session_id})
+    return [Listed(*row) for row in rows]
 
 
 def unfinished(connection: Connection, client: str | None = None) -> dict[str, int]:
@@ -112,7 +111,7 @@ def unfinished(connection: Connection, client: str | None = None) -> dict[str, i
 
 
 class Stored(NamedTuple):
-    """What a crew has in the store."""
+    """What a crew has in the store; a conversation that went on for days counts once."""
 
     conversations: int
     lines: int
@@ -122,7 +121,7 @@ def stored_of(connection: Connection, client: str, crew: str) -> Stored:
     """Count a crew's conversations and lines, as they are in the tables."""
     row = connection.execute(
         text(
-            "SELECT count(DISTINCT item.id), count(lines.position) FROM data_items AS item "
+            "SELECT count(DISTINCT item.session_id), count(lines.position) FROM data_items AS item "
             "JOIN crews ON crews.id = crew_id LEFT JOIN lines ON conversation_id = item.id "
             "WHERE crews.client = :client AND code = :crew"
         ),

@@ -1,17 +1,20 @@
 """Lines from any source into the store: staged by COPY, merged in one transaction, idempotent by content.
 
 A call writes everything that it brings, or nothing. Grouping lines into conversations happens in the database, so
-a source may interleave its sessions and be larger than memory.
+a source may interleave its sessions and be larger than memory. A session that goes on for days is several
+conversations, see ``parts``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
+
+from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, Calendar, regroup
 
 
 class SourceLine(NamedTuple):
@@ -86,7 +89,7 @@ class IngestReport:
 _STAGE = """
 CREATE TEMP TABLE staged_lines (
     session_id text NOT NULL, position bigint NOT NULL, spoken_at timestamptz NOT NULL, speaker text NOT NULL,
-    text text NOT NULL, source_line bigint NOT NULL, time_inferred boolean NOT NULL
+    text text NOT NULL, source_line bigint NOT NULL, time_inferred boolean NOT NULL, conversation_id text
 ) ON COMMIT DROP
 """
 
@@ -113,36 +116,68 @@ _CONFLICT = (
     "{first_line}); give each line of a session its own number"
 )
 
+# Where lines are there already; one whose time the source does not tell keeps the time it was first seen.
+_FIND = """
+WITH staged AS (
+    SELECT session_id, min(position) AS first FROM staged_lines GROUP BY session_id
+), ours AS MATERIALIZED (
+    SELECT item.session_id, lines.conversation_id, lines.position, lines.spoken_at
+    FROM staged JOIN data_items AS item ON item.crew_id = :crew_id AND item.session_id = staged.session_id
+        AND item.last_position >= staged.first
+    JOIN lines ON lines.conversation_id = item.id AND lines.position >= staged.first
+)
+UPDATE staged_lines SET conversation_id = ours.conversation_id,
+    spoken_at = CASE WHEN time_inferred THEN ours.spoken_at ELSE staged_lines.spoken_at END
+FROM ours WHERE ours.session_id = staged_lines.session_id AND ours.position = staged_lines.position
+"""
+
 _STAGED_SESSIONS = """
 CREATE TEMP TABLE staged_sessions ON COMMIT DROP AS
-SELECT session_id,
-       substr(encode(sha256(convert_to(:client || E'\\x1f' || :crew || E'\\x1f' || session_id, 'UTF8')), 'hex'), 1, 20)
-           AS conversation_id,
-       min(spoken_at) AS started_at, max(spoken_at) AS ended_at, bool_or(time_inferred) AS times_inferred
+SELECT session_id, max(spoken_at) AS ended_at, bool_or(time_inferred) AS times_inferred
 FROM staged_lines GROUP BY session_id
+"""
+
+# A new line is put into its own day's part of the session; whether it belongs to a talk that began the day before is
+# seen when all lines are there (``parts.regroup``).
+_STAGED_PARTS = """
+CREATE TEMP TABLE staged_parts ON COMMIT DROP AS
+WITH fresh AS (
+    SELECT session_id, (spoken_at AT TIME ZONE :zone)::date AS day, min(spoken_at) AS started_at,
+           max(spoken_at) AS ended_at, bool_or(time_inferred) AS times_inferred
+    FROM staged_lines WHERE conversation_id IS NULL GROUP BY 1, 2
+), sessions AS (
+    SELECT session_id, {first_id} AS first_id, min(fresh.day) AS first_day, NOT EXISTS (
+        SELECT 1 FROM data_items AS item WHERE item.crew_id = :crew_id AND item.session_id = fresh.session_id) AS is_new
+    FROM fresh CROSS JOIN (SELECT CAST(:client AS text) AS client, CAST(:crew AS text) AS code) AS crew
+    GROUP BY session_id, client, code
+)
+SELECT fresh.*, coalesce(item.id, CASE WHEN is_new AND day = first_day THEN first_id ELSE {later_id} END) AS id
+FROM fresh JOIN sessions USING (session_id)
+LEFT JOIN data_items AS item
+    ON item.crew_id = :crew_id AND item.session_id = fresh.session_id AND item.days_date = fresh.day
 """
 
 _ADD_CONVERSATIONS = """
 INSERT INTO data_items
-    (id, client, crew_id, session_id, days_date, started_at, ended_at, times_inferred, from_history, line_count,
+    (id, client, crew_id, session_id, title, days_date, started_at, ended_at, times_inferred, from_history, line_count,
      content_hash)
-SELECT conversation_id, :client, :crew_id, session_id, (started_at AT TIME ZONE :zone)::date, started_at, ended_at,
-       times_inferred, :from_history, 0, ''
-FROM staged_sessions ORDER BY conversation_id
+SELECT part.id, :client, :crew_id, session_id,
+       (SELECT title FROM data_items AS item
+        WHERE item.crew_id = :crew_id AND item.session_id = part.session_id ORDER BY days_date LIMIT 1),
+       day, started_at, ended_at, times_inferred, :from_history, 0, ''
+FROM staged_parts AS part ORDER BY part.id
 ON CONFLICT (id) DO NOTHING
 """
 
-# A line that comes again keeps the time it was first seen.
-_KEEP_FIRST_SEEN = """
-UPDATE staged_lines SET spoken_at = lines.spoken_at
-FROM staged_sessions, lines
-WHERE staged_lines.time_inferred AND staged_sessions.session_id = staged_lines.session_id
-  AND lines.conversation_id = staged_sessions.conversation_id AND lines.position = staged_lines.position
+_MERGED_INTO = """
+UPDATE staged_lines SET conversation_id = part.id FROM staged_parts AS part
+WHERE staged_lines.conversation_id IS NULL AND part.session_id = staged_lines.session_id
+  AND part.day = (staged_lines.spoken_at AT TIME ZONE :zone)::date
 """
 
 _MARK_INFERRED = """
-UPDATE data_items SET times_inferred = true FROM staged_sessions
-WHERE id = conversation_id AND staged_sessions.times_inferred AND NOT data_items.times_inferred
+UPDATE data_items SET times_inferred = true FROM staged_lines
+WHERE id = conversation_id AND time_inferred AND NOT data_items.times_inferred
 """
 
 _SET_TITLES = """
@@ -172,20 +207,20 @@ SELECT conversation_id, count(*) AS lines FROM gone GROUP BY conversation_id
 
 _DROP_EMPTY = """
 DELETE FROM data_items WHERE id = ANY(:ids) AND NOT EXISTS (SELECT 1 FROM lines WHERE conversation_id = id)
-RETURNING days_date
+RETURNING days_date, line_count
 """
 
 # An older export that comes after a newer one takes away nothing that was said after it was made.
 _SUPERSEDE_LINES = """
 WITH gone AS (
-    DELETE FROM lines USING staged_sessions
-    WHERE lines.conversation_id = staged_sessions.conversation_id AND NOT EXISTS (
+    DELETE FROM lines USING staged_sessions JOIN data_items AS item USING (session_id)
+    WHERE item.crew_id = :crew_id AND lines.conversation_id = item.id AND NOT EXISTS (
         SELECT 1 FROM staged_lines
         WHERE staged_lines.session_id = staged_sessions.session_id AND staged_lines.position = lines.position)
       AND lines.spoken_at <= staged_sessions.ended_at
       AND (staged_sessions.session_id, lines.position) NOT IN (
           SELECT * FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])))
-    RETURNING lines.*, session_id
+    RETURNING lines.*, staged_sessions.session_id
 ), kept_aside AS (
     INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id,
                                  withdrawn_by)
@@ -200,9 +235,7 @@ _KEEP_EDITED = """
 INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id, withdrawn_by)
 SELECT :crew_id, staged_lines.session_id, lines.position, lines.speaker, lines.spoken_at, lines.text,
        'changed in the source', lines.import_id, CAST(:import_id AS bigint)
-FROM staged_lines JOIN staged_sessions USING (session_id)
-JOIN data_items AS item ON item.id = staged_sessions.conversation_id AND item.line_count > 0
-JOIN lines ON lines.conversation_id = staged_sessions.conversation_id AND lines.position = staged_lines.position
+FROM staged_lines JOIN lines USING (conversation_id, position)
 WHERE (lines.speaker, lines.spoken_at, lines.text) <> (staged_lines.speaker, staged_lines.spoken_at, staged_lines.text)
 """
 
@@ -210,7 +243,7 @@ _MERGE_LINES = """
 WITH merged AS (
     INSERT INTO lines (conversation_id, position, speaker, spoken_at, text, import_id)
     SELECT conversation_id, position, speaker, spoken_at, text, CAST(:import_id AS bigint)
-    FROM staged_lines JOIN staged_sessions USING (session_id)
+    FROM staged_lines
     ON CONFLICT (conversation_id, position) DO UPDATE
         SET speaker = excluded.speaker, spoken_at = excluded.spoken_at, text = excluded.text,
             import_id = excluded.import_id
@@ -225,22 +258,27 @@ FROM merged GROUP BY conversation_id
 _SETTLE = """
 UPDATE data_items AS item
 SET started_at = whole.started_at, ended_at = whole.ended_at, line_count = whole.line_count,
-    first_position = whole.first_position, source_deleted_at = NULL,
+    first_position = whole.first_position, last_position = whole.last_position, source_deleted_at = NULL,
     days_date = (whole.started_at AT TIME ZONE :zone)::date,
     content_hash = whole.content_hash, semantic_status = 'pending', semantic_error = NULL, updated_at = now(),
     processing_priority = priority_of_day((whole.started_at AT TIME ZONE :zone)::date, :today)
 FROM (
     SELECT conversation_id, min(spoken_at) AS started_at, max(spoken_at) AS ended_at, count(*) AS line_count,
-           min(position) AS first_position,
+           min(position) AS first_position, max(position) AS last_position,
            sha256(string_agg(
                sha256(convert_to(concat_ws(E'\\x1f', position, extract(epoch FROM spoken_at), speaker, text), 'UTF8')),
                ''::bytea ORDER BY position
            )) AS content_hash
     FROM lines WHERE conversation_id = ANY(:touched)
     GROUP BY conversation_id
-) AS whole, data_items AS before
+) AS whole, data_items AS before, (
+    SELECT crew_id, session_id, bool_and(line_count = 0) AS is_new FROM data_items
+    WHERE (crew_id, session_id) IN (SELECT crew_id, session_id FROM data_items WHERE id = ANY(:touched))
+    GROUP BY crew_id, session_id
+) AS session
 WHERE item.id = whole.conversation_id AND before.id = item.id
-RETURNING item.session_id, item.days_date, before.days_date AS day_before, before.line_count = 0 AS is_new
+  AND session.crew_id = item.crew_id AND session.session_id = item.session_id
+RETURNING item.session_id, item.days_date, before.days_date AS day_before, before.line_count > 0 AS was_there, is_new
 """
 
 # Once a conversation has left a day, the day's document is wrong; once the last one has, there is nothing to make.
@@ -288,8 +326,7 @@ def ingest(
     *,
     crew: CrewKey,
     lines: Iterable[SourceLine],
-    zone: str,
-    today: date,
+    calendar: Calendar,
     source: SourceTraits = _NOTHING_ELSE,
 ) -> IngestReport:
     """Merge ``lines`` into the conversations of a crew.
@@ -299,8 +336,6 @@ def ingest(
 
     Args:
         connection: in a transaction that the caller commits.
-        zone: IANA time zone in which days begin.
-        today: for the priority of what arrives.
     """
     one_at_a_time(connection, crew)
     connection.execute(text(_STAGE))
@@ -312,20 +347,7 @@ def ingest(
         else:
             report.conflicts.append((row.source_line, _CONFLICT.format(**row._mapping)))
     connection.execute(text("ANALYZE staged_lines"))
-    connection.execute(text(_STAGED_SESSIONS), {"client": crew.client, "crew": crew.code})
-    staged = connection.execute(
-        text(
-            "SELECT (SELECT count(*) FROM staged_lines) AS lines, (SELECT count(*) FROM staged_sessions) AS sessions, "
-            "EXISTS (SELECT 1 FROM staged_sessions WHERE times_inferred) AS inferred"
-        )
-    ).one()
-    connection.execute(
-        text(_ADD_CONVERSATIONS),
-        {"client": crew.client, "crew_id": crew.id, "zone": zone, "from_history": source.from_history},
-    )
-    if staged.inferred:
-        connection.execute(text(_KEEP_FIRST_SEEN))
-        connection.execute(text(_MARK_INFERRED))
+    staged = _put_into_parts(connection, crew, calendar, from_history=source.from_history)
     by = {"crew_id": crew.id, "import_id": source.import_id}
     connection.execute(text(_KEEP_EDITED), by)
     merged = connection.execute(text(_MERGE_LINES), {"import_id": source.import_id}).all()
@@ -344,10 +366,34 @@ def ingest(
     if source.titles:
         named = {"crew_id": crew.id, "sessions": list(source.titles), "titles": list(source.titles.values())}
         touched.update(connection.scalars(text(_SET_TITLES), named))
-    _settle(connection, report, sorted(touched), crew.client, zone, today)
+    _settle(connection, report, touched, crew.client, calendar)
     report.conversations_unchanged = staged.sessions - report.conversations_new - report.conversations_changed
-    connection.execute(text("DROP TABLE staged_lines, staged_sessions"))
+    connection.execute(text("DROP TABLE staged_lines, staged_sessions, staged_parts"))
     return report
+
+
+class _Staged(NamedTuple):
+    lines: int
+    sessions: int
+
+
+def _put_into_parts(connection: Connection, crew: CrewKey, calendar: Calendar, *, from_history: bool) -> _Staged:
+    """Give every staged line the conversation that it goes into; those that are missing are added, without a line."""
+    values = {"client": crew.client, "crew": crew.code, "crew_id": crew.id, "zone": calendar.zone}
+    connection.execute(text(_FIND), values)
+    connection.execute(text(_STAGED_SESSIONS))
+    connection.execute(text(_STAGED_PARTS.format(first_id=FIRST_ID, later_id=LATER_ID)), values)
+    connection.execute(text(_ADD_CONVERSATIONS), {**values, "from_history": from_history})
+    connection.execute(text(_MERGED_INTO), values)
+    staged = connection.execute(
+        text(
+            "SELECT (SELECT count(*) FROM staged_lines) AS lines, (SELECT count(*) FROM staged_sessions) AS sessions, "
+            "EXISTS (SELECT 1 FROM staged_sessions WHERE times_inferred) AS inferred"
+        )
+    ).one()
+    if staged.inferred:
+        connection.execute(text(_MARK_INFERRED))
+    return _Staged(staged.lines, staged.sessions)
 
 
 def one_at_a_time(connection: Connection, crew: CrewKey) -> None:
@@ -362,33 +408,34 @@ def _places(listed: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
     return {"sessions": [session for session, _ in listed], "positions": [position for _, position in listed]}
 
 
-def settle(connection: Connection, touched: list[str], client: str, zone: str, today: date) -> IngestReport:
+def settle(connection: Connection, touched: Collection[str], client: str, calendar: Calendar) -> IngestReport:
     """Bring conversations up to date whose lines have changed by other means; those without any are gone.
 
     Args:
         touched: their ids.
-        zone, today: as of ``ingest``.
     """
     report = IngestReport()
-    _settle(connection, report, touched, client, zone, today)
+    _settle(connection, report, touched, client, calendar)
     return report
 
 
 def _settle(
-    connection: Connection, report: IngestReport, touched: list[str], client: str, zone: str, today: date
+    connection: Connection, report: IngestReport, touched: Collection[str], client: str, calendar: Calendar
 ) -> None:
+    if not touched:
+        return
+    ids = sorted(regroup(connection, touched, calendar))
     # Locked in order of id, as ``states.set_status`` does, so that the two never deadlock.
-    connection.execute(
-        text("SELECT FROM data_items WHERE id = ANY(:touched) ORDER BY id FOR UPDATE"), {"touched": touched}
-    )
+    connection.execute(text("SELECT FROM data_items WHERE id = ANY(:touched) ORDER BY id FOR UPDATE"), {"touched": ids})
     days: set[date] = set()
     left: set[date] = set()
-    for row in connection.execute(text(_SETTLE), {"touched": touched, "zone": zone, "today": today}):
+    values = {"touched": ids, "zone": calendar.zone, "today": calendar.today}
+    for row in connection.execute(text(_SETTLE), values):
         (report.new_sessions if row.is_new else report.changed_sessions).add(row.session_id)
         days.add(row.days_date)
-        if row.day_before != row.days_date:
+        if row.was_there and row.day_before != row.days_date:
             left.add(row.day_before)
-    left |= set(connection.scalars(text(_DROP_EMPTY), {"ids": touched}))
+    left |= {row.days_date for row in connection.execute(text(_DROP_EMPTY), {"ids": ids}) if row.line_count}
     if left:
         connection.execute(text(_INVALIDATE_DAYS), {"client": client, "days": sorted(left)})
     report.days = sorted(days | left)
@@ -398,7 +445,7 @@ def _copy(connection: Connection, lines: Iterable[SourceLine]) -> None:
     driver: Any = connection.connection.driver_connection
     with (
         driver.cursor() as cursor,
-        cursor.copy("COPY staged_lines FROM STDIN (FORMAT BINARY)") as copy,
+        cursor.copy(f"COPY staged_lines ({', '.join(SourceLine._fields)}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.set_types(["text", "int8", "timestamptz", "text", "text", "int8", "bool"])
         for line in lines:
@@ -407,8 +454,10 @@ def _copy(connection: Connection, lines: Iterable[SourceLine]) -> None:
 
 _WITHDRAW = """
 WITH gone AS (
-    DELETE FROM lines WHERE conversation_id = :id AND NOT position = ANY(CAST(:keep AS bigint[]))
-    RETURNING *
+    DELETE FROM lines USING data_items AS item
+    WHERE item.crew_id = :crew_id AND item.session_id = :session_id AND conversation_id = item.id
+      AND NOT position = ANY(CAST(:keep AS bigint[]))
+    RETURNING lines.*
 ), kept_aside AS (
     INSERT INTO withdrawn_lines (crew_id, session_id, position, speaker, spoken_at, text, reason, import_id)
     SELECT :crew_id, :session_id, position, speaker, spoken_at, text, 'deleted in the source', import_id FROM gone
@@ -418,26 +467,18 @@ SELECT count(*) FROM gone
 
 
 def withdraw(
-    connection: Connection,
-    *,
-    client: str,
-    crew_id: int,
-    session_id: str,
-    keep: Sequence[int],
-    zone: str,
-    today: date,
+    connection: Connection, *, crew: CrewKey, session_id: str, keep: Sequence[int], calendar: Calendar
 ) -> list[date]:
-    """Take a session's lines, except those at ``keep``, out of its day; they go to ``withdrawn_lines``.
+    """Take a session's lines, except those at ``keep``, out of its days; they go to ``withdrawn_lines``.
 
     Returns:
         The days that this changes.
     """
-    item = connection.execute(
-        text("SELECT id, days_date FROM data_items WHERE crew_id = :crew_id AND session_id = :session_id FOR UPDATE"),
-        {"crew_id": crew_id, "session_id": session_id},
-    ).one_or_none()
-    if item is None:
-        return []
-    values = {"id": item.id, "crew_id": crew_id, "session_id": session_id, "keep": list(keep)}
+    one_at_a_time(connection, crew)
+    found = connection.scalars(
+        text("SELECT id FROM data_items WHERE crew_id = :crew_id AND session_id = :session_id ORDER BY id FOR UPDATE"),
+        {"crew_id": crew.id, "session_id": session_id},
+    ).all()
+    values = {"crew_id": crew.id, "session_id": session_id, "keep": list(keep)}
     connection.execute(text(_WITHDRAW), values)
-    return settle(connection, [item.id], client, zone, today).days
+    return settle(connection, found, crew.client, calendar).days

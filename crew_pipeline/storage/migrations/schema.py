@@ -167,11 +167,12 @@ class Alert(Base):
 
 
 class DataItem(Base):
-    """A conversation, and its place in the queue."""
+    """A conversation: a session, or what was said in it on one day (``conversations/parts.py``), and its place in the
+    queue."""
 
     __tablename__ = "data_items"
     __table_args__ = (
-        UniqueConstraint("crew_id", "session_id"),
+        Index("data_items_session", "crew_id", "session_id", "days_date"),
         CheckConstraint(f"semantic_status IN {STATUSES}", name="semantic_status_known"),
         Index(
             "data_items_queue",
@@ -188,7 +189,10 @@ class DataItem(Base):
         Index("data_items_unfinished", "client", "days_date", postgresql_where=text("semantic_status <> 'completed'")),
     )
 
-    id: Mapped[str] = mapped_column(primary_key=True, comment="20 hex digits over client, crew and session")
+    id: Mapped[str] = mapped_column(
+        primary_key=True,
+        comment="20 hex digits over client, crew and session, and its day where it is not the session's first part",
+    )
     client: Mapped[str]
     crew_id: Mapped[int] = mapped_column(ForeignKey("crews.id"))
     session_id: Mapped[str]
@@ -198,6 +202,7 @@ class DataItem(Base):
     ended_at: Mapped[datetime]
     line_count: Mapped[int] = mapped_column(Integer)
     first_position: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), comment="least of its lines")
+    last_position: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), comment="greatest of its lines")
     times_inferred: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="the source tells no time: it is when lines were first seen"
     )

@@ -169,24 +169,37 @@ class StoredLine(NamedTuple):
     text: str
 
 
-def lines_at(connection: Connection, crew_id: int, places: Iterable[tuple[str, int, int]]) -> list[StoredLine]:
-    """The lines at these places: session, first position, and position after the last."""
+def lines_at(connection: Connection, crew_id: int, places: Iterable[tuple[str, int]], width: int) -> list[StoredLine]:
+    """The lines of stretches of positions.
+
+    Args:
+        places: session and first position, a multiple of ``width``.
+        width: how many positions each of the stretches has.
+    """
     listed = sorted(places)
     if not listed:
         return []
+    # A session that goes on for years has thousands of parts: only those are opened that reach so far.
     rows = connection.execute(
         text("""
-            SELECT item.session_id, position, speaker, spoken_at, text
-            FROM unnest(CAST(:sessions AS text[]), CAST(:firsts AS bigint[]), CAST(:belows AS bigint[]))
-                AS place (session_id, first, below)
-            JOIN data_items AS item ON item.crew_id = :crew_id AND item.session_id = place.session_id
-            JOIN lines ON conversation_id = item.id AND position >= place.first AND position < place.below
+            WITH place AS (
+                SELECT * FROM unnest(CAST(:sessions AS text[]), CAST(:firsts AS bigint[])) AS place (session_id, first)
+            ), span AS (
+                SELECT session_id, min(first) AS first, max(first) + :width AS below FROM place GROUP BY session_id
+            ), ours AS MATERIALIZED (
+                SELECT item.session_id, position, speaker, spoken_at, text
+                FROM span JOIN data_items AS item ON item.crew_id = :crew_id AND item.session_id = span.session_id
+                    AND item.last_position >= span.first
+                JOIN lines ON conversation_id = item.id AND position >= span.first AND position < span.below
+            )
+            SELECT ours.* FROM ours JOIN place
+                ON place.session_id = ours.session_id AND place.first / :width = ours.position / :width
         """),
         {
             "crew_id": crew_id,
-            "sessions": [session for session, _, _ in listed],
-            "firsts": [first for _, first, _ in listed],
-            "belows": [below for _, _, below in listed],
+            "sessions": [session for session, _ in listed],
+            "firsts": [first for _, first in listed],
+            "width": width,
         },
     )
     return [StoredLine(*row) for row in rows]
@@ -214,15 +227,17 @@ class Extent(NamedTuple):
 def sessions_beginning(
     connection: Connection, crew_id: int, first: int, below: int, most: int | None = None
 ) -> list[Extent]:
-    """Sessions of a history table whose first position lies from ``first`` on, below ``below``, in order.
+    """Sessions of a history table whose first part begins at a position from ``first`` on, below ``below``, in order.
 
     Those that are known to be deleted are left out.
     """
     rows = connection.execute(
         text("""
-            SELECT session_id, first_position FROM data_items
+            SELECT session_id, first_position FROM data_items AS item
             WHERE crew_id = :crew_id AND first_position >= :first AND first_position < :below
-              AND source_deleted_at IS NULL AND from_history
+              AND source_deleted_at IS NULL AND from_history AND NOT EXISTS (
+                SELECT 1 FROM data_items AS part WHERE part.crew_id = item.crew_id
+                  AND part.session_id = item.session_id AND part.days_date < item.days_date)
             ORDER BY first_position, session_id LIMIT :most
         """),
         {"crew_id": crew_id, "first": first, "below": below, "most": most},
@@ -253,8 +268,10 @@ def begin_at(connection: Connection, crew_id: int, session_id: str, position: in
     """Note where a session begins in its source now; its lines from before that stay."""
     connection.execute(
         text(
-            "UPDATE data_items SET first_position = :position WHERE crew_id = :id AND session_id = :session "
-            "AND EXISTS (SELECT 1 FROM lines WHERE conversation_id = data_items.id AND lines.position = :position)"
+            "UPDATE data_items SET first_position = :position WHERE id = ("
+            "SELECT id FROM data_items WHERE crew_id = :id AND session_id = :session ORDER BY days_date LIMIT 1) "
+            "AND EXISTS (SELECT 1 FROM data_items AS part JOIN lines ON conversation_id = part.id "
+            "WHERE part.crew_id = :id AND part.session_id = :session AND lines.position = :position)"
         ),
         {"id": crew_id, "session": session_id, "position": position},
     )

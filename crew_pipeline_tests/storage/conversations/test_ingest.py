@@ -87,7 +87,7 @@ def test_a_conversation_that_grows_or_changes_is_pending_again(db: Database, que
 
 
 def test_an_earlier_line_that_comes_late_moves_the_conversation_to_its_day(db: Database, query: Query) -> None:
-    bring(db, lines_at("2025-01-16", "a", ("Ann", "later"), first=5))
+    bring(db, lines_at("2025-01-16", "a", ("Ann", "later"), first=5, hour=0))
     query(
         "INSERT INTO day_documents (client, day, version, is_current, engine, body, conversation_count, line_count, "
         "hidden_count, token) VALUES ('acme', '2025-01-16', 'v', true, 'e', '', 1, 1, 0, 't')"
