@@ -22,6 +22,7 @@ from crew_pipeline.commands import (
     env,
     evaluate,
     feedback,
+    forget,
     import_,
     label,
     process,
@@ -76,6 +77,7 @@ app.command("api")(api.api)
 app.add_typer(crews.app, name="crews")
 app.add_typer(clients.app, name="clients")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(forget.app, name="forget")
 app.add_typer(tokens.app, name="token")
 
 

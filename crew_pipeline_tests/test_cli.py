@@ -54,6 +54,32 @@ def sample(home: Path) -> Path:
     return home / "sample"
 
 
+def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(tmp_path: Path, sample: Path) -> None:
+    home = tmp_path / "home"
+    told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
+    told(home, "process", "2025-01-13")
+    day = told(home, "day", "2025-01-13")
+    conversation = day["data"][0]
+    words = conversation["display_conversation"][0]["text"]
+    found = told(home, "forget", "search", words)
+    assert {trace["place"] for trace in found["application"]} >= {"public.lines.text", "public.day_documents.body"}
+    assert found["dagster"] == []
+    unasked = crew(home, "forget", "conversation", conversation["id"])
+    assert unasked.returncode == 1
+    assert "Nothing was erased" in unasked.stderr
+    would = told(home, "forget", "conversation", conversation["id"], "--dry-run")
+    done = told(home, "forget", "conversation", conversation["id"], "--yes")
+    assert done["rows"] == would["rows"]
+    assert done["rows"]["lines"] == conversation["line_count"]
+    assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}
+    again = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
+    assert again["lines_forgotten"] == conversation["line_count"]
+    after = told(home, "day", "2025-01-13")
+    assert after["metadata"]["processing_status"] == "completed"
+    assert [one["id"] for one in after["data"]] == [one["id"] for one in day["data"][1:]]
+    assert told(home, "forget", "list")["forgotten"][0]["kind"] == "conversation"
+
+
 def test_a_day_from_import_to_reading(home: Path, sample: Path) -> None:
     first = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
     assert first["conversations"] == {"read": 6, "new": 6, "changed": 0, "skipped": 0}

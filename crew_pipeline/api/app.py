@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from crew_pipeline import __version__
-from crew_pipeline.api import conversations, days, feedback, follow, lines, operation, problems
+from crew_pipeline.api import conversations, days, feedback, follow, forgetting, lines, operation, problems
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
@@ -75,6 +75,7 @@ def create_app(
     app.include_router(lines.router, tags=["days"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
+    app.include_router(forgetting.router, tags=["conversations"])
     app.include_router(operation.router, tags=["operation"])
     app.include_router(page.router, include_in_schema=False)
     problems.install(app)

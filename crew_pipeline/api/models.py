@@ -325,6 +325,46 @@ class FeedbackList(BaseModel):
     feedback: list[Feedback]
 
 
+class Forget(BaseModel, extra="forbid", populate_by_name=True):
+    """What is to be erased: all that the names that are given have in common."""
+
+    line_id: str | None = Field(None, pattern=r"^[^\x00]+-[0-9]{1,18}$")
+    conversation_id: str | None = Field(None, pattern=r"^[^\x00]+$")
+    crew: str | None = Field(None, pattern=r"^[^\x00]+$")
+    first: date | None = Field(None, alias="from")
+    last: date | None = Field(None, alias="to")
+    everything: bool = Field(False, description="all of the client; stands alone")
+    dry_run: bool = False
+
+    @property
+    def line(self) -> tuple[str, int] | None:
+        """The conversation and position of the line."""
+        if self.line_id is None:
+            return None
+        conversation, _, position = self.line_id.rpartition("-")
+        return conversation, int(position)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        named = [self.line_id, self.conversation_id, self.crew, self.first, self.last]
+        if self.everything == any(name is not None for name in named):
+            raise ValueError("name a line, a conversation, a crew or days; or only 'everything': true for all there is")
+        if self.line_id is not None and self.conversation_id is not None:
+            raise ValueError("a line_id names its conversation already")
+        if self.first is not None and self.last is not None and self.first > self.last:
+            raise ValueError("'from' lies after 'to'")
+        return self
+
+
+class ForgottenRows(BaseModel):
+    """What was erased, or would be: rows by table; `days` are made again from what is left."""
+
+    erased: bool
+    lines: int
+    rows: dict[str, int]
+    days: list[date]
+
+
 class ListedConversation(BaseModel):
     """A conversation in the index. ``times_inferred``: its source tells no time, these are when it was first seen."""
 

@@ -16,6 +16,8 @@ from crew_pipeline.discovery.records import Limits, limits_of
 from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations import tombstones
+from crew_pipeline.storage.conversations.tombstones import Arriving
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import HistorySource, history_sources
 
@@ -26,6 +28,8 @@ CREATE TEMP TABLE source_messages (
     session_id text NOT NULL, row bigint NOT NULL, spoken_at timestamptz, digest bytea NOT NULL
 ) ON COMMIT DROP
 """
+
+_STAGED = Arriving("source_messages", "row", "digest", "spoken_at IS NULL", "true")
 
 # Times that were inferred when a line was first seen cannot be compared.
 _FORGET_INFERRED = """
@@ -98,6 +102,7 @@ def compare(db: Database, source: HistorySource, settings: Settings, now: dateti
             table = examine(source_connection, source.history_table, source.columns)
         connection.execute(text(_STAGE))
         _copy(connection, _messages(source_connection, table, limits, result))
+        tombstones.keep_out(connection, source.client, source.code, _STAGED)
         connection.execute(text(_FORGET_INFERRED), {"crew_id": source.crew_id})
         for row in connection.execute(text(_DIFFERENCES), {"crew_id": source.crew_id}):
             if row.side > 0:

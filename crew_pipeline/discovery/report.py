@@ -124,6 +124,7 @@ class CrewReport:
                 "rejected": self.rejected,
             },
             "lines_withdrawn": done.lines_withdrawn,
+            "lines_forgotten": done.lines_forgotten,
             "left_out": dict(sorted(self.reading.left_out.items())),
             "rejections": [{"line": number, "reason": reason} for number, reason in self.rejections],
             "days": [day.isoformat() for day in done.days],

@@ -29,6 +29,8 @@ LONGEST_START_S = 300.0
 """Recovery after a crash may take long."""
 LONGEST_STOP_S = 60.0
 _POLL_S = 0.05
+_CONFIGURED = ("unix_socket_permissions=0700", "wal_recycle=off", "min_wal_size=32MB")
+"""Old segments of the log are removed, not kept for reuse: they hold what has been forgotten since."""
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]{1,80}")
 """A folder whose sockets can be named in an address, and are not too long for one."""
 _SOCKETS_LINE = 4
@@ -169,10 +171,11 @@ class PostgresServer:
     def _launch(self, tools: Any) -> None:
         sockets = self._sockets(tools.system_user)
         options = ["-D", str(self.folder), "-h", "", "-k", str(sockets), "-p", str(PORT)]
+        options += [word for setting in _CONFIGURED for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
             # Not by pg_ctl, which hands the folder's name to a shell.
             self._child = subprocess.Popen(  # noqa: S603 - no shell
-                [str(tools.bin_path / "postgres"), *options, "-c", "unix_socket_permissions=0700"],
+                [str(tools.bin_path / "postgres"), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

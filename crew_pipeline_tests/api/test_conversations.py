@@ -211,3 +211,33 @@ def test_a_channel_that_goes_on_for_months_stands_in_each_of_its_days(api: TestC
         assert part["before_day"] == (days[number - 1] if number else None)
         assert part["after_day"] == (days[number + 1] if number < 2 else None)
     assert api.get(f"/api/days/{days[0]}/parts", params={"client": "rival"}).json() == {"parts": []}
+
+
+def test_what_is_forgotten_is_gone_and_asking_for_it_badly_erases_nothing(
+    api: TestClient, db: Database, query: Query
+) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one"), ("Bo", "two")))
+    bring(db, lines_at("2025-01-15", "b", ("Cy", "three")))
+    ((conversation,),) = query("SELECT id FROM data_items WHERE session_id = 'a'")
+    whose = {"client": "acme"}
+    bad: list[dict[str, object]] = [
+        {},
+        {"everything": True, "crew": "desk"},
+        {"line_id": "nothing"},
+        {"line_id": f"{conversation}-1", "conversation_id": conversation},
+        {"from": "2025-01-16", "to": "2025-01-15"},
+        {"conversation": conversation},
+    ]
+    for asked in bad:
+        assert api.post("/api/forget", params=whose, json=asked).status_code == 422, asked
+    assert api.post("/api/forget", params=whose, json={"conversation_id": "nobody"}).status_code == 404
+    theirs = api.post("/api/forget", params={"client": "rival"}, json={"conversation_id": conversation})
+    assert theirs.status_code == 404
+    would = api.post("/api/forget", params=whose, json={"line_id": f"{conversation}-1", "dry_run": True}).json()
+    assert (would["erased"], would["lines"]) == (False, 1)
+    assert query("SELECT count(*) FROM lines") == [(3,)]
+    done = api.post("/api/forget", params=whose, json={"line_id": f"{conversation}-1"}).json()
+    assert done == {**would, "erased": True}
+    assert query("SELECT text FROM lines ORDER BY text") == [("one",), ("three",)]
+    assert api.post("/api/forget", params=whose, json={"everything": True}).json()["lines"] == 2
+    assert query("SELECT count(*) FROM crews WHERE client = 'acme'") == [(0,)]

@@ -97,6 +97,7 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
                 "/api/webhooks/conversation-complete", json={"session_id": "s", "crew_code": "agents"}
             ),
             "POST /api/semantic/retry/{day}": client.post(f"/api/semantic/retry/{DAY}"),
+            "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),
         }
         for path in create_app(load_settings(), database_url, "").openapi()["paths"]:
             answers.setdefault(f"GET {path}", client.get(path.replace("{day}", DAY)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pandas as pd
 from dagster import MetadataValue, TableRecord
 
-from crew_pipeline.dedup import frames
 from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.storage.database import Database
@@ -51,7 +51,7 @@ def of_clusters(
         "pairs_read": sum(comparison.read for comparison in compared),
         "clusters": clusters,
         "hidden_lines": len(members) - clusters,
-        "largest_clusters": _largest(members, lines),
+        "largest_clusters": _largest(members),
         "seconds": round(seconds, 3),
     }
 
@@ -84,13 +84,11 @@ def _instant_visits(db: Database) -> dict[str, float]:
     return {f"instant_visits_{name}": round(share, 4) for name, share in shares.items() if share is not None}
 
 
-def _largest(members: pd.DataFrame, lines: pd.DataFrame) -> MetadataValue[Any]:
-    """The largest clusters of a day as a table."""
-    sizes = members.groupby("cluster_id", sort=True).size().sort_values(ascending=False, kind="stable")
-    head_of = {row.cluster_id: (row.conversation_id, row.position) for row in frames.rows(members) if row.is_canonical}
-    line_at = {(line.conversation_id, line.position): line for line in frames.rows(lines)}
-    records = []
-    for cluster_id, size in sizes.head(_LARGEST_SHOWN).items():
-        line = line_at[head_of[cluster_id]]
-        records.append(TableRecord({"lines": int(size), "speaker": line.speaker, "text": line.text[:120]}))
+def _largest(members: pd.DataFrame) -> MetadataValue[Any]:
+    """The largest clusters of a day as a table: ids and counts, for words in Dagster's events cannot be forgotten."""
+    sizes = Counter(zip(members["client"], members["cluster_id"], strict=True))
+    largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:_LARGEST_SHOWN]
+    records = [
+        TableRecord({"client": client, "cluster": cluster, "lines": size}) for (client, cluster), size in largest
+    ]
     return MetadataValue.table(records) if records else MetadataValue.text("none")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from crew_pipeline.storage.conversations import tombstones
 from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, Calendar, regroup
 
 
@@ -39,7 +40,8 @@ class SourceLine(NamedTuple):
 
 @dataclass
 class IngestReport:
-    """What an import did. Lines and conversations are counted once each, as they are after the whole import."""
+    """What an import did. Lines and conversations are counted once each, as they are after the whole import;
+    ``lines_forgotten`` were brought again after they had been forgotten, and kept out."""
 
     new_sessions: set[str] = field(default_factory=set)
     changed_sessions: set[str] = field(default_factory=set)
@@ -50,6 +52,7 @@ class IngestReport:
     lines_changed: int = 0
     lines_unchanged: int = 0
     lines_withdrawn: int = 0
+    lines_forgotten: int = 0
     conflicts: list[tuple[int, str]] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
 
@@ -61,6 +64,7 @@ class IngestReport:
         self.lines_changed += other.lines_changed
         self.lines_unchanged += other.lines_unchanged
         self.lines_withdrawn += other.lines_withdrawn
+        self.lines_forgotten += other.lines_forgotten
         self.conflicts += other.conflicts
         self.days = sorted({*self.days, *other.days})
 
@@ -348,6 +352,7 @@ def ingest(
             report.conflicts.append((row.source_line, _CONFLICT.format(**row._mapping)))
     connection.execute(text("ANALYZE staged_lines"))
     staged = _put_into_parts(connection, crew, calendar, from_history=source.from_history)
+    report.lines_forgotten = staged.forgotten
     by = {"crew_id": crew.id, "import_id": source.import_id}
     connection.execute(text(_KEEP_EDITED), by)
     merged = connection.execute(text(_MERGE_LINES), {"import_id": source.import_id}).all()
@@ -375,12 +380,14 @@ def ingest(
 class _Staged(NamedTuple):
     lines: int
     sessions: int
+    forgotten: int
 
 
 def _put_into_parts(connection: Connection, crew: CrewKey, calendar: Calendar, *, from_history: bool) -> _Staged:
     """Give every staged line the conversation that it goes into; those that are missing are added, without a line."""
     values = {"client": crew.client, "crew": crew.code, "crew_id": crew.id, "zone": calendar.zone}
     connection.execute(text(_FIND), values)
+    forgotten = tombstones.keep_out(connection, crew.client, crew.code)
     connection.execute(text(_STAGED_SESSIONS))
     connection.execute(text(_STAGED_PARTS.format(first_id=FIRST_ID, later_id=LATER_ID)), values)
     connection.execute(text(_ADD_CONVERSATIONS), {**values, "from_history": from_history})
@@ -393,7 +400,7 @@ def _put_into_parts(connection: Connection, crew: CrewKey, calendar: Calendar, *
     ).one()
     if staged.inferred:
         connection.execute(text(_MARK_INFERRED))
-    return _Staged(staged.lines, staged.sessions)
+    return _Staged(staged.lines, staged.sessions, forgotten)
 
 
 def one_at_a_time(connection: Connection, crew: CrewKey) -> None:

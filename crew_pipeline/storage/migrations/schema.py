@@ -276,6 +276,30 @@ class WithdrawnLine(Base):
     withdrawn_by: Mapped[int | None] = mapped_column(BigInteger, comment="import that took it away")
 
 
+class Tombstone(Base):
+    """What was forgotten on request, known by hashes alone, so that no source brings it back."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (Index("tombstones_scope", "scope"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str] = mapped_column(comment="line, conversation, span, crew or client")
+    scope: Mapped[bytes | None] = mapped_column(comment="hash of the names that it covers; none: single lines only")
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    digests: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary), comment="hashes of single lines")
+    lines: Mapped[int] = mapped_column(BigInteger)
+    forgotten_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TombstoneSecret(Base):
+    """The secret that hashes of tombstones are made with; one row."""
+
+    __tablename__ = "tombstone_secret"
+
+    secret: Mapped[str] = mapped_column(primary_key=True)
+
+
 class LineEmbedding(Base):
     """The vector of a text, kept for ever."""
 
