@@ -20,7 +20,7 @@ _TIME = (
 _DATES = (
     r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})",
     r"(?P<one>\d{1,2})(?P<mark>[-/.])(?P<two>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})",
-    r"(?:[A-Za-z]{2,9},?\s+)?(?P<day>\d{1,2})\.?[\s-](?P<named>[A-Za-z]{3})[a-z]*\.?,?[\s-](?P<year>\d{4})",
+    r"(?:[A-Za-z]{2,9},?\s+)?(?P<day>\d{1,2})\.?[\s-](?P<named>[A-Za-z]{3})[a-z]*\.?,?[\s-](?P<year>\d{4}|\d{2})",
     r"(?:[A-Za-z]{2,9},?\s+)?(?P<named>[A-Za-z]{3})[a-z]*\.?\s(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s(?P<year>\d{4})",
 )
 _FORMS = [re.compile(rf"{date}(?:(?:,?\s+(?:at\s+)?|T|,){_TIME})?") for date in _DATES]
@@ -74,7 +74,8 @@ def _in_other_forms(bare: str, times: Times) -> datetime:
 
 def _date_of(found: dict[str, str], times: Times) -> tuple[int, int, int]:
     if "named" in found:
-        return int(found["year"]), _MONTHS[found["named"].lower()], int(found["day"])
+        century = 0 if len(found["year"]) > len("25") else 2000
+        return century + int(found["year"]), _MONTHS[found["named"].lower()], int(found["day"])
     if "one" not in found:
         return int(found["year"]), int(found["month"]), int(found["day"])
     one, two, year = int(found["one"]), int(found["two"]), found["year"]

@@ -154,6 +154,7 @@ def parse_record(record: object, source_line: int, limits: Limits) -> SourceLine
         speaker=parse_text(record["speaker"], "speaker", _MAX_NAME_CHARS),
         text=parse_text(record["text"], "text", limits.max_text_chars, "CREW_MAX_TEXT_CHARS"),
         source_line=source_line,
+        time_inferred=record.get("time_inferred") is True,
     )
 
 

@@ -98,7 +98,10 @@ class Rows:
         self._ranks: LRUCache[tuple[str, int], int] = LRUCache(_MOMENTS_REMEMBERED)
 
     def found(self, cells: Mapping[str, object], number: int) -> Iterator[Found]:
-        """The row with these cells by field, as a record."""
+        """The row with these cells by field, as a record; one that says nothing is counted as left out."""
+        if isinstance(cells["text"], str) and not cells["text"].strip():
+            self._reading.leave_out({"empty messages": 1})
+            return
         try:
             moment = self._moment(cells["created_at"])
             session_id = self._session(cells, moment)

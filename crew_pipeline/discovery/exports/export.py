@@ -11,7 +11,22 @@ from pathlib import Path
 
 import ijson
 
-from crew_pipeline.discovery.exports import chatgpt, claude, delimited, jsonl, limitless, parquet, slack
+from crew_pipeline.discovery.exports import (
+    agents,
+    captions,
+    chatgpt,
+    claude,
+    delimited,
+    discord,
+    jsonl,
+    limitless,
+    messages,
+    openwebui,
+    parquet,
+    slack,
+    telegram,
+    whatsapp,
+)
 from crew_pipeline.discovery.exports.archive import opened
 from crew_pipeline.discovery.exports.columns import COMMON_NAMES
 from crew_pipeline.discovery.exports.files import ExportError, Files, Member, why
@@ -30,6 +45,14 @@ _READERS = {
     "chatgpt": chatgpt.read,
     "claude": claude.read,
     "slack": slack.read,
+    "whatsapp": whatsapp.read,
+    "telegram": telegram.read,
+    "discord": discord.read,
+    "captions": captions.read,
+    "claude-code": agents.read_claude_code,
+    "codex": agents.read_codex,
+    "openwebui": openwebui.read,
+    "messages": messages.read,
 }
 _TABLES = {"csv": (delimited.check, delimited.read), "parquet": (parquet.check, parquet.read)}
 _WITH_COLUMNS = {**{name: read for name, (_, read) in _TABLES.items()}, "jsonl": jsonl.read}
@@ -58,7 +81,7 @@ class Export:
     @property
     def whole_sessions(self) -> bool:
         """Whether it holds its conversations whole, so that lines that a newer export lacks are gone from them."""
-        return self.format in {"chatgpt", "claude", "limitless"}
+        return self.format in {"chatgpt", "claude", "limitless", "openwebui"}
 
     def lines(
         self, limits: Limits, reading: Reading, on_progress: Callable[[int], None] | None = None

@@ -50,7 +50,7 @@ def _records(content: BufferedReader, name: str) -> Iterator[tuple[int | None, A
         return
     for number, line in bounded_lines(content, MAX_LINE_BYTES):
         if line.strip():
-            yield number, _parsed(line, number)
+            yield number, parsed(line, number)
 
 
 def _names_of(record: Mapping[str, object], given: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +61,8 @@ def _names_of(record: Mapping[str, object], given: Mapping[str, str]) -> dict[st
     return found if all(field in found for field in tables.NEEDED) else {}
 
 
-def _parsed(line: bytes, number: int) -> dict[str, object] | RejectedLineError:
+def parsed(line: bytes, number: int) -> dict[str, object] | RejectedLineError:
+    """The object of one line, or why it is refused."""
     if len(line) >= MAX_LINE_BYTES:
         return RejectedLineError(f"the line is longer than {MAX_LINE_BYTES // 1024 // 1024} MiB; split it")
     if number == 1:

@@ -44,8 +44,8 @@ def objects(
         ijson.JSONError: it is not valid JSON, or holds a number that 64 bits cannot.
         ExportError: a single text in it is larger than ``limit``.
     """
-    watch = _Watch(stream, name, limit)
-    events = _events(watch)
+    watch = Watch(stream, name, limit)
+    events = events_of(watch)
     entered = {*within, "meta"} if within else set()
     key: str | None = None
     for event, value in events:
@@ -55,13 +55,13 @@ def objects(
         elif event in {"end_map", "end_array"}:
             key = None
         elif event in {"start_map", "start_array"} and key is not None and key not in within:
-            _skip(events, watch)
+            skip(events, watch)
         elif event == "start_map":
             head, first = next(events)
             if head == "map_key" and first in entered:
                 key = first
             elif head == "map_key":
-                yield _built(first, events, watch)
+                yield built(first, events, watch)
 
 
 def conversations(
@@ -79,8 +79,8 @@ def conversations(
 
 def first_keys(stream: IO[bytes], name: str, within: Collection[str], most: int = 3) -> Iterator[set[str]]:
     """The growing set of keys of each of the first objects, so that a caller can stop at a telling key."""
-    watch = _Watch(stream, name, MAX_OBJECT_BYTES)
-    events = _events(watch)
+    watch = Watch(stream, name, MAX_OBJECT_BYTES)
+    events = events_of(watch)
     keys: set[str] = set()
     depth = seen = 0
     for event, value in islice(events, _MOST_EVENTS_OF_A_GLANCE):
@@ -100,13 +100,15 @@ def first_keys(stream: IO[bytes], name: str, within: Collection[str], most: int 
                 depth = 0
 
 
-def _events(watch: _Watch) -> Events:
+def events_of(watch: Watch) -> Events:
+    """The events of a JSON stream, as ijson has them."""
     # Numbers of any size, as Decimal where they have a fraction; the stream lets none through that Python refuses.
     events: Events = ijson.basic_parse(watch, multiple_values=True, buf_size=_CHUNK_BYTES)
     return events
 
 
-def _built(key: str | None, events: Events, watch: _Watch) -> dict[str, Any] | RejectedLineError:
+def built(key: str | None, events: Events, watch: Watch) -> dict[str, Any] | RejectedLineError:
+    """An object whose first key, ``key``, has just been read; or why it is refused."""
     root: dict[str, Any] = {}
     container: Any = root
     outer: list[tuple[Any, str | None]] = []
@@ -139,15 +141,16 @@ def _built(key: str | None, events: Events, watch: _Watch) -> dict[str, Any] | R
     return root
 
 
-def _refused(root: dict[str, Any], events: Events, watch: _Watch, depth: int) -> RejectedLineError:
+def _refused(root: dict[str, Any], events: Events, watch: Watch, depth: int) -> RejectedLineError:
     name = next((root[key] for key in ("title", "name", "id", "uuid") if isinstance(root.get(key), str)), None)
     reason = "is nested too deeply" if depth > MAX_DEPTH else f"is larger than {watch.limit // 1024**2} MiB of JSON"
     root.clear()
-    _skip(events, watch, depth + 1)
+    skip(events, watch, depth + 1)
     return RejectedLineError(f"the conversation{f' {name[:80]!r}' if name else ''} {reason}; it was left out")
 
 
-def _skip(events: Events, watch: _Watch, depth: int = 1) -> None:
+def skip(events: Events, watch: Watch, depth: int = 1) -> None:
+    """Pass over what is open."""
     for event, _ in events:
         watch.silent = 0
         if event in {"start_map", "start_array"}:
@@ -158,7 +161,7 @@ def _skip(events: Events, watch: _Watch, depth: int = 1) -> None:
                 return
 
 
-class _Watch:
+class Watch:
     """A stream that refuses to read on if the parser yields nothing for too long: a single text is too large."""
 
     def __init__(self, stream: IO[bytes], name: str, limit: int) -> None:

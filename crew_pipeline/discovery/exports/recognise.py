@@ -11,24 +11,45 @@ from typing import NamedTuple
 import ijson
 import orjson
 
-from crew_pipeline.discovery.exports import delimited, slack
+from crew_pipeline.discovery.exports import captions, delimited, slack, whatsapp
 from crew_pipeline.discovery.exports.archive import Archive
 from crew_pipeline.discovery.exports.files import ExportError, Files, Folder, Member
 from crew_pipeline.discovery.exports.limitless import WRAPPERS
 from crew_pipeline.discovery.exports.markdown import holds_talk
 from crew_pipeline.discovery.exports.objects import first_keys
 
-FORMATS = ("auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet")
-MAKERS = ("chatgpt", "claude", "limitless")
+FORMATS = (
+    *("auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet", "whatsapp", "telegram", "discord"),
+    *("captions", "claude-code", "codex", "openwebui", "messages"),
+)
+MAKERS = ("chatgpt", "claude", "limitless", "telegram", "discord", "claude-code", "codex", "openwebui", "captions")
 """Formats whose exports may be several files, told by their content."""
+_KNOWN = (
+    "an export of Limitless, ChatGPT, Claude, Slack, WhatsApp, Telegram, Discord (DiscordChatExporter), Open WebUI, a "
+    "session of Claude Code or Codex, captions (WebVTT, SRT)"
+)
 HEAD_BYTES = 65_536
 
+_TELLING: tuple[tuple[str, tuple[set[str], ...]], ...] = (
+    ("jsonl", ({"session_id", "text"},)),
+    ("chatgpt", ({"mapping"},)),
+    ("claude", ({"chat_messages"},)),
+    ("limitless", ({"lifelogs"}, {"lifelog"}, *({"startTime", name} for name in ("contents", "markdown", "endTime")))),
+    ("discord", ({"guild", "channel"},)),
+    ("telegram", ({"messages", "type", "id"}, {"chats"})),
+    ("openwebui", ({"chat", "title"}, {"chat", "user_id"})),
+    ("claude-code", tuple({"sessionId", name} for name in ("uuid", "parentUuid", "mode", "aiTitle", "leafUuid"))),
+    ("codex", ({"timestamp", "type", "payload"},)),
+    ("messages", ({"messages"},)),
+)
+"""Sets of names that tell a format where an object has all of one; the first that fits."""
 _LINEAR = ("jsonl", "csv", "parquet")
 _CONVERSATIONS = re.compile(r"conversations(-\d+)?\.json(\.gz)?")
 _NAMED_TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 _MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 50
+_WRITTEN = {"whatsapp": whatsapp.looks_like_one, "captions": captions.looks_like_one}
 
 
 class Recognised(NamedTuple):
@@ -67,8 +88,7 @@ def _recognise_one(files: Files, member: Member, requested: str, columns: Mappin
         what = "binary" if _is_binary(head) else "JSON of another shape" if _is_json(head) else "not JSON lines"
         raise ExportError(
             f"{files.path} is in no format that is known (it is {what}); give JSON lines, one object a line with "
-            "session_id, line, created_at, speaker and text, or an export of Limitless, ChatGPT, Claude or Slack, or "
-            "a table (CSV, Parquet)."
+            f"session_id, line, created_at, speaker and text, {_KNOWN}, or a table (CSV, Parquet)."
         )
     if format_name == "slack":
         raise ExportError(f"{files.path} is no whole Slack export; give the folder or the ZIP archive that it is in.")
@@ -78,6 +98,9 @@ def _recognise_one(files: Files, member: Member, requested: str, columns: Mappin
 def _format_of(files: Files, member: Member, head: bytes, columns: Mapping[str, str]) -> str | None:
     if head.startswith(b"PAR1"):
         return "parquet"
+    written = next((name for name, is_one in _WRITTEN.items() if is_one(head)), None)
+    if written:
+        return written
     start = head.removeprefix(_MARK).lstrip()[:1]
     if start in {b"{", b"["}:
         shape = _json_shape(files, member)
@@ -110,15 +133,7 @@ def _json_shape(files: Files, member: Member) -> str | None:
 
 
 def _shape(keys: set[str]) -> str | None:
-    if {"session_id", "text"} <= keys:
-        return "jsonl"
-    if "mapping" in keys:
-        return "chatgpt"
-    if "chat_messages" in keys:
-        return "claude"
-    if keys & {"lifelogs", "lifelog"} or ("startTime" in keys and keys & {"contents", "markdown", "endTime"}):
-        return "limitless"
-    return None
+    return next((name for name, telling in _TELLING if any(names <= keys for names in telling)), None)
 
 
 def _members_of(files: Files, name: str) -> list[Member]:
@@ -132,6 +147,8 @@ def _members_of(files: Files, name: str) -> list[Member]:
 
 def of_maker(files: Files, among: Sequence[Member], maker: str) -> list[Member]:
     """Those of some members of an export that hold conversations of one of ``MAKERS``."""
+    if maker == "captions":
+        return [member for member in among if captions.is_named_one(member)]
     return _shaped(files, _documents(among), maker) or (_transcripts(files, among) if maker == "limitless" else [])
 
 
@@ -165,10 +182,7 @@ def _unknown_bundle(files: Files, requested: str) -> str:
     if requested != "auto":
         return f"{files.path} is {kind} that holds nothing of the format {requested}; give another, or leave it away."
     packed = " (archives inside of it are not opened; unpack them first)" if _holds_archives(files) else ""
-    return (
-        f"{files.path} is {kind} that holds no export that is known{packed}; give one of Limitless, ChatGPT, Claude or "
-        "Slack, or a single file."
-    )
+    return f"{files.path} is {kind} that holds no export that is known{packed}; give {_KNOWN}, or a single table."
 
 
 def _holds_archives(files: Files) -> bool:

@@ -14,7 +14,9 @@ from crew_pipeline.discovery.exports.export import Export, open_export
 from crew_pipeline.discovery.exports.files import ExportError, Files, Member
 from crew_pipeline.discovery.exports.recognise import HEAD_BYTES, MAKERS, Recognised, of_maker
 
-_MAY_HOLD_TALK = re.compile(r"\.(jsonl?|ndjson|csv|tsv|parquet|zip|gz|txt|md|markdown|log)$|^[^.]+$", re.IGNORECASE)
+_MAY_HOLD_TALK = re.compile(
+    r"\.(jsonl?|ndjson|csv|tsv|parquet|zip|gz|txt|md|markdown|log|vtt|srt)$|^[^.]+$", re.IGNORECASE
+)
 
 _NAMES_OF_TALK = (
     (b'"text"', b'"content"', b'"message"', b'"body"'),
