@@ -46,7 +46,7 @@ class Span(BaseModel):
 class StandingText(BaseModel):
     """What a voice says at the head of most of its messages of the day, where it stands first.
 
-    ``hidden``: visitors want it left out; `passages=omit` does so.
+    ``hidden``: what of it visitors want left out; `passages=omit` does so.
     """
 
     name: str
@@ -54,7 +54,7 @@ class StandingText(BaseModel):
     characters: int
     key: str
     spans: list[Span]
-    hidden: bool = False
+    hidden: list[Span] = []
 
 
 class StandingSince(BaseModel):
@@ -68,7 +68,6 @@ class StandingSince(BaseModel):
     key: str
     since: date
     changed: bool
-    hidden: bool
 
 
 class StandingTexts(BaseModel):
@@ -328,7 +327,7 @@ class FeedbackList(BaseModel):
 class Forget(BaseModel, extra="forbid", populate_by_name=True):
     """What is to be erased: all that the names that are given have in common."""
 
-    line_id: str | None = Field(None, pattern=r"^[^\x00]+-[0-9]{1,18}$")
+    line_id: str | None = Field(None, pattern=r"^[^\x00]+-[0-9]{1,19}$")
     conversation_id: str | None = Field(None, pattern=r"^[^\x00]+$")
     crew: str | None = Field(None, pattern=r"^[^\x00]+$")
     first: date | None = Field(None, alias="from")
@@ -349,6 +348,8 @@ class Forget(BaseModel, extra="forbid", populate_by_name=True):
         named = [self.line_id, self.conversation_id, self.crew, self.first, self.last]
         if self.everything == any(name is not None for name in named):
             raise ValueError("name a line, a conversation, a crew or days; or only 'everything': true for all there is")
+        if self.line is not None and self.line[1] >= 2**63:
+            raise ValueError("there is no such line_id")
         if self.line_id is not None and self.conversation_id is not None:
             raise ValueError("a line_id names its conversation already")
         if self.first is not None and self.last is not None and self.first > self.last:

@@ -45,7 +45,7 @@ def line(
     from crew_pipeline.days.forgetting import Scope
 
     conversation, _, position = line_id.rpartition("-")
-    if not conversation or not position.isdigit():
+    if not conversation or not (position.isascii() and position.isdecimal() and int(position) < 2**63):
         raise typer.BadParameter(f"{line_id!r} is no line_id; 'crew day DAY --json' shows them")
     _forget(Scope(client, line=(conversation, int(position))), dry_run=dry_run, yes=yes, as_json=as_json)
 

@@ -67,14 +67,15 @@ def forget(db: Database, settings: Settings, scope: Scope, now: datetime, *, dry
 def _forget(db: Database, settings: Settings, scope: Scope, now: datetime, *, dry_run: bool) -> Forgotten:
     token = f"forget-{uuid.uuid4()}"
     with db.read() as connection:
-        client_days = forgetting.choose(connection, scope)
+        calendar = calendar_of(settings, now)
+        client_days = forgetting.choose(connection, scope, calendar)
         if not dry_run:
             _hold(connection, client_days, token)
-        erased = forgetting.erase(connection, scope, _hashes(connection), calendar_of(settings, now))
+        erased = forgetting.erase(connection, scope, _hashes(connection), calendar)
         if not dry_run:
             claims.give_back(connection, token)
-            for client_day in client_days:
-                requests.request(connection, client_day, waiting=False)
+            for day in erased.days:
+                requests.request(connection, ClientDay(scope.client, day), waiting=False)
             connection.commit()
     return Forgotten(erased.rows, sorted(erased.days, reverse=True))
 

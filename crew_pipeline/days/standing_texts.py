@@ -22,7 +22,6 @@ class Since(NamedTuple):
         name, characters, messages, key: see ``dedup.standing.Standing``.
         since: the first of the days on which the voice has begun its messages with it, without another in between.
         changed: whether it had another one before.
-        hidden: whether the client's visitors want it left out where it is visible.
     """
 
     crew: str
@@ -33,7 +32,6 @@ class Since(NamedTuple):
     key: str
     since: date
     changed: bool
-    hidden: bool = False
 
 
 def of_day(connection: Connection, client_day: ClientDay) -> list[Since]:

@@ -6,16 +6,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crew_pipeline.days import folding, standing_texts
+import orjson
+
+from crew_pipeline.days import folding
 from crew_pipeline.days.refolding import Refolded, refold_days_with, refold_every_day
 from crew_pipeline.dedup import document
+from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.cores import cores
 from crew_pipeline.dedup.passages import hashes_in
 from crew_pipeline.dedup.text import count_words, text_hash
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import content
+from crew_pipeline.storage.days import content, documents
 from crew_pipeline.storage.days.content import Discovered
 from crew_pipeline.storage.evidence import verdicts
 from crew_pipeline.storage.evidence.verdicts import Side, Verdict
@@ -76,7 +79,7 @@ def show(db: Database, settings: Settings, client_day: ClientDay, line_id: str, 
         NoPassageError: nothing lies between the two places.
     """
     line = _line(db, client_day, line_id)
-    hashes = hashes_in(line.text, start, end)
+    hashes = hashes_in(line.text, start, end) if start >= 0 else []
     if not hashes:
         raise NoPassageError(f"Nothing of line {line_id} lies there; its text has {len(line.text):,} characters.")
     spoken = Side(text_hash(" ".join(one.hex() for one in hashes)), line.text[start:end], line.speaker)
@@ -93,13 +96,23 @@ def hide(db: Database, settings: Settings, client_day: ClientDay, line_id: str) 
     """
     line = _line(db, client_day, line_id)
     with db.read() as connection:
-        own = [text for text in standing_texts.of_day(connection, client_day) if text.speaker == line.speaker]
-    found = [text for text in own if text.crew == line.crew]
-    if not found:
-        raise NoPassageError(f"{line.speaker} has no standing text in {line.crew} on {client_day.day}.")
-    return _say_of_passages(
-        db, settings, client_day, "hide", Side(bytes.fromhex(found[0].key), found[0].name, line.speaker), ()
+        stored = documents.current(connection, client_day, fingerprint_of(settings))
+    entries = orjson.loads(stored.body) if stored is not None and stored.body is not None else []
+    found = next(
+        (
+            shown
+            for entry in entries
+            for shown in entry["display_conversation"]
+            if "standing" in shown and (entry["crew"], shown["speaker"]) == (line.crew, line.speaker)
+        ),
+        None,
     )
+    if found is None:
+        raise NoPassageError(f"{line.speaker} has no standing text in {line.crew} on {client_day.day}.")
+    standing, text = found["standing"], found["text"]
+    hashes = {one for span in standing["spans"] for one in hashes_in(text, span["start"], span["end"])}
+    side = Side(bytes.fromhex(standing["key"]), standing["name"], line.speaker)
+    return _say_of_passages(db, settings, client_day, "hide", side, sorted(hashes))
 
 
 def _say_of_passages(

@@ -96,12 +96,17 @@ def _inside(visible: Sequence[Line], crews: Mapping[str, str], feedback: Feedbac
             found[key] = _Inside(tuple(day.repeats(key)))
         elif head.is_first:
             # Part of it may stand elsewhere, in another voice's text; where, its repeats say.
-            spans = [{"start": start, "end": end} for start, end in head.shown(day, key)]
-            left_out = {"hidden": True} if head.standing.key in feedback.hidden else {}
-            found[key] = _Inside(tuple(day.repeats(key)), {**head.standing._asdict(), "spans": spans, **left_out})
+            entry = {**head.standing._asdict(), "spans": _spans(head.shown(day, key))}
+            if feedback.hidden and (hidden := head.shown(day, key, feedback.hidden)):
+                entry["hidden"] = _spans(hidden)
+            found[key] = _Inside(tuple(day.repeats(key)), entry)
         else:
             found[key] = _Inside(tuple(day.repeats(key, head.length, head.standing.name)))
     return found
+
+
+def _spans(places: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
+    return [{"start": start, "end": end} for start, end in places]
 
 
 class _Day:
@@ -164,7 +169,7 @@ def _document(
         character_count=sum(count.characters for count in counts.values()),
         hidden_character_count=sum(count.hidden_characters for count in counts.values()),
         standing=[
-            {"crew": entry["crew"], "speaker": shown["speaker"], **_without(shown["standing"], "spans")}
+            {"crew": entry["crew"], "speaker": shown["speaker"], **_without(shown["standing"], "spans", "hidden")}
             for entry in entries
             for shown in entry["display_conversation"]
             if "standing" in shown
@@ -172,8 +177,8 @@ def _document(
     )
 
 
-def _without(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != name}
+def _without(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in names}
 
 
 def _counts(day: _Day, inside: Mapping[LineKey, _Inside]) -> dict[str, _Counts]:

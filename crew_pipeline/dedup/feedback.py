@@ -17,13 +17,13 @@ class Feedback:
         same: pairs that must share a cluster wherever a day has both texts.
         different: pairs that must not; where a text is paired with itself, its repeats stay visible.
         shown: passages that stay visible wherever they stand, by the hash of how they are compared (``passages.form``).
-        hidden: standing texts that views leave out where they are visible, by ``Standing.key``.
+        hidden: passages that views leave out where they are visible as standing text, by the same hash.
     """
 
     same: Sequence[TextPair] = ()
     different: Sequence[TextPair] = ()
     shown: frozenset[bytes] = frozenset()
-    hidden: frozenset[str] = frozenset()
+    hidden: frozenset[bytes] = frozenset()
 
     @staticmethod
     def key(left: bytes, right: bytes) -> TextPair:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from crew_pipeline.dedup.repeats import FEWEST_CHARACTERS, FEWEST_WORDS, DayPassages
@@ -52,13 +52,17 @@ class Head(NamedTuple):
     shared: Sequence[int]
     is_first: bool
 
-    def shown(self, day: DayPassages, key: LineKey) -> list[tuple[int, int]]:
-        """Which standing text the message shows, for it stands there first: spans of its text (code points)."""
+    def shown(self, day: DayPassages, key: LineKey, among: Container[bytes] | None = None) -> list[tuple[int, int]]:
+        """Which standing text the message shows, for it stands there first: spans of its text (code points).
+
+        Args:
+            among: only passages with one of these hashes.
+        """
         line = day.lines[key]
         spans: list[tuple[int, int]] = []
         for place in self.shared:
             part = line.parts[place - line.begin]
-            if day.roots[place] != place:
+            if day.roots[place] != place or not (among is None or day.form_at(place).hash in among):
                 continue
             if spans and spans[-1][1] == part.start:
                 spans[-1] = spans[-1][0], part.end

@@ -51,7 +51,7 @@ def without_passages(entries: list[dict[str, Any]]) -> None:
 
     Repeats that follow one another for one reason are given as one, see ``joined``. Of a long hidden line that repeats
     its visible one word for word nothing is left; its ``repeats`` says so. A standing text that people want left out
-    goes too; its ``spans`` say where it stood.
+    goes too; its ``hidden`` says where it stood.
     """
     for entry in entries:
         for shown in entry["display_conversation"]:
@@ -69,7 +69,6 @@ def left_out(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a short view leaves out of a visible line, in order of its text: its repeats (``joined``), and its standing
     text where people do not want to see it, as parts of the same shape."""
     text, standing = line["text"], line.get("standing", {})
-    unwanted = standing["spans"] if standing.get("hidden") else ()
     own = [
         {
             **span,
@@ -77,7 +76,7 @@ def left_out(line: Mapping[str, Any]) -> list[dict[str, Any]]:
             "lines": _rows_of(text[span["start"] : span["end"]]),
             "reason": standing["name"],
         }
-        for span in unwanted
+        for span in standing.get("hidden", ())
     ]
     return sorted([*joined(text, line.get("repeats", ())), *own], key=lambda part: int(part["start"]))
 

@@ -29,7 +29,7 @@ CREATE TEMP TABLE source_messages (
 ) ON COMMIT DROP
 """
 
-_STAGED = Arriving("source_messages", "row", "digest", "spoken_at IS NULL", "true")
+_STAGED = Arriving("source_messages", "row", "digest", "true")
 
 # Times that were inferred when a line was first seen cannot be compared.
 _FORGET_INFERRED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,8 @@ from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import traces
-from crew_pipeline.storage.conversations import tombstones
-from crew_pipeline.storage.conversations.ingest import CrewKey, SourceLine, ingest, withdraw
+from crew_pipeline.storage.conversations import imports, tombstones
+from crew_pipeline.storage.conversations.ingest import CrewKey, SourceLine, SourceTraits, ingest, withdraw
 from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database, database_at
 from crew_pipeline.storage.days import content
@@ -209,6 +210,214 @@ def test_a_run_that_is_at_work_for_a_visitor_is_waited_for_and_one_in_the_backgr
     assert forgetting.forget(told, settings, Scope("acme", line=_place(line)), NOW).lines == 1
     with told.read() as connection:
         assert claims.held(connection, "a sweep") == []
+
+
+def said(session: str, position: int, when: str, words: str, *, inferred: bool = False) -> SourceLine:
+    moment = datetime.fromisoformat(f"2025-01-{when}").replace(tzinfo=UTC)
+    return SourceLine(session, position, moment, "Ann", words, position, inferred)
+
+
+def words_left(query: Query) -> list[object]:
+    return [row[0] for row in query("SELECT text FROM lines ORDER BY spoken_at, position, text")]
+
+
+def ids(query: Query) -> dict[str, str]:
+    return dict(query("SELECT days_date::text, id FROM data_items"))  # type: ignore[arg-type]
+
+
+def bring_whole(db: Database, *lines: SourceLine) -> int:
+    """An export of whole conversations, imported; its number."""
+    with db.write() as connection:
+        crew = CrewKey("acme", "desk", ensure_crew(connection, "acme", "desk"))
+        number = imports.begin(connection, crew.id, "export.json", "claude")
+        source = SourceTraits(whole_sessions=True, import_id=number)
+        done = ingest(connection, crew=crew, lines=lines, calendar=CALENDAR, source=source)
+        imports.finish(connection, number, done)
+    return number
+
+
+class TestPartsOfASession:
+    def test_the_id_of_what_was_forgotten_names_nothing_else(
+        self, db: Database, settings: Settings, query: Query
+    ) -> None:
+        lines = [said("s", n, f"{15 + n}T09:00", f"day {15 + n}") for n in range(3)]
+        bring(db, lines)
+        before = ids(query)
+        scope = Scope("acme", conversation=before["2025-01-15"])
+        forgetting.forget(db, settings, scope, NOW)
+        with pytest.raises(NothingThereError):
+            forgetting.forget(db, settings, scope, NOW)
+        bring(db, [*lines, said("s", 9, "18T09:00", "later")])
+        assert words_left(query) == ["day 16", "day 17", "later"]
+        assert {day: before[day] for day in ("2025-01-16", "2025-01-17")}.items() <= ids(query).items()
+        assert before["2025-01-15"] not in ids(query).values()
+
+    def test_a_span_covers_what_was_said_in_it_and_nobody_else(
+        self, db: Database, settings: Settings, query: Query
+    ) -> None:
+        night = [said("a", 0, "15T23:00", "before midnight"), said("a", 1, "16T01:00", "after it")]
+        bring(db, night)
+        forgetting.forget(db, settings, Scope("acme", first=date(2025, 1, 15), last=date(2025, 1, 15)), NOW)
+        bring(db, [*night, said("b", 0, "16T00:30", "somebody else"), said("a", 2, "16T09:00", "the next morning")])
+        assert words_left(query) == ["somebody else", "the next morning"]
+
+    def test_what_stands_in_the_part_before_is_spared_whatever_its_date(
+        self, db: Database, settings: Settings, query: Query
+    ) -> None:
+        bring(db, [said("s", 1, "14T23:30", "before"), said("s", 2, "15T00:30", "of the 14th")])
+        bring(db, [said("t", 1, "15T10:00", "of the 15th")])
+        wrong = bring_whole(db, said("s", 1, "14T23:30", "before"), said("s", 2, "15T00:30", "wrongly edited"))
+        forgetting.forget(db, settings, Scope("acme", first=date(2025, 1, 15), last=date(2025, 1, 15)), NOW)
+        with db.write() as connection:
+            imports.undo(connection, wrong, CALENDAR)
+        assert words_left(query) == ["before", "of the 14th"]
+
+
+class TestWhatItStoodInBefore:
+    @pytest.mark.parametrize("another", [False, True])
+    def test_documents_of_days_that_it_has_left(
+        self, db: Database, settings: Settings, run_days: Run, query: Query, *, another: bool
+    ) -> None:
+        bring(db, [said("s", 5, "16T02:00", SECRET)])
+        if another:
+            bring(db, [said("t", 0, "16T12:00", "another conversation of the day")])
+        assert run_days(NEXT).success
+        bring(db, [said("s", 4, "15T23:00", "an earlier line comes late")])
+        forgetting.forget(db, settings, Scope("acme", conversation=ids(query)[DAY]), NOW)
+        assert traces.in_database(db, SECRET) == []
+
+    def test_of_a_client_nothing_is_left_of_days_that_hold_nothing_any_more(
+        self, db: Database, settings: Settings, run_days: Run
+    ) -> None:
+        bring(db, [said("s", 5, "16T02:00", SECRET)])
+        assert run_days(NEXT).success
+        with db.write() as connection:
+            crew = CrewKey("acme", "desk", ensure_crew(connection, "acme", "desk"))
+            withdraw(connection, crew=crew, session_id="s", keep=[], calendar=CALENDAR)
+        forgetting.forget(db, settings, Scope("acme"), NOW)
+        assert traces.in_database(db, SECRET) == []
+        assert traces.in_database(db, "acme") == []
+
+    def test_verdicts_about_what_was_edited_since(
+        self, db: Database, settings: Settings, run_days: Run, query: Query
+    ) -> None:
+        bring(db, [said("s", 0, "15T09:00", SECRET), said("t", 0, "14T09:00", "Ann says more than that")])
+        assert run_days(DAY).success
+        (line_id,) = line_ids(db, DAY)
+        verdicts.show(db, settings, ClientDay("acme", date.fromisoformat(DAY)), line_id, 0, None)
+        bring(db, [said("s", 0, "15T09:00", "edited away")])
+        forgetting.forget(db, settings, Scope("acme", conversation=ids(query)[DAY]), NOW)
+        assert traces.in_database(db, SECRET) == []
+
+
+class TestWhatWasKeptAside:
+    def test_a_shift_of_positions_brings_nothing_back_and_takes_nothing_else(
+        self, db: Database, settings: Settings, query: Query
+    ) -> None:
+        texts = ("first of them all", SECRET, "third of them all")
+        bring_whole(db, *(said("s", n, f"15T09:0{n}", words) for n, words in enumerate(texts)))
+        forgetting.forget(db, settings, Scope("acme", line=(ids(query)[DAY], 1)), NOW)
+        bring_whole(db, *(said("s", n, f"15T09:0{n + 1}", words) for n, words in enumerate(texts[1:])))
+        assert words_left(query) == ["third of them all"]
+        assert traces.in_database(db, SECRET) == []
+
+    def test_words_go_wherever_they_were_moved_and_other_words_stay(
+        self, db: Database, settings: Settings, query: Query
+    ) -> None:
+        texts = ("first of them all", SECRET, "third of them all")
+        bring_whole(db, *(said("s", n, f"15T09:0{n}", words) for n, words in enumerate(texts)))
+        bring_whole(db, *(said("s", n, f"15T09:0{n + 1}", words) for n, words in enumerate(texts[1:])))
+        assert words_left(query) == [SECRET, "third of them all"]
+        forgetting.forget(db, settings, Scope("acme", line=(ids(query)[DAY], 0)), NOW)
+        assert traces.in_database(db, SECRET) == []
+        assert ("first of them all",) in query("SELECT text FROM withdrawn_lines")
+
+    @pytest.mark.parametrize("inferred", [False, True])
+    def test_an_import_that_is_taken_back_does_not_restore_it(
+        self, db: Database, settings: Settings, query: Query, *, inferred: bool
+    ) -> None:
+        texts = ("first of them all", SECRET, "third of them all")
+        bring_whole(db, *(said("s", n, f"15T09:0{n}", words, inferred=inferred) for n, words in enumerate(texts)))
+        second = bring_whole(
+            db, *(said("s", n, f"15T09:0{n + 1}", words, inferred=inferred) for n, words in enumerate(texts[1:]))
+        )
+        forgetting.forget(db, settings, Scope("acme", line=(ids(query)[DAY], 0)), NOW)
+        with db.write() as connection:
+            _, undone = imports.undo(connection, second, CALENDAR)
+        assert traces.in_database(db, SECRET) == []
+        assert len(words_left(query)) == undone.restored
+
+    def test_old_versions_and_withdrawn_lines_stay_out_too(
+        self, db: Database, settings: Settings, query: Query
+    ) -> None:
+        bring(db, [said("s", 1, "15T09:00", SECRET), said("s", 2, "15T09:01", "x"), said("s", 3, "15T09:05", "y")])
+        bring(db, [said("s", 1, "15T09:00", "edited away")])
+        with db.write() as connection:
+            crew = CrewKey("acme", "desk", ensure_crew(connection, "acme", "desk"))
+            withdraw(connection, crew=crew, session_id="s", keep=[1, 2], calendar=CALENDAR)
+        forgetting.forget(db, settings, Scope("acme", conversation=ids(query)[DAY]), NOW)
+        bring(db, [said("s", 1, "15T09:00", SECRET), said("s", 2, "15T09:01", "x"), said("s", 3, "15T09:05", "y")])
+        assert words_left(query) == []
+        assert query("SELECT count(*) FROM withdrawn_lines") == [(0,)]
+
+    def test_only_of_the_crew_that_is_meant(self, db: Database, settings: Settings, query: Query) -> None:
+        for crew in ("desk", "ops"):
+            bring(db, [said("s", 1, "15T09:00", f"one {crew}"), said("s", 2, "15T09:01", f"two {crew}")], crew=crew)
+            with db.write() as connection:
+                key = CrewKey("acme", crew, ensure_crew(connection, "acme", crew))
+                withdraw(connection, crew=key, session_id="s", keep=[1], calendar=CALENDAR)
+                connection.exec_driver_sql(
+                    "INSERT INTO refused_rows (crew_id, row, reason) VALUES (%s, '1', 'why')", (key.id,)
+                )
+        ((conversation,),) = query("SELECT conversation_id FROM lines WHERE text = 'one desk'")
+        assert isinstance(conversation, str)
+        forgetting.forget(db, settings, Scope("acme", conversation=conversation), NOW)
+        assert query("SELECT text FROM withdrawn_lines") == [("two ops",)]
+        assert query("SELECT code FROM refused_rows JOIN crews ON crews.id = crew_id") == [("ops",)]
+
+    @pytest.mark.parametrize("how", ["conversation", "line", "span"])
+    def test_what_is_only_kept_aside_can_be_forgotten(
+        self, db: Database, settings: Settings, query: Query, how: str
+    ) -> None:
+        bring(db, [said("s", 1, "15T09:00", SECRET)])
+        conversation = ids(query)[DAY]
+        with db.write() as connection:
+            crew = CrewKey("acme", "desk", ensure_crew(connection, "acme", "desk"))
+            withdraw(connection, crew=crew, session_id="s", keep=[], calendar=CALENDAR)
+        day = date.fromisoformat(DAY)
+        scope = {
+            "conversation": Scope("acme", conversation=conversation),
+            "line": Scope("acme", line=(conversation, 1)),
+            "span": Scope("acme", first=day, last=day),
+        }[how]
+        forgetting.forget(db, settings, scope, NOW)
+        assert traces.in_database(db, SECRET) == []
+
+
+def test_a_line_that_moves_while_it_is_forgotten_is_gone_all_the_same(
+    db: Database, settings: Settings, query: Query
+) -> None:
+    bring(db, [said("s", 2, "15T09:00", SECRET), said("s", 3, "16T09:00", "other")])
+    line = (ids(query)[DAY], 2)
+    outcome: list[object] = []
+
+    def forget() -> None:
+        try:
+            outcome.append(forgetting.forget(db, settings, Scope("acme", line=line), NOW))
+        except NothingThereError as error:
+            outcome.append(error)
+
+    with db.write() as connection:
+        crew = CrewKey("acme", "desk", ensure_crew(connection, "acme", "desk"))
+        ingest(connection, crew=crew, lines=[said("s", 1, "10T09:00", "earlier")], calendar=CALENDAR)
+        thread = threading.Thread(target=forget)
+        thread.start()
+        thread.join(timeout=0.5)
+        assert thread.is_alive()
+    thread.join(timeout=30)
+    # By the time that it is done the line has another id: it is gone, or the id is said to name nothing.
+    assert outcome
+    assert isinstance(outcome[0], NothingThereError) or SECRET not in words_left(query)
 
 
 def test_nothing_is_left_in_the_files_of_the_embedded_server(tmp_path: Path) -> None:

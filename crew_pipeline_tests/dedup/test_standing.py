@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 
 from crew_pipeline.dedup.document import build, verify
 from crew_pipeline.dedup.feedback import Feedback
+from crew_pipeline.dedup.passages import hashes_in
 from crew_pipeline.dedup.repeats import REASON, DayPassages
 from crew_pipeline.dedup.standing import Head, heads
 from crew_pipeline.dedup.views import without_passages
@@ -137,15 +139,22 @@ def test_chats_have_none() -> None:
 def test_a_standing_text_that_nobody_wants_to_see_is_left_out_of_short_views_only() -> None:
     lines = prompted("sort", "print", "clean")
     talks = [Conversation("c0", "session", "builders", None, START, START)]
-    (as_it_is,) = orjson.loads(build("acme", talks, lines, {}, "e").body)
-    key = as_it_is["display_conversation"][0]["standing"]["key"]
-    made = build("acme", talks, lines, {}, "e", Feedback(hidden=frozenset({key})))
-    assert made.standing[0]["hidden"] is True
-    (entry,) = orjson.loads(made.body)
-    verify(lines, [entry])
-    first = entry["display_conversation"][0]
-    assert first["text"] == lines[0].text
-    without_passages([entry])
-    assert first["text"].split("\n") == ["Here is the task: sort.", "Fault sort is the worst one."]
-    (other,) = orjson.loads(build("acme", talks, lines, {}, "e", Feedback(hidden=frozenset({"0" * 16}))).body)
-    assert other == as_it_is
+
+    def shown(*hidden: str, seen: str = "") -> dict[str, Any]:
+        unwanted = frozenset(one for row in hidden for one in hashes_in(row))
+        feedback = Feedback(hidden=unwanted, shown=frozenset(hashes_in(seen) if seen else ()))
+        (entry,) = orjson.loads(build("acme", talks, lines, {}, "e", feedback).body)
+        verify(lines, [entry])
+        assert entry["display_conversation"][0]["text"] == lines[0].text
+        without_passages([entry])
+        first: dict[str, Any] = entry["display_conversation"][0]
+        return first
+
+    rows = PROMPT.format("sort").splitlines()
+    own = [rows[1], "Fault sort is the worst one."]
+    assert [row for row in shown()["text"].splitlines() if row] == [*rows[:3], own[1]]
+    assert shown(*rows)["text"].splitlines() == own
+    assert [row for row in shown(rows[0])["text"].splitlines() if row] == [rows[1], rows[2], own[1]]
+    # Of what is always to be seen, and of that alone, the wish to leave it out is taken back.
+    assert [row for row in shown(*rows, seen=rows[2])["text"].splitlines() if row] == [rows[1], rows[2], own[1]]
+    assert "hidden" not in shown("Something else that nobody ever said here.")["standing"]

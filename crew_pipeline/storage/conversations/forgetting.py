@@ -6,18 +6,16 @@ readings, verdicts) goes unless another line has the very same text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay, LineKey
 from crew_pipeline.storage.conversations import tombstones
-from crew_pipeline.storage.conversations.ingest import settle
-from crew_pipeline.storage.conversations.parts import Calendar
-from crew_pipeline.storage.conversations.tombstones import ALWAYS, Cover
+from crew_pipeline.storage.conversations.ingest import CrewKey, one_at_a_time, settle
+from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, Calendar
 
 
 class Scope(NamedTuple):
@@ -41,6 +39,11 @@ class Scope(NamedTuple):
             return "span"
         return "crew" if self.crew is not None else "client"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of a crew or of a client, with its name."""
+        return self.kind in ("crew", "client")
+
 
 class NothingThereError(ValueError):
     """There is nothing of what was named; the message says so."""
@@ -56,7 +59,7 @@ class Erased(NamedTuple):
 _CHOOSE = """
 CREATE TEMP TABLE forgotten_lines ON COMMIT DROP AS
 SELECT lines.conversation_id, lines.position, item.crew_id, item.client, code, session_id, days_date, speaker,
-       spoken_at, text, times_inferred
+       spoken_at, text, times_inferred, CAST(NULL AS bigint) AS aside
 FROM data_items AS item JOIN crews ON crews.id = item.crew_id JOIN lines ON lines.conversation_id = item.id
 WHERE item.client = :client AND (CAST(:crew AS text) IS NULL OR code = :crew)
   AND (CAST(:conversation AS text) IS NULL OR item.id = :conversation)
@@ -64,27 +67,66 @@ WHERE item.client = :client AND (CAST(:crew AS text) IS NULL OR code = :crew)
   AND (CAST(:first AS date) IS NULL OR days_date >= :first) AND (CAST(:last AS date) IS NULL OR days_date <= :last)
 """
 
+# What was kept aside when a source changed or withdrew it belongs to the part that it would stand in. Positions of
+# some exports count up, so one alone does not tell that two lines are the same message.
+_CHOOSE_ASIDE = """
+INSERT INTO forgotten_lines
+SELECT NULL, kept.position, kept.crew_id, client, code, kept.session_id, coalesce(owner.days_date, day), kept.speaker,
+       kept.spoken_at, kept.text, inferred, kept.id
+FROM (
+    SELECT withdrawn_lines.*, client, code, (spoken_at AT TIME ZONE :zone)::date AS day, {first_id} AS first_id,
+           coalesce((SELECT bool_or(times_inferred) FROM data_items AS item WHERE item.crew_id = withdrawn_lines.crew_id
+                     AND item.session_id = withdrawn_lines.session_id), false) AS inferred
+    FROM withdrawn_lines JOIN crews ON crews.id = withdrawn_lines.crew_id
+    WHERE client = :client AND (CAST(:crew AS text) IS NULL OR code = :crew)
+) AS kept
+LEFT JOIN LATERAL (
+    SELECT id, days_date FROM data_items AS item
+    WHERE item.crew_id = kept.crew_id AND item.session_id = kept.session_id AND (
+        item.days_date = kept.day
+        OR (item.started_at <= kept.spoken_at + :rest AND item.ended_at >= kept.spoken_at - :rest))
+    ORDER BY item.started_at > kept.spoken_at, item.started_at DESC LIMIT 1
+) AS owner ON true
+WHERE :is_whole
+   OR (:kind = 'span' AND (CAST(:first AS date) IS NULL OR coalesce(owner.days_date, day) >= :first)
+       AND (CAST(:last AS date) IS NULL OR coalesce(owner.days_date, day) <= :last))
+   OR (:kind IN ('conversation', 'line') AND (CAST(:line AS bigint) IS NULL OR (
+           kept.position = :line AND NOT EXISTS (SELECT 1 FROM forgotten_lines)))
+       AND (owner.id = :conversation OR (owner.id IS NULL AND :conversation IN (first_id, {later_id}))))
+   OR EXISTS (
+       SELECT 1 FROM forgotten_lines AS gone
+       WHERE gone.crew_id = kept.crew_id AND gone.speaker = kept.speaker AND (
+           (gone.text = kept.text AND (gone.session_id = kept.session_id OR gone.spoken_at = kept.spoken_at))
+           OR (gone.session_id = kept.session_id AND gone.position = kept.position
+               AND gone.spoken_at = kept.spoken_at AND NOT inferred)))
+"""
+
 # The days' own rows; their lines follow.
 _OF_DAYS = {
-    "day_documents": "",
-    "preliminary_documents": "",
-    "semantic_clusters": "",
-    "day_comparisons": "",
-    "day_events": "",
-    "day_claims": "AND ended_at IS NOT NULL",
+    "day_documents": "true",
+    "preliminary_documents": "true",
+    "semantic_clusters": "true",
+    "day_comparisons": "true",
+    "day_events": "true",
+    "day_claims": "ended_at IS NOT NULL",
 }
 
-_WITHDRAWN = """
-DELETE FROM withdrawn_lines USING crews WHERE crews.id = crew_id AND client = :client
-  AND (CAST(:crew AS text) IS NULL OR code = :crew)
-  AND (CAST(:line AS bigint) IS NULL OR position = :line)
-  AND (CAST(:session AS text) IS NULL OR session_id = :session)
-  AND spoken_at BETWEEN CAST(:begins_at AS timestamptz) AND CAST(:ends_at AS timestamptz)
+# Days that a conversation stood in before, and whose document has not been made anew since.
+_STOOD_IN = """
+SELECT day FROM day_documents AS document WHERE client = :client AND is_current AND EXISTS (
+    SELECT 1 FROM unnest(CAST(:conversations AS text[])) AS erased (id)
+    WHERE position(convert_to(erased.id, 'UTF8') IN document.body) > 0)
+  AND (engine = '' OR EXISTS (SELECT 1 FROM data_items AS item WHERE item.client = document.client
+                              AND item.days_date = document.day AND semantic_status <> 'completed')
+       OR NOT EXISTS (SELECT 1 FROM data_items AS item WHERE item.client = document.client
+                      AND item.days_date = document.day))
+UNION
+SELECT day FROM line_cluster_mapping WHERE client = :client AND conversation_id = ANY(:conversations)
 """
 
 # What visitors said of words that nobody says any more; a standing text goes by the name of its speaker.
 _SAID = """
-DELETE FROM pair_feedback AS said WHERE client = :client AND EXISTS (
+AS said WHERE client = :client AND EXISTS (
     SELECT 1 FROM (VALUES (left_text), (right_text), (left_speaker), (right_speaker)) AS quoted (words)
     WHERE EXISTS (
         SELECT 1 FROM forgotten_lines AS gone
@@ -101,19 +143,44 @@ _BY_TEXT = {
     "pair_readings": "left_hash = ANY(CAST(:hashes AS bytea[])) OR right_hash = ANY(CAST(:hashes AS bytea[]))",
 }
 
+Delete = Callable[..., None]
 
-def choose(connection: Connection, scope: Scope) -> list[ClientDay]:
-    """Note in ``forgotten_lines`` which lines a scope names; returns their days, newest first.
+
+def choose(connection: Connection, scope: Scope, calendar: Calendar) -> list[ClientDay]:
+    """Note in ``forgotten_lines`` which lines a scope names, those that were kept aside among them; nobody brings lines
+    of the client until the transaction ends.
+
+    Returns:
+        Their days, newest first.
 
     Raises:
         NothingThereError: there are none.
     """
-    connection.execute(text(_CHOOSE), _values(scope))
+    _alone(connection, scope.client)
+    values = {**_values(scope), "zone": calendar.zone, "rest": calendar.rest}
+    connection.execute(text(_CHOOSE), values)
+    chosen_aside = _CHOOSE_ASIDE.format(first_id=FIRST_ID, later_id=LATER_ID)
+    connection.execute(text(chosen_aside), {**values, "kind": scope.kind, "is_whole": scope.is_whole})
     connection.execute(text("ANALYZE forgotten_lines"))
     days = connection.scalars(text("SELECT DISTINCT days_date FROM forgotten_lines ORDER BY 1 DESC")).all()
     if not days and not _named_itself(connection, scope):
         raise NothingThereError(f"{scope.client} has nothing of it; 'crew status' and the index name what there is.")
     return [ClientDay(scope.client, day) for day in days]
+
+
+def _alone(connection: Connection, client: str) -> None:
+    # Watermarks first, as a round of discovery locks them.
+    connection.execute(
+        text(
+            "SELECT FROM crew_discovery_state JOIN crews ON crews.id = crew_id WHERE client = :client "
+            "ORDER BY crew_id FOR UPDATE OF crew_discovery_state"
+        ),
+        {"client": client},
+    )
+    for row in connection.execute(
+        text("SELECT code, id FROM crews WHERE client = :client ORDER BY id"), {"client": client}
+    ).all():
+        one_at_a_time(connection, CrewKey(client, row.code, row.id))
 
 
 def _named_itself(connection: Connection, scope: Scope) -> bool:
@@ -131,8 +198,9 @@ def texts(connection: Connection) -> Iterator[tuple[str, str]]:
     rows = connection.execute(
         text("""
             SELECT DISTINCT speaker, text FROM forgotten_lines AS gone WHERE NOT EXISTS (
-                SELECT 1 FROM lines WHERE lines.text = gone.text AND (conversation_id, position) NOT IN (
-                    SELECT conversation_id, position FROM forgotten_lines))
+                SELECT 1 FROM lines WHERE lines.text = gone.text AND NOT EXISTS (
+                    SELECT 1 FROM forgotten_lines AS other WHERE other.conversation_id = lines.conversation_id
+                      AND other.position = lines.position))
         """)
     )
     return ((row.speaker, row.text) for row in rows)
@@ -146,34 +214,29 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     """
     rows: dict[str, int] = {}
 
-    def delete(table: str, statement: str, **values: Any) -> None:
-        done = connection.execute(text(statement), {**_values(scope), **values}).rowcount
-        rows[table] = rows.get(table, 0) + done
+    def delete(table: str, where: str, **values: Any) -> None:
+        done = connection.execute(text(f"DELETE FROM {table} {where}"), {**_values(scope), **values})  # noqa: S608  constants
+        rows[table] = rows.get(table, 0) + done.rowcount
 
-    cover = _cover(connection, scope, calendar)
-    tombstones.add(connection, scope.kind, cover)
-    days = list(connection.scalars(text("SELECT DISTINCT days_date FROM forgotten_lines ORDER BY 1")))
-    touched = list(connection.scalars(text("SELECT DISTINCT conversation_id FROM forgotten_lines")))
+    tombstones.add(connection, scope.kind, scope.client, scope.crew)
+    touched = list(connection.scalars(text("SELECT DISTINCT conversation_id FROM forgotten_lines WHERE aside IS NULL")))
+    days = _days_of(connection, scope.client, touched)
     delete(
         "lines",
-        "DELETE FROM lines USING forgotten_lines AS gone "
+        "USING forgotten_lines AS gone "
         "WHERE lines.conversation_id = gone.conversation_id AND lines.position = gone.position",
     )
-    session = connection.scalar(text("SELECT min(session_id) FROM forgotten_lines")) if _of_one(scope) else None
-    begins_at, ends_at = _said_between(connection, cover, calendar)
-    delete("withdrawn_lines", _WITHDRAWN, session=session, begins_at=begins_at, ends_at=ends_at)
+    delete("withdrawn_lines", "USING forgotten_lines AS gone WHERE withdrawn_lines.id = gone.aside")
     # Why a row was refused may quote it.
-    delete(
-        "refused_rows",
-        "DELETE FROM refused_rows USING crews WHERE crews.id = crew_id AND client = :client "
-        "AND (CAST(:crew AS text) IS NULL OR code = :crew)",
-    )
+    delete("refused_rows", "WHERE crew_id IN (SELECT crew_id FROM forgotten_lines)")
     delete("pair_feedback", _SAID)
     for table, where in _BY_TEXT.items():
-        delete(table, f"DELETE FROM {table} WHERE {where}", hashes=hashes)  # noqa: S608  constants
+        delete(table, f"WHERE {where}", hashes=hashes)
     for table, where in _OF_DAYS.items():
-        of_days = f"DELETE FROM {table} WHERE client = :client AND day = ANY(:days) {where}"  # noqa: S608  constants
-        delete(table, of_days, days=days)
+        whole = scope.kind == "client"
+        delete(table, f"WHERE client = :client AND (:whole OR day = ANY(:days)) AND {where}", days=days, whole=whole)
+    # Older versions may show what stood in a day then, wherever it stands now.
+    delete("day_documents", "WHERE client = :client AND NOT is_current")
     settled = settle(connection, touched, scope.client, calendar)
     connection.execute(
         text(
@@ -182,76 +245,28 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
         ),
         {"client": scope.client, "days": days},
     )
-    if scope.kind in ("crew", "client"):
-        _forget_whole(connection, scope, delete)
+    if scope.is_whole:
+        _forget_itself(scope, delete)
     connection.execute(text("DROP TABLE forgotten_lines"))
     return Erased({table: count for table, count in rows.items() if count}, sorted({*days, *settled.days}))
 
 
-def _forget_whole(connection: Connection, scope: Scope, delete: Any) -> None:
+def _days_of(connection: Connection, client: str, conversations: list[str]) -> list[date]:
+    """The days that lines stand in, or stood in as far as anything made of them is left."""
+    stand = connection.scalars(text("SELECT DISTINCT days_date FROM forgotten_lines WHERE aside IS NULL")).all()
+    stood = connection.scalars(text(_STOOD_IN), {"client": client, "conversations": conversations}).all()
+    return sorted({*stand, *stood})
+
+
+def _forget_itself(scope: Scope, delete: Delete) -> None:
     """Erase a crew itself, or a client, with all that bears its name."""
-    delete(
-        "data_items",
-        "DELETE FROM data_items USING crews WHERE crews.id = crew_id AND data_items.client = :client "
-        "AND (CAST(:crew AS text) IS NULL OR code = :crew)",
-    )
-    delete(
-        "alerts",
-        "DELETE FROM alerts USING crews WHERE crews.client = :client "
-        "AND (CAST(:crew AS text) IS NULL OR code = :crew) AND strpos(subject, client || '/' || code) = 1",
-    )
-    delete("crews", "DELETE FROM crews WHERE client = :client AND (CAST(:crew AS text) IS NULL OR code = :crew)")
+    own = "client = :client AND (CAST(:crew AS text) IS NULL OR code = :crew)"
+    delete("data_items", f"USING crews WHERE crews.id = crew_id AND crews.{own}")
+    delete("alerts", f"USING crews WHERE crews.{own} AND subject = client || '/' || code")
+    delete("crews", f"WHERE {own}")
     if scope.kind == "client":
         for table in ("day_visits", "pair_feedback", "day_claims", "day_events", "api_tokens", "clients"):
-            delete(table, f"DELETE FROM {table} WHERE client = :client")  # noqa: S608  constants
-
-
-def _said_between(connection: Connection, cover: Cover | None, calendar: Calendar) -> tuple[datetime, datetime]:
-    """When lines were said that were taken back or changed and are to go as well: of a conversation, on its days, or
-    whenever where it is all of its session."""
-    if cover is None:
-        return ALWAYS
-    if cover.session is None:
-        return cover.begins_at, cover.ends_at
-    others = connection.scalar(
-        text(
-            "SELECT EXISTS (SELECT 1 FROM data_items AS item JOIN forgotten_lines AS gone USING (crew_id, session_id) "
-            "WHERE item.id <> gone.conversation_id)"
-        )
-    )
-    if not others:
-        return ALWAYS
-    zone = ZoneInfo(calendar.zone)
-    first, last = (moment.astimezone(zone).date() for moment in (cover.begins_at, cover.ends_at))
-    return datetime.combine(first, time.min, zone), datetime.combine(last + timedelta(days=1), time.min, zone)
-
-
-def _of_one(scope: Scope) -> bool:
-    return scope.kind in ("line", "conversation")
-
-
-def _cover(connection: Connection, scope: Scope, calendar: Calendar) -> Cover | None:
-    if scope.kind == "line":
-        return None
-    if scope.kind == "conversation":
-        row = connection.execute(
-            text("SELECT min(code), min(session_id), min(spoken_at), max(spoken_at) FROM forgotten_lines")
-        ).one()
-        return Cover(scope.client, *row)
-    if scope.kind == "span":
-        zone = ZoneInfo(calendar.zone)
-        begins_at, ends_at = ALWAYS
-        if scope.first is not None:
-            begins_at = datetime.combine(scope.first, time.min, zone)
-        if scope.last is not None:
-            # A talk that goes on over midnight belongs to the day before.
-            spoken = connection.scalar(text("SELECT max(spoken_at) FROM forgotten_lines"))
-            midnight = datetime.combine(scope.last + timedelta(days=1), time.min, zone) - timedelta(microseconds=1)
-            ends_at = max(midnight, spoken) if isinstance(spoken, datetime) else midnight
-        return Cover(scope.client, scope.crew, None, begins_at, ends_at)
-    now = connection.scalar(text("SELECT now()"))
-    assert isinstance(now, datetime)
-    return Cover(scope.client, scope.crew, None, ALWAYS[0], now)
+            delete(table, "WHERE client = :client")
 
 
 def _values(scope: Scope) -> dict[str, Any]:

@@ -181,4 +181,4 @@ def _restore(connection: Connection, crew: CrewKey, import_id: int, calendar: Ca
     for brought_by, lines in sorted(by_import.items(), key=lambda item: item[0] or 0):
         source = SourceTraits(import_id=brought_by)
         report.add(ingest(connection, crew=crew, lines=lines, calendar=calendar, source=source))
-    return len(kept)
+    return len(kept) - report.lines_forgotten

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.storage.conversations import tombstones
-from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, Calendar, regroup
+from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, RETIRED, Calendar, regroup
 
 
 class SourceLine(NamedTuple):
@@ -93,7 +93,8 @@ class IngestReport:
 _STAGE = """
 CREATE TEMP TABLE staged_lines (
     session_id text NOT NULL, position bigint NOT NULL, spoken_at timestamptz NOT NULL, speaker text NOT NULL,
-    text text NOT NULL, source_line bigint NOT NULL, time_inferred boolean NOT NULL, conversation_id text
+    text text NOT NULL, source_line bigint NOT NULL, time_inferred boolean NOT NULL, conversation_id text,
+    is_there boolean NOT NULL DEFAULT false
 ) ON COMMIT DROP
 """
 
@@ -125,13 +126,15 @@ _FIND = """
 WITH staged AS (
     SELECT session_id, min(position) AS first FROM staged_lines GROUP BY session_id
 ), ours AS MATERIALIZED (
-    SELECT item.session_id, lines.conversation_id, lines.position, lines.spoken_at
+    SELECT item.session_id, lines.conversation_id, lines.position, lines.spoken_at, lines.speaker, lines.text
     FROM staged JOIN data_items AS item ON item.crew_id = :crew_id AND item.session_id = staged.session_id
         AND item.last_position >= staged.first
     JOIN lines ON lines.conversation_id = item.id AND lines.position >= staged.first
 )
 UPDATE staged_lines SET conversation_id = ours.conversation_id,
-    spoken_at = CASE WHEN time_inferred THEN ours.spoken_at ELSE staged_lines.spoken_at END
+    spoken_at = CASE WHEN time_inferred THEN ours.spoken_at ELSE staged_lines.spoken_at END,
+    is_there = (ours.speaker, ours.text) = (staged_lines.speaker, staged_lines.text)
+        AND (time_inferred OR ours.spoken_at = staged_lines.spoken_at)
 FROM ours WHERE ours.session_id = staged_lines.session_id AND ours.position = staged_lines.position
 """
 
@@ -155,7 +158,8 @@ WITH fresh AS (
     FROM fresh CROSS JOIN (SELECT CAST(:client AS text) AS client, CAST(:crew AS text) AS code) AS crew
     GROUP BY session_id, client, code
 )
-SELECT fresh.*, coalesce(item.id, CASE WHEN is_new AND day = first_day THEN first_id ELSE {later_id} END) AS id
+SELECT fresh.*, coalesce(
+    item.id, CASE WHEN is_new AND day = first_day AND NOT {retired} THEN first_id ELSE {later_id} END) AS id
 FROM fresh JOIN sessions USING (session_id)
 LEFT JOIN data_items AS item
     ON item.crew_id = :crew_id AND item.session_id = fresh.session_id AND item.days_date = fresh.day
@@ -372,7 +376,8 @@ def ingest(
         named = {"crew_id": crew.id, "sessions": list(source.titles), "titles": list(source.titles.values())}
         touched.update(connection.scalars(text(_SET_TITLES), named))
     _settle(connection, report, touched, crew.client, calendar)
-    report.conversations_unchanged = staged.sessions - report.conversations_new - report.conversations_changed
+    unchanged = staged.sessions - report.conversations_new - report.conversations_changed
+    report.conversations_unchanged = max(0, unchanged)
     connection.execute(text("DROP TABLE staged_lines, staged_sessions, staged_parts"))
     return report
 
@@ -389,7 +394,7 @@ def _put_into_parts(connection: Connection, crew: CrewKey, calendar: Calendar, *
     connection.execute(text(_FIND), values)
     forgotten = tombstones.keep_out(connection, crew.client, crew.code)
     connection.execute(text(_STAGED_SESSIONS))
-    connection.execute(text(_STAGED_PARTS.format(first_id=FIRST_ID, later_id=LATER_ID)), values)
+    connection.execute(text(_STAGED_PARTS.format(first_id=FIRST_ID, later_id=LATER_ID, retired=RETIRED)), values)
     connection.execute(text(_ADD_CONVERSATIONS), {**values, "from_history": from_history})
     connection.execute(text(_MERGED_INTO), values)
     staged = connection.execute(

@@ -3,7 +3,7 @@
 A session whose talk rests and goes on is a row of stretches; those that begin on the same day are one *part* of it, a
 conversation of its own in the store. A talk across midnight is one stretch, so it stays whole. The first part has the
 id that the session alone would have; the id of a later one follows from that and its day, so ids are the same for any
-order of arrival.
+order of arrival. Where the first part was forgotten on request, nothing bears its id any more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations import tombstones
 
 
 class Calendar(NamedTuple):
@@ -41,6 +42,9 @@ FIRST_ID = "substr(encode(sha256(convert_to(concat_ws(E'\\x1f', client, code, se
 """SQL: the id of a session's first part."""
 LATER_ID = "substr(encode(sha256(convert_to(first_id || to_char(day, ' YYYY-MM-DD'), 'UTF8')), 'hex'), 1, 20)"
 """SQL: the id of the part of a later ``day`` (date)."""
+
+RETIRED = tombstones.is_retired("first_id")
+"""SQL: whether the conversation of ``first_id`` was forgotten, so that no other may bear its name."""
 
 # Most sessions have one part and were said on one day; there is nothing to look for.
 _MAY_HAVE_PARTS = """
@@ -75,7 +79,7 @@ WITH touched AS (
         ORDER BY days_date, id LIMIT 1
     ) AS earliest ON true
 )
-SELECT item.id, item.crew_id, item.session_id, identified.client, first_id
+SELECT item.id, item.crew_id, item.session_id, identified.client, first_id, {retired} AS retired
 FROM identified JOIN data_items AS item USING (crew_id, session_id)
 WHERE tstzrange(item.started_at, item.ended_at, '[]') && spans OR item.days_date <@ days
    OR item.id IN (first_id, earliest)
@@ -84,8 +88,8 @@ WHERE tstzrange(item.started_at, item.ended_at, '[]') && spans OR item.days_date
 _PLACE = """
 CREATE TEMP TABLE placed_lines ON COMMIT DROP AS
 WITH gaps AS (
-    SELECT near_parts.crew_id, near_parts.session_id, near_parts.client, first_id, conversation_id, position, spoken_at,
-           spoken_at - lag(spoken_at) OVER in_time >= :rest AS rested
+    SELECT near_parts.crew_id, near_parts.session_id, near_parts.client, first_id, retired, conversation_id, position,
+           spoken_at, spoken_at - lag(spoken_at) OVER in_time >= :rest AS rested
     FROM near_parts JOIN lines ON conversation_id = near_parts.id
     WINDOW in_time AS (PARTITION BY near_parts.crew_id, near_parts.session_id ORDER BY spoken_at, position)
 ), stretches AS (
@@ -99,7 +103,7 @@ WITH gaps AS (
     SELECT *, min(day) OVER (PARTITION BY crew_id, session_id) AS first_day FROM days
 )
 SELECT conversation_id, position, crew_id, session_id, client, spoken_at, day,
-       CASE WHEN day = first_day THEN first_id ELSE {later_id} END AS part
+       CASE WHEN day = first_day AND NOT retired THEN first_id ELSE {later_id} END AS part
 FROM firsts
 """
 
@@ -140,7 +144,7 @@ def regroup(connection: Connection, touched: Collection[str], calendar: Calendar
     if not several:
         return set(touched)
     values = {**asked, "touched": several, "rest": calendar.rest}
-    connection.execute(text(_NEAR.format(first_id=FIRST_ID)), values)
+    connection.execute(text(_NEAR.format(first_id=FIRST_ID, retired=RETIRED)), values)
     connection.execute(text("ANALYZE near_parts"))
     connection.execute(text(_PLACE.format(later_id=LATER_ID)), values)
     connection.execute(text("ANALYZE placed_lines"))

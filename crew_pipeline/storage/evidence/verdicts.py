@@ -54,7 +54,7 @@ def say(
 
     Args:
         left, right: the lines; one and the same where it is about a passage or a standing text.
-        passages: the hashes of those that are always to be shown.
+        passages: the hashes of those that it is about.
 
     Returns:
         The id by which it can be undone; where the same verdict is in force already, the id of that one.
@@ -136,7 +136,7 @@ def in_force(connection: Connection, client: str) -> Feedback:
         same=tuple(pair for verdict, pair in pairs if verdict == "same"),
         different=tuple(pair for verdict, pair in pairs if verdict == "different"),
         shown=frozenset(passage for row in rows if row.verdict == "show" for passage in row.passages),
-        hidden=frozenset(row.left_hash.hex() for row in rows if row.verdict == "hide"),
+        hidden=frozenset(passage for row in rows if row.verdict == "hide" for passage in row.passages),
     )
 
 

@@ -280,16 +280,26 @@ class Tombstone(Base):
     """What was forgotten on request, known by hashes alone, so that no source brings it back."""
 
     __tablename__ = "tombstones"
-    __table_args__ = (Index("tombstones_scope", "scope"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     kind: Mapped[str] = mapped_column(comment="line, conversation, span, crew or client")
-    scope: Mapped[bytes | None] = mapped_column(comment="hash of the names that it covers; none: single lines only")
-    begins_at: Mapped[datetime]
-    ends_at: Mapped[datetime]
     digests: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary), comment="hashes of single lines")
     lines: Mapped[int] = mapped_column(BigInteger)
     forgotten_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TombstoneCover(Base):
+    """Whose words a tombstone covers beside single lines, and from when to when."""
+
+    __tablename__ = "tombstone_covers"
+    __table_args__ = (Index("tombstone_covers_scope", "scope"), Index("tombstone_covers_retired", "retired"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    tombstone_id: Mapped[int] = mapped_column(ForeignKey("tombstones.id", ondelete="CASCADE"))
+    scope: Mapped[bytes] = mapped_column(comment="hash of client, crew and session, as far as they are named")
+    retired: Mapped[bytes | None] = mapped_column(comment="hash of the id that no other conversation may bear")
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
 
 
 class TombstoneSecret(Base):
