@@ -129,7 +129,7 @@ def _of_day(
     for row in members:
         hidden, visible = (row.conversation_id, row.position), heads[row.cluster_id]
         texts = said.text(visible), said.text(hidden)
-        if row.is_canonical or row.reason == judging.EXACT or texts in seen:
+        if row.is_canonical or row.reason in (judging.EXACT, judging.TO_OTHERS) or texts in seen:
             continue
         seen.add(texts)
         yield said.item(visible, hidden, float(row.probability))

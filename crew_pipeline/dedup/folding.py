@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup import clustering, frames, judging, text
+from crew_pipeline.dedup import clustering, frames, judging, neighbours, text, text_vectors
 from crew_pipeline.dedup.comparing import Comparison, compare_lines
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import cores
+from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.feedback import Feedback, TextPair
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import PairScorer
@@ -203,13 +204,17 @@ class _Folding:
             cluster_id = _cluster_id(client, day, conversation[head], position[head])
             rows.extend(
                 (client, cluster_id, conversation[row], position[row], row == head)
-                + ((1.0, 1.0, "canonical line") if row == head else self._evidence(number, centre))
+                + ((1.0, 1.0, "canonical line") if row == head else self._evidence(number, centre, row, head))
                 for row, number in lines
             )
         return rows
 
-    def _evidence(self, member: int, centre: int) -> tuple[float, float, str]:
-        return (1.0, 1.0, judging.EXACT) if member == centre else self.evidence[(member, centre)]
+    def _evidence(self, member: int, centre: int, row: int, head: int) -> tuple[float, float, str]:
+        """Why the line of one row is hidden under that of another."""
+        if member != centre:
+            return self.evidence[(member, centre)]
+        one, other = (text.normalise(self.ordered["text"][place]) for place in (row, head))
+        return 1.0, 1.0, judging.EXACT if one == other else judging.TO_OTHERS
 
     def _stars(self) -> list[int]:
         under: list[dict[int, float]] = [{} for _ in self.nodes]
@@ -267,10 +272,19 @@ class _Folding:
             for member in group:
                 for centre in group:
                     if member != centre:
-                        similarity = self.evidence.get((member, centre), (1.0, 1.0, ""))[0]
+                        similarity = self._similarity(member, centre)
                         under[centre][member] = 1.0
                         self.evidence[(member, centre)] = (similarity, 1.0, BY_A_READER)
         return [groups[number] for number in sorted(groups)]
+
+    def _similarity(self, member: int, centre: int) -> float:
+        """Cosine similarity of two nodes' texts by their static vectors (4 decimals), as pairs have it."""
+        known = self.evidence.get((member, centre)) or self.evidence.get((centre, member))
+        if known is not None:
+            return known[0]
+        vectors = text_vectors.of_texts(Texts([self.nodes[number].utterance for number in (member, centre)]))
+        near, _ = neighbours.given_pairs(text_vectors.halves(vectors), np.array([0]), np.array([1]))
+        return max(0.0, float(near.similarity[0]))
 
     def _may_hide(self, member: int, centre: int) -> bool:
         """Whether a visitor misses nothing: no value is lost, and what one voice says goes under its own words only."""

@@ -24,6 +24,8 @@ KEPT = 0.05
 """Lowest probability at which a pair is kept: below it no operating point folds."""
 
 EXACT = "same words"
+TO_OTHERS = "the same words, said to somebody else"
+"""Of lines that differ in whom they address."""
 
 
 class Obstacle(IntEnum):

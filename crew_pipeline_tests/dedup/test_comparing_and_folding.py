@@ -19,6 +19,7 @@ from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import cores, distinct_texts
 from crew_pipeline.dedup.feedback import Feedback
 from crew_pipeline.dedup.folding import BY_A_READER, Clusters, cluster_lines, fold_lines
+from crew_pipeline.dedup.judging import EXACT, TO_OTHERS
 from crew_pipeline.dedup.text import text_hash
 from crew_pipeline.dedup.text_vectors import text_vectors
 
@@ -195,6 +196,18 @@ def test_a_readers_word_is_the_evidence_it_leaves() -> None:
     comparison = compare_lines(lines, vectors_for(lines), CONFIG)
     members = fold_lines("acme", DAY, lines, comparison, CONFIG, Feedback(same=[pair])).members
     assert sorted(members["reason"]) == [BY_A_READER, "canonical line"]
+    (row,) = (row for row in frames.rows(members) if not row.is_canonical)
+    assert row.probability == 1
+    assert 0 <= row.similarity < 0.9
+
+
+def test_the_reason_tells_when_the_same_words_were_said_to_somebody_else() -> None:
+    lines = said(
+        "s1: the printer is on fire again", "s2: the printer is on fire again", "S2:  the printer is on fire again"
+    )
+    members = cluster(lines).members
+    reasons = {row.position: row.reason for row in frames.rows(members)}
+    assert reasons == {0: "canonical line", 1: TO_OTHERS, 2: EXACT}
 
 
 def test_a_short_line_is_never_hidden_under_another_speakers() -> None:
