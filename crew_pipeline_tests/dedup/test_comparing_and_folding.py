@@ -202,9 +202,8 @@ def test_a_readers_word_is_the_evidence_it_leaves() -> None:
 
 
 def test_the_reason_tells_when_the_same_words_were_said_to_somebody_else() -> None:
-    lines = said(
-        "s1: the printer is on fire again", "s2: the printer is on fire again", "S2:  the printer is on fire again"
-    )
+    words = "the office printer is on fire once again today"
+    lines = said(f"ann: {words}", f"ben: {words}", f"Ann:  {words}")
     members = cluster(lines).members
     reasons = {row.position: row.reason for row in frames.rows(members)}
     assert reasons == {0: "canonical line", 1: TO_OTHERS, 2: EXACT}
