@@ -13,6 +13,7 @@ import typer
 from crew_pipeline import __version__
 from crew_pipeline.commands import (
     api,
+    backup,
     clients,
     console,
     crews,
@@ -71,6 +72,8 @@ app.command("label")(label.label)
 app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.command("env")(env.env)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("worker")(worker.worker)
 app.command("worker-process", hidden=True)(worker.worker_process)
 app.command("api")(api.api)

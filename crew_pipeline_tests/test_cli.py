@@ -80,6 +80,30 @@ def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(tmp_p
     assert told(home, "forget", "list")["forgotten"][0]["kind"] == "conversation"
 
 
+def test_a_backup_is_all_of_the_store_and_goes_into_an_empty_one_only(tmp_path: Path, sample: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "another machine's"
+    told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
+    told(home, "process", "2025-01-13")
+    file = tmp_path / "crew & co.tar"
+    done = crew(home, "backup", str(file))
+    assert done.returncode == 0, done.stderr
+    assert file.stat().st_mode & 0o077 == 0
+    again = crew(home, "backup", str(file))
+    assert (again.returncode, "--overwrite" in again.stderr) == (1, True)
+    restored = crew(other, "restore", str(file))
+    assert restored.returncode == 0, restored.stderr
+    assert "6 conversations on 4 days" in restored.stdout
+    assert told(other, "day", "2025-01-13")["data"] == told(home, "day", "2025-01-13")["data"]
+    assert told(other, "day", "2025-01-13")["metadata"]["processing_status"] == "completed"
+    full = crew(other, "restore", str(file))
+    assert (full.returncode, "holds conversations" in full.stderr) == (1, True)
+    broken = tmp_path / "broken.tar"
+    broken.write_bytes(file.read_bytes()[:3000])
+    half = crew(tmp_path / "third", "restore", str(broken))
+    assert (half.returncode, "'crew backup' wrote" in half.stderr) == (1, True)
+    assert not list(tmp_path.glob(".crew-backup-*"))
+
+
 def test_a_day_from_import_to_reading(home: Path, sample: Path) -> None:
     first = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
     assert first["conversations"] == {"read": 6, "new": 6, "changed": 0, "skipped": 0}
