@@ -28,6 +28,7 @@ from crew_pipeline.commands import (
     label,
     process,
     retry,
+    rezone,
     status,
     tokens,
     up,
@@ -74,6 +75,7 @@ app.command("doctor")(doctor.doctor)
 app.command("env")(env.env)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("rezone")(rezone.rezone)
 app.command("worker")(worker.worker)
 app.command("worker-process", hidden=True)(worker.worker_process)
 app.command("api")(api.api)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +14,8 @@ from crew_pipeline.dedup.embedding import ModelNotFoundError, SentenceTransforme
 from crew_pipeline.dedup.pair_scorer import scorer_of
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import migrate
+from crew_pipeline.storage.conversations import rezoning
+from crew_pipeline.storage.database import is_unanswered
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.storage.upkeep import workers
 
@@ -53,6 +56,7 @@ def examine(settings: Settings, databases: Databases, dagster: Callable[[], str]
         ("model", _model),
         ("pair scorer", _pair_scorer),
         ("dagster", lambda _settings, _databases: Finding("dagster", ok=True, found=dagster())),
+        ("time zone", _time_zone),
         ("worker", _worker),
         ("disk", _disk),
         ("clock", _clock),
@@ -61,16 +65,22 @@ def examine(settings: Settings, databases: Databases, dagster: Callable[[], str]
         try:
             yield check(settings, databases)
         except SQLAlchemyError as error:
-            yield Finding(
-                name,
-                ok=False,
-                found=f"the database does not answer ({type(error).__name__})",
-                remedy="check that it runs and that CREW_DATABASE_URL is right",
-            )
+            yield _of_database(name, error)
         except Exception as error:
             yield Finding(
                 name, ok=False, found=f"the check broke ({type(error).__name__})", remedy="run again with --debug"
             )
+
+
+def _of_database(name: str, error: SQLAlchemyError) -> Finding:
+    if isinstance(getattr(error, "orig", None), UndefinedTable | UndefinedColumn):
+        remedy = "any other command makes them, 'crew status' for one"
+        return Finding(name, ok=False, found="its tables are not there yet", remedy=remedy, essential=False)
+    if is_unanswered(error):
+        remedy = "check that it runs and that CREW_DATABASE_URL is right"
+        return Finding(name, ok=False, found=f"the database does not answer ({type(error).__name__})", remedy=remedy)
+    remedy = "check the rights of the user in CREW_DATABASE_URL; run again with --debug"
+    return Finding(name, ok=False, found=f"the database refuses it ({type(error).__name__})", remedy=remedy)
 
 
 def _database(settings: Settings, databases: Databases) -> Finding:
@@ -128,6 +138,18 @@ def _pair_scorer(settings: Settings, _databases: Databases) -> Finding:
     except ModelNotFoundError as error:
         return Finding("pair scorer", ok=False, found=str(error), remedy="set CREW_PAIR_SCORER=bundled")
     return Finding("pair scorer", ok=True, found=f"{settings.pair_scorer}; folding {settings.folding}")
+
+
+def _time_zone(settings: Settings, databases: Databases) -> Finding:
+    with databases.db.read() as connection:
+        elsewhere = rezoning.in_other_days(connection, settings.timezone)
+    counted = f"; {elsewhere:,} conversations stand in days of another one" if elsewhere else ""
+    return Finding(
+        "time zone",
+        ok=not elsewhere,
+        found=f"{settings.timezone}{counted}",
+        remedy="'crew rezone' moves them; or set CREW_TIMEZONE to what it was" if elsewhere else "",
+    )
 
 
 def _worker(_settings: Settings, databases: Databases) -> Finding:

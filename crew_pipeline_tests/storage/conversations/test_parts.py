@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.conversations import imports, parts
+from crew_pipeline.storage.conversations import imports, parts, rezoning
 from crew_pipeline.storage.conversations.ingest import CrewKey, SourceLine, SourceTraits, ingest, withdraw
 from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database
@@ -188,3 +188,29 @@ def test_days_begin_in_the_zone_also_on_the_night_that_clocks_change(db: Databas
     bring(db, lines, zone="Europe/Berlin")
     # Four hours by the clock's two readings, which is a rest; three by the first.
     assert [day.day for day in days(query)] == [25, 26]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    hours=st.lists(st.integers(0, 160).map(lambda half: half / 2), min_size=1, max_size=12),
+    zones=st.permutations(["UTC", "America/Los_Angeles", "Asia/Tokyo"]),
+)
+def test_another_time_zone_moves_everything_to_where_it_would_have_come(
+    db: Database, query: Query, hours: list[float], zones: list[str]
+) -> None:
+    lines = said_at(*hours) + said_at(*(hour + 7 for hour in hours), session="other")
+    before, after, _ = zones
+    clear(db)
+    bring(db, lines, zone=after)
+    expected = stored(db)
+    clear(db)
+    bring(db, lines, zone=before)
+    query("UPDATE data_items SET semantic_status = 'completed'")
+    with db.write() as connection:
+        done = rezoning.rezone(connection, Calendar(after, timedelta(hours=4), TODAY))
+    assert stored(db) == expected
+    with db.read() as connection:
+        assert rezoning.in_other_days(connection, after) == 0
+    changed = {day for of_client in done.days.values() for day in of_client}
+    waiting = query("SELECT days_date FROM data_items WHERE semantic_status = 'pending'")
+    assert changed >= {row[0] for row in waiting}
