@@ -23,10 +23,11 @@ from crew_pipeline.days.planning import DayBatch
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds, Trigger
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.instance import configuration_file, dagster_instance
+from crew_pipeline.orchestration.instance import dagster_instance
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.shipped import shipped
 from crew_pipeline.storage.conversations.ingest import CrewKey, IngestReport, SourceLine, ingest
 from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database, application_url, dagster_url, database_at, ensure_database
@@ -113,7 +114,7 @@ def instance(server: EmbeddedPostgres, home: Path) -> Iterator[DagsterInstance]:
     os.environ["DAGSTER_POSTGRES_URL"] = dagster_url(server.url("dagster_tests"))
     folder = home / "dagster"
     folder.mkdir()
-    shutil.copyfile(configuration_file(), folder / "dagster.yaml")
+    shutil.copyfile(shipped("dagster.yaml"), folder / "dagster.yaml")
     with dagster_instance(folder) as made:
         yield made
 

@@ -29,6 +29,7 @@ from crew_pipeline.deployment.graphql import Deployment
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.instance import dagster_instance
 from crew_pipeline.settings import Settings
+from crew_pipeline.shipped import shipped
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.opening import Databases
 from crew_pipeline.workers.dispatcher import DagsterMaker
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 240.0
 ASSETS = ["discovered_conversations", "line_embeddings", "semantic_clusters", "day_document"]
-MODULE = ["-m", "crew_pipeline.definitions"]
+MODULE = ["-w", str(shipped("workspace.yaml"))]
 
 REPOSITORY = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 LAUNCH = """

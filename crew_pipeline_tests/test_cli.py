@@ -370,7 +370,7 @@ def test_the_doctor_examines_everything(home: Path) -> None:
     found = told(home, "doctor")
     assert found["ok"] is True
     assert [one["name"] for one in found["checks"]] == [
-        "database", "migrations", "model", "pair scorer", "dagster", "worker", "disk", "clock",
+        "database", "migrations", "model", "pair scorer", "dagster", "time zone", "worker", "disk", "clock",
     ]  # fmt: skip
     ill = crew(home, "doctor", CREW_MODEL="/nowhere")
     assert ill.returncode == 1

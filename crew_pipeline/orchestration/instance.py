@@ -11,15 +11,9 @@ from dagster import __version__ as dagster_version
 
 from crew_pipeline.orchestration.dagster_internals import complete_tables
 from crew_pipeline.settings import Settings
+from crew_pipeline.shipped import shipped
 
 _STATEMENT_TIMEOUT_MS = 60_000
-
-
-def configuration_file() -> Path:
-    """The ``dagster.yaml`` that this project ships: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).parent.parent
-    installed = package / "dagster.yaml"
-    return installed if installed.exists() else package.parent / "dagster.yaml"
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -29,7 +23,7 @@ def prepare_home(settings: Settings) -> Path:
         return Path(given)
     home = settings.home_path / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    wanted, target = configuration_file().read_bytes(), home / "dagster.yaml"
+    wanted, target = shipped("dagster.yaml").read_bytes(), home / "dagster.yaml"
     if not target.exists() or target.read_bytes() != wanted:
         # In one step: a Dagster process that reads half of it would fall back to another storage.
         draft = target.with_suffix(f".{os.getpid()}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from crew_pipeline.processes.pool import worker_children
 from crew_pipeline.processes.supervisor import Child, StartError
 from crew_pipeline.settings import Settings
+from crew_pipeline.shipped import shipped
 from crew_pipeline.storage.opening import Databases
 
 
@@ -55,12 +56,14 @@ def children(
     logs = settings.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
-    module = ["-m", "crew_pipeline.definitions"]
+    loads = ["-w", str(shipped("workspace.yaml"))]
 
     def child(name: str, command: list[str], ready: Callable[[], bool]) -> Child:
         return Child(name, [*python, *command], ready, logs / f"{name}.log")
 
-    daemon = child("dagster-daemon", ["dagster._daemon", "run", *module], lambda: _has_beaten(daemon, daemon_age_s()))
+    daemon = child(
+        "dagster-daemon", ["dagster._daemon", "run", *loads], lambda: _has_beaten(daemon, daemon_age_s())
+    )
     return [
         *worker_children(settings, databases, settings.workers),
         child(
@@ -70,7 +73,7 @@ def children(
         ),
         child(
             "dagster-webserver",
-            ["dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *module],
+            ["dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *loads],
             lambda: _answers(f"{addresses.dagster}/server_info"),
         ),
         daemon,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import yaml
 from dagster import DagsterInstance
 
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.instance import configuration_file
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_resources
-from crew_pipeline.settings import load_settings
-from crew_pipeline.storage.opening import DATABASE_URL_VARIABLE
+from crew_pipeline.processes.everything import Addresses, children
+from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.shipped import shipped
+from crew_pipeline.storage.opening import DATABASE_URL_VARIABLE, Databases
 
 TOP = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers")
@@ -129,14 +131,27 @@ def test_the_shipped_configuration_is_one_that_dagster_takes(instance: DagsterIn
     assert instance.run_monitoring_enabled
     assert not instance.run_retries_enabled  # the queue tries again by itself
     assert not instance.telemetry_enabled
-    content = yaml.safe_load(configuration_file().read_text())
+    content = yaml.safe_load(shipped("dagster.yaml").read_text())
     assert content["storage"]["postgres"]["postgres_url"] == {"env": "DAGSTER_POSTGRES_URL"}
     assert content["concurrency"]["pools"]["granularity"] == "run"
 
 
 def test_the_workspace_names_the_definitions() -> None:
-    content = yaml.safe_load((TOP / "workspace.yaml").read_text())
-    assert content["load_from"][0]["python_module"]["module_name"] == "crew_pipeline.definitions"
+    content = yaml.safe_load(shipped("workspace.yaml").read_text())
+    (loaded,) = (one["python_module"] for one in content["load_from"])
+    assert loaded == {"module_name": "crew_pipeline.definitions", "location_name": "crew_pipeline"}
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["dagster"]
+    assert project == {"module_name": loaded["module_name"], "code_location_name": loaded["location_name"]}
+
+
+def test_everything_that_starts_dagster_loads_the_same_workspace(settings: Settings) -> None:
+    databases = Databases("postgresql://db/crew", "postgresql://db/dagster")
+    started = children(settings, databases, Addresses("127.0.0.1", 8000, 3000), lambda: None)
+    commands = {child.name: child.command for child in started if child.name.startswith("dagster")}
+    assert len(commands) == 2
+    for command in commands.values():
+        assert command[command.index("-w") + 1] == str(shipped("workspace.yaml"))
+        assert "crew_pipeline.definitions" not in command
 
 
 def test_imports_run_downwards_only() -> None:

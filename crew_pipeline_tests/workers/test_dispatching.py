@@ -13,9 +13,9 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.deployment.graphql import Deployment
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.instance import configuration_file
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.shipped import shipped
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.evidence import invariants
@@ -58,7 +58,7 @@ def db(databases: Databases) -> Database:
 @pytest.fixture(scope="module")
 def deployment(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """The shipped configuration, looking at its queue as often as a deployment does that readers wait for."""
-    configuration = yaml.safe_load(configuration_file().read_text())
+    configuration = yaml.safe_load(shipped("dagster.yaml").read_text())
     configuration["run_coordinator"]["config"] = {"dequeue_interval_seconds": 1}
     with deployed(tmp_path_factory.mktemp("home"), databases, configuration) as running:
         yield running

@@ -20,7 +20,7 @@ from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.dedup.text_vectors import TextEncoder, Vectors
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.instance import configuration_file, daemon_age_s, dagster_instance
+from crew_pipeline.orchestration.instance import daemon_age_s, dagster_instance
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner
@@ -29,6 +29,7 @@ from crew_pipeline.orchestration.upkeep.assets import look_after
 from crew_pipeline.orchestration.upkeep.old_runs import OldRuns
 from crew_pipeline.orchestration.upkeep.schedules import build_upkeep_schedules
 from crew_pipeline.settings import Settings
+from crew_pipeline.shipped import shipped
 from crew_pipeline.storage.database import Database, dagster_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.upkeep.retention import Removed
@@ -47,7 +48,7 @@ def own_instance(
     name = f"dagster_{tmp_path.name.replace('-', '_')}"
     ensure_database(server.url("postgres"), name)
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", dagster_url(server.url(name)))
-    (tmp_path / "dagster.yaml").write_bytes(configuration_file().read_bytes())
+    (tmp_path / "dagster.yaml").write_bytes(shipped("dagster.yaml").read_bytes())
     with dagster_instance(tmp_path) as made:
         yield made
 
