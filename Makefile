@@ -58,6 +58,25 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow
 
+# The definitions, jobs, sensors and runs with another Dagster, in an environment of its own; its companions go with it.
+DAGSTER ?= 1.12.13
+COMPANIONS ?= 0.28.13
+OTHER := .venv-dagster-$(DAGSTER)
+
+.PHONY: test-dagster test-dagster-floor test-dagster-ceiling
+test-dagster:
+	@test -x $(OTHER)/bin/python || $(PYTHON) -m venv $(OTHER)
+	@sed -E 's/^(dagster(-graphql|-pipes|-shared|-webserver)?)==.*/\1==$(DAGSTER)/; s/^(dagster-(celery|postgres))==.*/\1==$(COMPANIONS)/' \
+		constraints.txt > $(OTHER)/constraints.txt
+	@$(OTHER)/bin/python -m pip install --quiet --constraint $(OTHER)/constraints.txt --editable '.[dev]'
+	$(OTHER)/bin/python -m pytest -m "not slow" crew_pipeline_tests/orchestration
+
+test-dagster-floor:
+	@$(MAKE) --no-print-directory test-dagster DAGSTER=1.12.13 COMPANIONS=0.28.13
+
+test-dagster-ceiling:
+	@$(MAKE) --no-print-directory test-dagster DAGSTER=1.13.29 COMPANIONS=0.29.29
+
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
