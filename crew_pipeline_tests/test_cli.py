@@ -54,56 +54,6 @@ def sample(home: Path) -> Path:
     return home / "sample"
 
 
-def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(tmp_path: Path, sample: Path) -> None:
-    home = tmp_path / "home"
-    told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
-    told(home, "process", "2025-01-13")
-    day = told(home, "day", "2025-01-13")
-    conversation = day["data"][0]
-    words = conversation["display_conversation"][0]["text"]
-    found = told(home, "forget", "search", words)
-    assert {trace["place"] for trace in found["application"]} >= {"public.lines.text", "public.day_documents.body"}
-    assert found["dagster"] == []
-    unasked = crew(home, "forget", "conversation", conversation["id"])
-    assert unasked.returncode == 1
-    assert "Nothing was erased" in unasked.stderr
-    would = told(home, "forget", "conversation", conversation["id"], "--dry-run")
-    done = told(home, "forget", "conversation", conversation["id"], "--yes")
-    assert done["rows"] == would["rows"]
-    assert done["rows"]["lines"] == conversation["line_count"]
-    assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}
-    again = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
-    assert again["lines_forgotten"] == conversation["line_count"]
-    after = told(home, "day", "2025-01-13")
-    assert after["metadata"]["processing_status"] == "completed"
-    assert [one["id"] for one in after["data"]] == [one["id"] for one in day["data"][1:]]
-    assert told(home, "forget", "list")["forgotten"][0]["kind"] == "conversation"
-
-
-def test_a_backup_is_all_of_the_store_and_goes_into_an_empty_one_only(tmp_path: Path, sample: Path) -> None:
-    home, other = tmp_path / "home", tmp_path / "another machine's"
-    told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
-    told(home, "process", "2025-01-13")
-    file = tmp_path / "crew & co.tar"
-    done = crew(home, "backup", str(file))
-    assert done.returncode == 0, done.stderr
-    assert file.stat().st_mode & 0o077 == 0
-    again = crew(home, "backup", str(file))
-    assert (again.returncode, "--overwrite" in again.stderr) == (1, True)
-    restored = crew(other, "restore", str(file))
-    assert restored.returncode == 0, restored.stderr
-    assert "6 conversations on 4 days" in restored.stdout
-    assert told(other, "day", "2025-01-13")["data"] == told(home, "day", "2025-01-13")["data"]
-    assert told(other, "day", "2025-01-13")["metadata"]["processing_status"] == "completed"
-    full = crew(other, "restore", str(file))
-    assert (full.returncode, "holds conversations" in full.stderr) == (1, True)
-    broken = tmp_path / "broken.tar"
-    broken.write_bytes(file.read_bytes()[:3000])
-    half = crew(tmp_path / "third", "restore", str(broken))
-    assert (half.returncode, "'crew backup' wrote" in half.stderr) == (1, True)
-    assert not list(tmp_path.glob(".crew-backup-*"))
-
-
 def test_a_day_from_import_to_reading(home: Path, sample: Path) -> None:
     first = told(home, "import", str(sample / "support.jsonl"), "--crew", "support")
     assert first["conversations"] == {"read": 6, "new": 6, "changed": 0, "skipped": 0}
@@ -522,3 +472,46 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.fixture(scope="module")
+def copied(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A backup of the store that the tests above have filled, and the data directory that it was restored into."""
+    folder = tmp_path_factory.mktemp("copied")
+    file, other = folder / "crew & co.tar", folder / "another machine's"
+    done = crew(home, "backup", str(file))
+    assert done.returncode == 0, done.stderr
+    restored = crew(other, "restore", str(file))
+    assert restored.returncode == 0, restored.stderr
+    assert restored.stdout.startswith("Restored: ")
+    return file, other
+
+
+def test_a_backup_is_all_of_the_store_and_goes_into_an_empty_one_only(home: Path, copied: tuple[Path, Path]) -> None:
+    file, other = copied
+    assert file.stat().st_mode & 0o077 == 0
+    assert not list(file.parent.glob(".crew-backup-*"))
+    day = told(other, "day", "2025-01-13")
+    assert day["metadata"]["processing_status"] == "completed"
+    assert day["data"] == told(home, "day", "2025-01-13")["data"]
+    full = crew(other, "restore", str(file))
+    assert (full.returncode, "holds conversations" in full.stderr) == (1, True)
+    broken = file.with_name("broken.tar")
+    broken.write_bytes(file.read_bytes()[:3000])
+    half = crew(file.parent / "third", "restore", str(broken))
+    assert (half.returncode, "'crew backup' wrote" in half.stderr) == (1, True)
+
+
+def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(copied: tuple[Path, Path]) -> None:
+    _, home = copied
+    day = told(home, "day", "2025-01-13")
+    conversation = day["data"][0]
+    words = conversation["display_conversation"][0]["text"]
+    unasked = crew(home, "forget", "conversation", conversation["id"])
+    assert (unasked.returncode, "Nothing was erased" in unasked.stderr) == (1, True)
+    done = told(home, "forget", "conversation", conversation["id"], "--yes")
+    assert done["rows"]["lines"] == conversation["line_count"]
+    assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}
+    after = told(home, "day", "2025-01-13")
+    assert after["metadata"]["processing_status"] == "completed"
+    assert [one["id"] for one in after["data"]] == [one["id"] for one in day["data"][1:]]

@@ -61,9 +61,7 @@ def children(
     def child(name: str, command: list[str], ready: Callable[[], bool]) -> Child:
         return Child(name, [*python, *command], ready, logs / f"{name}.log")
 
-    daemon = child(
-        "dagster-daemon", ["dagster._daemon", "run", *loads], lambda: _has_beaten(daemon, daemon_age_s())
-    )
+    daemon = child("dagster-daemon", ["dagster._daemon", "run", *loads], lambda: _has_beaten(daemon, daemon_age_s()))
     return [
         *worker_children(settings, databases, settings.workers),
         child(

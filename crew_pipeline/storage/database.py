@@ -80,6 +80,12 @@ class Database:
             self._enter(connection)
             yield connection
 
+    @contextmanager
+    def maintaining(self) -> Iterator[Connection]:
+        """A connection outside of transactions, for what cannot be done in one (``VACUUM``, ``CHECKPOINT``)."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
     async def reading(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """``read`` for an event loop: calls ``query`` with a connection in a thread and returns its result."""
 

@@ -80,7 +80,7 @@ def _holds(path: Path, wanted: bytes) -> bool:
 def scour(db: Database) -> None:
     """Have an embedded server write its tables anew and drop its log of changes, so that nothing that was deleted is
     left in its files. Waits for whoever uses the tables; only the server's owner may."""
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with db.maintaining() as connection:
         # Once for the tables, once for the statistics that were just taken of them.
         connection.execute(text("VACUUM (FULL, ANALYZE)"))
         connection.execute(text("VACUUM (FULL) pg_catalog.pg_statistic"))

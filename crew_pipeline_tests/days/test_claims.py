@@ -140,11 +140,11 @@ def test_only_rows_that_were_read_are_completed(db: Database, query: Query) -> N
 
 def test_a_conversation_that_left_the_day_meanwhile_leaves_it_out_of_date(db: Database) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "stays")))
-    bring(db, lines_at("2025-01-15", "b", ("Bo", "moves"), first=3))
+    bring(db, lines_at("2025-01-15", "b", ("Bo", "moves"), first=3, hour=0))
     acquire(db, "run")
     begin(db)
     made = document_of(db)
-    bring(db, lines_at("2025-01-14", "b", ("Bo", "began earlier")))
+    bring(db, lines_at("2025-01-14", "b", ("Bo", "began earlier"), hour=23))
     publish(db, "run", made)
     with db.read() as connection:
         stored = documents.current(connection, CLIENT_DAY, "engine")

@@ -81,7 +81,7 @@ def test_a_conversation_that_is_forgotten_is_found_nowhere_and_what_others_said_
     # What was taken back before, in a conversation that is not there any more, has a crew and a time.
     forgetting.forget(told, settings, Scope("acme", crew="desk"), NOW)
     for words in (SECRET, "xyzzy-plugh", "Mara"):
-        with told.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with told.maintaining() as connection:
             connection.exec_driver_sql("ANALYZE")
         assert traces.in_database(told, words) == []
         assert traces.in_database(database_at(server.url("dagster_tests")), words) == []
@@ -428,7 +428,7 @@ def test_nothing_is_left_in_the_files_of_the_embedded_server(tmp_path: Path) -> 
         migrate(db)
         own = Settings(home=tmp_path, database_url=server.url("postgres"))
         bring(db, lines_at(DAY, "a", *(("Ann", f"{words} {n}") for n in range(50)), ("Bo", "what stays")))
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with db.maintaining() as connection:
             connection.exec_driver_sql("CHECKPOINT")
         assert traces.in_files(tmp_path, words)
         with db.read() as connection:

@@ -119,7 +119,7 @@ def test_a_line_between_joins_what_rested_and_its_removal_parts_it_again(db: Dat
     assert stored(db) == apart
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hours=st.lists(st.integers(0, 160).map(lambda half: half / 2), min_size=1, max_size=14),
     pieces=st.lists(st.lists(st.integers(0, 13), max_size=6), max_size=4),
@@ -145,7 +145,7 @@ def test_any_order_of_arrival_ends_in_the_same_parts_and_ids(
     assert sorted(every) == list(range(len(lines)))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hours=st.lists(st.integers(0, 160).map(lambda half: half / 2), min_size=2, max_size=12),
     kept=st.sets(st.integers(0, 11)),
@@ -190,7 +190,7 @@ def test_days_begin_in_the_zone_also_on_the_night_that_clocks_change(db: Databas
     assert [day.day for day in days(query)] == [25, 26]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hours=st.lists(st.integers(0, 160).map(lambda half: half / 2), min_size=1, max_size=12),
     zones=st.permutations(["UTC", "America/Los_Angeles", "Asia/Tokyo"]),
