@@ -80,6 +80,8 @@ def embed_day(
         some = missing[start : start + AT_ONCE]
         vectors = encoder.encode([text for _, text in some])
         with db.write() as connection:
+            if not embeddings.hold(connection, client_day, stored.version):
+                break
             new += embeddings.store(connection, model, zip((key for key, _ in some), vectors, strict=True))
         rest()
     with db.write() as connection:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
 
+from crew_pipeline.days import forgetting
+from crew_pipeline.days.forgetting import Scope
 from crew_pipeline.dedup.text import normalise, text_hash
 from crew_pipeline.history import embedding
 from crew_pipeline.history.embedding import Embedded, embed_day, shown_texts
 from crew_pipeline.model import ClientDay, EngineOptions
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import embeddings
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
@@ -115,3 +118,16 @@ def test_texts_come_by_hash_whatever_the_order_of_the_lines() -> None:
     assert one == shown_texts([{"display_conversation": lines[::-1]}], OPTIONS)
     assert list(one) == sorted(one)
     assert all(text_hash(text) == key for key, text in one.items())
+
+
+@pytest.mark.usefixtures("talk")
+def test_what_is_forgotten_while_it_is_embedded_leaves_no_vector(
+    db: Database, settings: Settings, query: Query
+) -> None:
+    class Forgetting(Counting):
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            forgetting.forget(db, settings, Scope("default"), datetime.now(UTC))
+            return super().encode(texts)
+
+    embed(db, Forgetting())
+    assert query("SELECT count(*) FROM line_embeddings") == [(0,)]

@@ -232,6 +232,9 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     delete("pair_feedback", _SAID)
     for table, where in _BY_TEXT.items():
         delete(table, f"WHERE {where}", hashes=hashes)
+    if rows["line_embeddings"]:
+        # A passage may stand in other lines as well, which have no vector of it now.
+        connection.execute(text("UPDATE day_documents SET embedded_by = NULL WHERE client = :client"), _values(scope))
     for table, where in _OF_DAYS.items():
         whole = scope.kind == "client"
         delete(table, f"WHERE client = :client AND (:whole OR day = ANY(:days)) AND {where}", days=days, whole=whole)

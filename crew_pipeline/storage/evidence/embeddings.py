@@ -43,6 +43,18 @@ def document_without(connection: Connection, model: str, client_day: ClientDay) 
     return None if row is None else Shown(*row)
 
 
+def hold(connection: Connection, client_day: ClientDay, version: str) -> bool:
+    """Keep a document from being erased until the transaction ends; whether it is there at all.
+
+    What somebody has had forgotten meanwhile must not leave its vectors behind.
+    """
+    found = connection.execute(
+        text("SELECT 1 FROM day_documents WHERE client = :client AND day = :day AND version = :version FOR KEY SHARE"),
+        {"client": client_day.client, "day": client_day.day, "version": version},
+    )
+    return found.one_or_none() is not None
+
+
 def days_without(connection: Connection, model: str, most: int) -> list[Work]:
     """Days whose document's texts have no vectors of this model, newest first."""
     rows = connection.execute(
