@@ -59,10 +59,9 @@ def without_passages(entries: list[dict[str, Any]]) -> None:
                 text = variation["text"]
                 if len(text) >= LONGER and text == shown["text"]:
                     variation["text"], variation["repeats"] = "", [_whole(text, shown["line_id"])]
-            folded = left_out(shown)
             if "repeats" in shown:
                 shown["repeats"] = joined(shown["text"], shown["repeats"])
-            shown["text"] = visible_text(shown["text"], folded)
+            shown["text"] = visible_text(shown["text"], left_out(shown))
 
 
 def left_out(line: Mapping[str, Any]) -> list[dict[str, Any]]:

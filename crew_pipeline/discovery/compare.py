@@ -17,7 +17,7 @@ from crew_pipeline.discovery.sources import SourceError, opened
 from crew_pipeline.discovery.table import HistoryTable, examine
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import tombstones
-from crew_pipeline.storage.conversations.tombstones import Arriving
+from crew_pipeline.storage.conversations.tombstones import WORDS, Arriving
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import HistorySource, history_sources
 
@@ -43,11 +43,11 @@ UPDATE source_messages SET spoken_at = NULL WHERE session_id IN (
 _DIFFERENCES = """
 WITH ours AS (
     SELECT session_id, position AS row, spoken_at,
-           substr(sha256(convert_to(speaker || E'\\x1f' || text, 'UTF8')), 1, 16) AS digest
+           {words} AS digest
     FROM data_items JOIN lines ON conversation_id = id
     WHERE crew_id = :crew_id AND NOT times_inferred
     UNION ALL
-    SELECT session_id, position, NULL, substr(sha256(convert_to(speaker || E'\\x1f' || text, 'UTF8')), 1, 16)
+    SELECT session_id, position, NULL, {words}
     FROM data_items JOIN lines ON conversation_id = id
     WHERE crew_id = :crew_id AND times_inferred
 ), numbered AS (
@@ -104,7 +104,7 @@ def compare(db: Database, source: HistorySource, settings: Settings, now: dateti
         _copy(connection, _messages(source_connection, table, limits, result))
         tombstones.keep_out(connection, source.client, source.code, _STAGED)
         connection.execute(text(_FORGET_INFERRED), {"crew_id": source.crew_id})
-        for row in connection.execute(text(_DIFFERENCES), {"crew_id": source.crew_id}):
+        for row in connection.execute(text(_DIFFERENCES.format(words=WORDS)), {"crew_id": source.crew_id}):
             if row.side > 0:
                 result.missing_count += 1
                 result.missing += [(row.session_id, row.row)][: _SHOWN - len(result.missing)]

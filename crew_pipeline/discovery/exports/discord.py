@@ -7,22 +7,16 @@ from typing import Any
 
 from crew_pipeline.discovery.exports.files import Files, Member
 from crew_pipeline.discovery.exports.found import Found
-from crew_pipeline.discovery.exports.headed import headed
+from crew_pipeline.discovery.exports.headed import messages
 from crew_pipeline.discovery.reading import Reading
-from crew_pipeline.discovery.records import Limits, RejectedLineError
+from crew_pipeline.discovery.records import Limits
 
 _SAID = (None, "Default", "Reply", "ThreadStarterMessage", "ChatInputCommand")
 
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
     """What was said in each channel; a message's position is its own number."""
-    for member in members:
-        with files.open(member) as content:
-            for head, message in headed(content, f"{member.name} of {files.path}", "messages"):
-                if isinstance(message, RejectedLineError):
-                    yield Found(message, where=member.name)
-                else:
-                    yield from _line(head, message, member, reading)
+    return messages(files, members, lambda head, message, member: _line(head, message, member, reading))
 
 
 def _line(head: Mapping[str, Any], message: Mapping[str, Any], member: Member, reading: Reading) -> Iterator[Found]:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from crew_pipeline.discovery.exports.files import Files, Member
+from crew_pipeline.discovery.exports.found import Found
 from crew_pipeline.discovery.exports.objects import MAX_DEPTH, MAX_OBJECT_BYTES, Watch, built, events_of, skip
 from crew_pipeline.discovery.records import RejectedLineError
 
 _MOST_FIELDS, _LONGEST_FIELD = 100, 2_000
 
 Head = Mapping[str, Any]
+
+
+def messages(
+    files: Files, members: Sequence[Member], lines: Callable[[Head, Mapping[str, Any], Member], Iterator[Found]]
+) -> Iterator[Found]:
+    """What ``lines`` finds in each object under ``messages`` of the members; too large an object is refused."""
+    for member in members:
+        with files.open(member) as content:
+            for head, message in headed(content, f"{member.name} of {files.path}", "messages"):
+                if isinstance(message, RejectedLineError):
+                    yield Found(message, where=member.name)
+                else:
+                    yield from lines(head, message, member)
 
 
 def headed(stream: IO[bytes], name: str, key: str) -> Iterator[tuple[Head, dict[str, Any] | RejectedLineError]]:

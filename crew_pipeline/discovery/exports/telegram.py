@@ -8,7 +8,7 @@ from typing import Any
 from crew_pipeline.discovery.content import content_of
 from crew_pipeline.discovery.exports.files import Files, Member
 from crew_pipeline.discovery.exports.found import Found, from_epoch
-from crew_pipeline.discovery.exports.headed import headed
+from crew_pipeline.discovery.exports.headed import messages
 from crew_pipeline.discovery.reading import Reading
 from crew_pipeline.discovery.records import Limits, RejectedLineError
 
@@ -18,13 +18,7 @@ _MEDIA = ("photo", "file", "media_type", "sticker_emoji", "location_information"
 
 def read(files: Files, members: Sequence[Member], limits: Limits, reading: Reading) -> Iterator[Found]:
     """What was said in each chat; a message's position is its own number."""
-    for member in members:
-        with files.open(member) as content:
-            for chat, message in headed(content, f"{member.name} of {files.path}", "messages"):
-                if isinstance(message, RejectedLineError):
-                    yield Found(message, where=member.name)
-                else:
-                    yield from _line(chat, message, reading)
+    return messages(files, members, lambda chat, message, _member: _line(chat, message, reading))
 
 
 def _line(chat: Mapping[str, Any], message: Mapping[str, Any], reading: Reading) -> Iterator[Found]:
