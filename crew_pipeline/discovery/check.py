@@ -20,12 +20,13 @@ from crew_pipeline.storage.sources.watermarks import refused_of
 def check_source(db: Database, settings: Settings, source: HistorySource) -> dict[str, Any]:
     """How a crew's table is read and how its first rows fare, or why it cannot be read."""
     check: dict[str, Any] = {"client": source.client, "crew": source.code, "table": source.history_table}
-    check |= {"columns": {}, "key": None, "warnings": [], "refused": [], "error": None}
+    check |= {"framework": None, "columns": {}, "key": None, "warnings": [], "refused": [], "error": None}
     try:
         with opened(source, db, settings.discovery_timeout_s) as source_connection:
             with source_connection.begin():
                 table = examine(source_connection, source.history_table, source.columns)
             check |= {"columns": table.columns, "key": table.kind, "warnings": table.warnings}
+            check["framework"] = table.framework.name if table.framework is not None else None
             limits = limits_of(settings, datetime.now(UTC))
             batch = read_batch(source_connection, table, None, limits, most_sessions=10, most_rows=20)
             refused = [f"row {key}: {reason}" for key, _, reason in batch.refused]

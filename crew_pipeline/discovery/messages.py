@@ -11,10 +11,12 @@ import orjson
 from crew_pipeline.discovery.content import Content, calls_of, content_of
 from crew_pipeline.discovery.records import LeftOutError, RejectedLineError
 
-_SPEAKER_FIELDS = ("speaker", "name", "role", "type", "sender")
+_SPEAKER_FIELDS = ("speaker", "name", "author", "role", "type", "sender")
 _TEXT_FIELDS = ("text", "content", "message", "body", "parts")
 _PASSED_OVER = {"reasoning": "thoughts", "function_call_output": "results of tools"}
 """Records of frameworks that keep what an agent does beside what it says, by their type."""
+_OF_EVENTS = ("invocation_id", "invocationId")
+"""Names that tell an event of Google ADK, which may change a state and say nothing."""
 
 
 def speaker_and_text(message: object, left_out: Counter[str]) -> tuple[str, str]:
@@ -43,6 +45,8 @@ def speaker_and_text(message: object, left_out: Counter[str]) -> tuple[str, str]
     if kind := _PASSED_OVER.get(str(fields.get("type"))):
         raise LeftOutError({kind: 1})
     content, speaker = _content(fields), _speaker(fields)
+    if content is None and any(name in fields for name in _OF_EVENTS):
+        raise LeftOutError({"events without words": 1})
     if content is None:
         raise RejectedLineError("message has no text")
     if speaker is None:
@@ -60,6 +64,8 @@ def text_of(value: object, left_out: Counter[str], *, is_json: bool) -> str:
         RejectedLineError: it is neither.
         LeftOutError: it is no talk, or empty.
     """
+    if value is None:
+        raise LeftOutError({"empty messages": 1})
     if is_json and isinstance(value, str | bytes):
         try:
             value = orjson.loads(value)

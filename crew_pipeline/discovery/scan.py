@@ -205,8 +205,12 @@ def _take(batch: RowBatch, table: HistoryTable, row: Any, key: int, session: str
 
 
 def _line(table: HistoryTable, row: Any, key: int, limits: Limits, left_out: Counter[str]) -> SourceLine:
+    framework = table.framework
+    if table.says_kind is not None and framework is not None and row.kind not in framework.talk:
+        raise LeftOutError({framework.otherwise: 1})
     if table.message is None:
         speaker, text = row.speaker, text_of(row.text, left_out, is_json=table.text_is_json)
+        speaker = framework.speakers.get(speaker, speaker) if framework is not None else speaker
     else:
         speaker, text = speaker_and_text(row.message, left_out)
     created_at = None if table.created_at is None else (row.key if table.kind == "time" else row.created_at)
@@ -248,6 +252,8 @@ def _rows_query(table: HistoryTable, where: ColumnElement[bool] | None) -> Selec
     else:
         named.append(_as_written(table, table.speaker or "").label("speaker"))
         named.append(_as_written(table, table.text or "").label("text"))
+    if table.says_kind is not None:
+        named.append(_as_written(table, table.says_kind).label("kind"))
     if table.created_at is not None and table.kind == "id":
         named.append(_as_written(table, table.created_at).label("created_at"))
     query = select(*named).select_from(table.clause).where(table.readable).order_by(table.key_column)

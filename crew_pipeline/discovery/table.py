@@ -6,7 +6,6 @@ none, the moment of the row in microseconds.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from sqlalchemy import (
     String,
     Text,
     Uuid,
+    case,
     cast,
     column,
     inspect,
@@ -34,14 +34,16 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql.expression import ColumnElement, TableClause
 from sqlalchemy.types import TypeEngine
 
+from crew_pipeline.discovery.frameworks import Framework, plain, recognise
 from crew_pipeline.discovery.sources import SourceError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_KEY = 2**63 - 2
+_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?$"
 _NAMES: Mapping[str, Sequence[str]] = {
     "session_id": ("session_id", "session", "conversation_id", "thread_id", "chat_id"),
     "speaker": ("speaker", "role", "sender", "author", "name", "username"),
-    "text": ("text", "content", "body"),
+    "text": ("text", "content", "body", "parts"),
     "message": ("message", "payload", "data"),
     "created_at": (
         "created_at",
@@ -70,6 +72,9 @@ class HistoryTable:
         session_kind: how the column keeps a session's name, which is text everywhere else.
         naive_is_utc: whether times without a zone are UTC and not of the configured zone.
         text_is_json: whether the type of the column ``text`` is JSON.
+        key_is_text: whether the times that are the key are kept as texts, in ISO 8601.
+        framework: whose table it is; None where nothing tells.
+        says_kind: the column that says what a row is, where the framework has one.
         session_indexed, key_indexed: whether an index begins with that column.
         key_unique: whether no two rows can have the same key.
     """
@@ -90,6 +95,9 @@ class HistoryTable:
     key_unique: bool
     naive_is_utc: bool = False
     text_is_json: bool = False
+    key_is_text: bool = False
+    framework: Framework | None = None
+    says_kind: str | None = None
 
     @cached_property
     def clause(self) -> TableClause:
@@ -101,6 +109,8 @@ class HistoryTable:
 
     @property
     def _key_type(self) -> TypeEngine[Any]:
+        if self.key_is_text:
+            return Text()
         return BigInteger() if self.kind == "id" else DateTime(timezone=self.zoned)
 
     @property
@@ -113,6 +123,7 @@ class HistoryTable:
             "speaker": self.speaker,
             "text": self.text,
             "created_at": self.created_at,
+            "kind": self.says_kind,
         }
         return {name: column_name for name, column_name in named.items() if column_name is not None}
 
@@ -121,6 +132,9 @@ class HistoryTable:
         """The key's column; SQLite's own row id where that is the key."""
         if self.dialect == "sqlite" and self.key == "rowid":
             return literal_column("rowid", BigInteger())
+        if self.key_is_text:
+            written = self.clause.c[self.key]
+            return cast(case((written.op("~")(_ISO), written)), DateTime(timezone=True))
         return self.clause.c[self.key]
 
     @cached_property
@@ -170,7 +184,12 @@ class HistoryTable:
     def warnings(self) -> list[str]:
         """What makes reading this table slow or its times unsure, each with what to do."""
         warnings = []
-        if not self.key_indexed:
+        if self.key_is_text:
+            warnings.append(
+                f"{self.key} keeps times as texts, so every round reads the whole table, and passes over what is not "
+                "like 2025-01-15T09:30:00Z"
+            )
+        elif not self.key_indexed:
             warnings.append(
                 f"{self.key} has no index, so every round reads the whole table; "
                 f"CREATE INDEX ON {self.name} ({self.key}) makes rounds cost what is new"
@@ -220,7 +239,8 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
     missing = sorted(set(mapping.values()) - set(columns))
     if missing:
         raise SourceError(f"{name} has no column {missing[0]}; it has {_listed(columns)}.")
-    chosen = {field: mapping.get(field) or _guess(field, columns) for field in _NAMES}
+    framework = recognise(columns)
+    chosen = {field: mapping.get(field) or _guess(field, columns, framework) for field in _NAMES}
     is_json = chosen["message"] is not None and isinstance(columns[chosen["message"]]["type"], JSON)
     if "message" in mapping or (is_json and not {"speaker", "text"} & set(mapping)):
         chosen |= {"speaker": None, "text": None}
@@ -238,7 +258,7 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
         dialect=connection.dialect.name,
         key=key,
         kind=kind,
-        zoned=bool(getattr(columns[key]["type"], "timezone", False)) if kind == "time" else False,
+        zoned=kind == "time" and (_is_text(columns, key) or bool(getattr(columns[key]["type"], "timezone", False))),
         session_id=chosen["session_id"],
         session_kind=_session_kind(columns[chosen["session_id"]]["type"]),
         message=None if chosen["speaker"] and chosen["text"] else chosen["message"],
@@ -250,17 +270,25 @@ def examine(connection: Connection, name: str, mapping: Mapping[str, str]) -> Hi
         key_unique=key == "rowid" or [key] in unique,
         naive_is_utc=_is_mysql_timestamp(connection, columns, chosen["created_at"]),
         text_is_json=bool(chosen["text"]) and isinstance(columns[str(chosen["text"])]["type"], JSON),
+        key_is_text=kind == "time" and _is_text(columns, key),
+        framework=framework,
+        says_kind=_named(framework.kind, columns) if framework is not None else None,
     )
 
 
-def _guess(field: str, columns: Mapping[str, ReflectedColumn]) -> str | None:
-    by_plain = {_plain(name): name for name in sorted(columns, reverse=True)}
-    return next((by_plain[_plain(name)] for name in _NAMES[field] if _plain(name) in by_plain), None)
+def _guess(field: str, columns: Mapping[str, ReflectedColumn], framework: Framework | None) -> str | None:
+    if framework is not None:
+        return _named(framework.columns.get(field), columns)
+    return next((found for name in _NAMES[field] if (found := _named(plain(name), columns))), None)
 
 
-def _plain(name: str) -> str:
-    """A column's name in the form in which names are compared: createdAt, created-at and CREATED_AT are one."""
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
+def _named(bare: str | None, columns: Mapping[str, ReflectedColumn]) -> str | None:
+    """The column whose plain name this is; the first of several."""
+    return next((name for name in sorted(columns) if plain(name) == bare), None)
+
+
+def _is_text(columns: Mapping[str, ReflectedColumn], name: str) -> bool:
+    return name in columns and isinstance(columns[name]["type"], String)
 
 
 def _key(
@@ -279,7 +307,11 @@ def _key(
         raise SourceError(f"column {given} of {name} is no whole number; rows can be read on by one only.")
     if connection.dialect.name == "sqlite":
         return "rowid", "id"
-    if created_at and _is_time(columns[created_at]["type"]):
+    is_read_on = created_at and (
+        _is_time(columns[created_at]["type"])
+        or (_is_text(columns, created_at) and connection.dialect.name == "postgresql")
+    )
+    if created_at and is_read_on:
         return created_at, "time"
     raise SourceError(
         f"{name} has neither an integer id nor a column of times to read on by; it has {_listed(columns)}. Give it "
