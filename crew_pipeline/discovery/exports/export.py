@@ -20,7 +20,9 @@ from crew_pipeline.discovery.exports import (
     discord,
     jsonl,
     limitless,
+    mail,
     messages,
+    notes,
     openwebui,
     parquet,
     slack,
@@ -53,6 +55,8 @@ _READERS = {
     "codex": agents.read_codex,
     "openwebui": openwebui.read,
     "messages": messages.read,
+    "mail": mail.read,
+    "notes": notes.read,
 }
 _TABLES = {"csv": (delimited.check, delimited.read), "parquet": (parquet.check, parquet.read)}
 _WITH_COLUMNS = {**{name: read for name, (_, read) in _TABLES.items()}, "jsonl": jsonl.read}
@@ -81,7 +85,7 @@ class Export:
     @property
     def whole_sessions(self) -> bool:
         """Whether it holds its conversations whole, so that lines that a newer export lacks are gone from them."""
-        return self.format in {"chatgpt", "claude", "limitless", "openwebui"}
+        return self.format in {"chatgpt", "claude", "limitless", "openwebui", "notes"}
 
     def lines(
         self, limits: Limits, reading: Reading, on_progress: Callable[[int], None] | None = None

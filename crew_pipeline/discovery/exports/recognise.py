@@ -11,7 +11,7 @@ from typing import NamedTuple
 import ijson
 import orjson
 
-from crew_pipeline.discovery.exports import captions, delimited, slack, whatsapp
+from crew_pipeline.discovery.exports import captions, delimited, mail, notes, slack, whatsapp
 from crew_pipeline.discovery.exports.archive import Archive
 from crew_pipeline.discovery.exports.files import ExportError, Files, Folder, Member
 from crew_pipeline.discovery.exports.limitless import WRAPPERS
@@ -20,13 +20,16 @@ from crew_pipeline.discovery.exports.objects import first_keys
 
 FORMATS = (
     *("auto", "jsonl", "limitless", "chatgpt", "claude", "slack", "csv", "parquet", "whatsapp", "telegram", "discord"),
-    *("captions", "claude-code", "codex", "openwebui", "messages"),
+    *("captions", "claude-code", "codex", "openwebui", "messages", "mail", "notes"),
 )
-MAKERS = ("chatgpt", "claude", "limitless", "telegram", "discord", "claude-code", "codex", "openwebui", "captions")
+MAKERS = (
+    *("chatgpt", "claude", "limitless", "telegram", "discord", "claude-code", "codex", "openwebui", "captions"),
+    *("mail", "notes"),
+)
 """Formats whose exports may be several files, told by their content."""
 _KNOWN = (
     "an export of Limitless, ChatGPT, Claude, Slack, WhatsApp, Telegram, Discord (DiscordChatExporter), Open WebUI, a "
-    "session of Claude Code or Codex, captions (WebVTT, SRT)"
+    "session of Claude Code or Codex, captions (WebVTT, SRT), mail (mbox, EML), Markdown notes with dates"
 )
 HEAD_BYTES = 65_536
 
@@ -49,7 +52,7 @@ _NAMED_TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 _MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 50
-_WRITTEN = {"whatsapp": whatsapp.looks_like_one, "captions": captions.looks_like_one}
+_WRITTEN = {"whatsapp": whatsapp.looks_like_one, "captions": captions.looks_like_one, "mail": mail.looks_like_one}
 
 
 class Recognised(NamedTuple):
@@ -84,6 +87,11 @@ def _recognise_one(files: Files, member: Member, requested: str, columns: Mappin
     if head.startswith(_UTF_16):
         raise ExportError(f"{files.path} is UTF-16; save it as UTF-8 (in Excel: CSV UTF-8) and import it again.")
     format_name = _format_of(files, member, head, columns or {}) if requested == "auto" else requested
+    if format_name is None and notes.is_named_one(member):
+        raise ExportError(
+            f"{files.path} tells no day; name it like 2025-01-15.md, or begin it with a head that has a line "
+            "date: 2025-01-15, or its parts with headings like ## 2025-01-15."
+        )
     if format_name is None:
         what = "binary" if _is_binary(head) else "JSON of another shape" if _is_json(head) else "not JSON lines"
         raise ExportError(
@@ -99,8 +107,8 @@ def _format_of(files: Files, member: Member, head: bytes, columns: Mapping[str, 
     if head.startswith(b"PAR1"):
         return "parquet"
     written = next((name for name, is_one in _WRITTEN.items() if is_one(head)), None)
-    if written:
-        return written
+    if written or notes.is_named_one(member):
+        return written or _written_in_markdown(member, head)
     start = head.removeprefix(_MARK).lstrip()[:1]
     if start in {b"{", b"["}:
         shape = _json_shape(files, member)
@@ -111,6 +119,12 @@ def _format_of(files: Files, member: Member, head: bytes, columns: Mapping[str, 
     if _mentions_json(head):
         return "jsonl"
     return None if _is_binary(head) else _text_format(member, head)
+
+
+def _written_in_markdown(member: Member, head: bytes) -> str | None:
+    if holds_talk(head):
+        return "limitless"
+    return "notes" if notes.looks_like_one(member, head) else None
 
 
 def _text_format(member: Member, head: bytes) -> str | None:
@@ -149,7 +163,18 @@ def of_maker(files: Files, among: Sequence[Member], maker: str) -> list[Member]:
     """Those of some members of an export that hold conversations of one of ``MAKERS``."""
     if maker == "captions":
         return [member for member in among if captions.is_named_one(member)]
+    if maker == "mail":
+        named = [member for member in among if mail.is_named_one(member)]
+        return [member for member in named if mail.looks_like_one(_head(files, member))]
+    if maker == "notes":
+        named = [member for member in among if notes.is_named_one(member)]
+        return [member for member in named if notes.looks_like_one(member, _head(files, member))]
     return _shaped(files, _documents(among), maker) or (_transcripts(files, among) if maker == "limitless" else [])
+
+
+def _head(files: Files, member: Member) -> bytes:
+    with files.open(member) as content:
+        return content.read(HEAD_BYTES)
 
 
 def _documents(among: Sequence[Member]) -> list[Member]:

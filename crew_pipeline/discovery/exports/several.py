@@ -15,7 +15,7 @@ from crew_pipeline.discovery.exports.files import ExportError, Files, Member
 from crew_pipeline.discovery.exports.recognise import HEAD_BYTES, MAKERS, Recognised, of_maker
 
 _MAY_HOLD_TALK = re.compile(
-    r"\.(jsonl?|ndjson|csv|tsv|parquet|zip|gz|txt|md|markdown|log|vtt|srt)$|^[^.]+$", re.IGNORECASE
+    r"\.(jsonl?|ndjson|csv|tsv|parquet|zip|gz|txt|md|markdown|log|vtt|srt|eml|mbox)$|^[^.]+$", re.IGNORECASE
 )
 
 _NAMES_OF_TALK = (
@@ -132,5 +132,5 @@ def _named_apart(parts: Sequence[Part]) -> list[Part]:
 
 def _slug(name: str) -> str:
     """A path as a crew's name: small letters, digits and hyphens of any script, without its last suffixes."""
-    bare = re.sub(r"(\.(gz|zip|jsonl?|ndjson|csv|tsv|parquet|txt|md|markdown))+$", "", name.casefold())
+    bare = re.sub(r"(\.(gz|zip|jsonl?|ndjson|csv|tsv|parquet|txt|md|markdown|vtt|srt|eml|mbox))+$", "", name.casefold())
     return re.sub(r"[\W_]+", "-", bare).strip("-")[:100] or "import"
