@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from crew_pipeline import __version__
+from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
 from crew_pipeline_tests.conftest import SHARED
 
 TOP = Path(__file__).resolve().parents[1]
@@ -46,6 +48,13 @@ def told(home: Path, *arguments: str) -> dict:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A name that no shell and no address takes as it is.
     return tmp_path_factory.mktemp("cli") / "my crew & co's 50%"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_up(home: Path) -> Iterator[EmbeddedPostgres]:
+    """The database is held up by another process, so that not each of a hundred commands starts and stops it."""
+    with embedded_postgres(home) as held:
+        yield held
 
 
 @pytest.fixture(scope="module")
@@ -306,13 +315,14 @@ def test_what_people_said_cannot_drive_the_terminal(home: Path, tmp_path: Path) 
         "line": 0,
         "created_at": "2025-01-15T09:00:00Z",
         "speaker": "[bold]A",
-        "text": "\x1b[2J",
+        "text": "\x1b[2J :wave:",
     }
     path.write_text(json.dumps(line))
     assert crew(home, "import", str(path), "--client", "[/hostile]").returncode == 0
     done = crew(home, "day", "2025-01-15", "--client", "[/hostile]")
     assert done.returncode == 0, done.stderr
     assert "[bold]A" in done.stdout
+    assert ":wave:" in done.stdout
     assert "\x1b" not in done.stdout
 
 
@@ -322,13 +332,13 @@ def test_the_doctor_examines_everything(home: Path) -> None:
     assert [one["name"] for one in found["checks"]] == [
         "database", "migrations", "model", "pair scorer", "dagster", "time zone", "worker", "disk", "clock",
     ]  # fmt: skip
-    ill = crew(home, "doctor", CREW_MODEL="/nowhere")
-    assert ill.returncode == 1
-    assert "CREW_MODEL" in ill.stdout
-    down = crew(home, "doctor", "--json", CREW_DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/crew")
-    assert down.returncode == 1
-    checks = {one["name"]: one["ok"] for one in json.loads(down.stdout)["checks"]}
-    assert (checks["database"], checks["model"], checks["disk"]) == (False, True, True)
+    ill = crew(
+        home, "doctor", "--json", CREW_MODEL="/nowhere", CREW_DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/crew"
+    )
+    assert (ill.returncode, "hunter2" in ill.stdout + ill.stderr) == (1, False)
+    checks = {one["name"]: one for one in json.loads(ill.stdout)["checks"]}
+    assert [checks[name]["ok"] for name in ("database", "model", "pair scorer", "disk")] == [False, False, True, True]
+    assert "CREW_MODEL" in checks["model"]["remedy"]
     settings = told(home, "doctor", "--settings")["settings"]
     assert {"variable", "value", "default", "description"} <= set(settings[0])
 
@@ -413,7 +423,8 @@ def test_the_labelled_pairs_are_evaluated(home: Path) -> None:
     assert all(0 < result[name] < 1 for name in ("precision", "recall", "f1"))
 
 
-def test_everything_starts_serves_and_stops_leaving_nothing_behind(home: Path) -> None:
+def test_everything_starts_serves_and_stops_leaving_nothing_behind(home: Path, kept_up: EmbeddedPostgres) -> None:
+    kept_up.leave()
     ports = []
     for _ in range(2):
         with socket.socket() as probe:

@@ -105,6 +105,7 @@ print((psutil.Process().memory_info().rss - before) / 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not multiplies_bfloat16(), reason="only 16-bit arithmetic prepares something for each shape")
 def test_a_process_does_not_keep_something_of_every_shape_it_ever_computed() -> None:
     def grown_mb(**kept: str) -> float:
