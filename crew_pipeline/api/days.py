@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from datetime import date
@@ -69,7 +70,7 @@ async def latest(services: ServicesOf, client: Client) -> Response:
             "model": DayEnvelope,
             "description": "being processed; `data` holds the raw conversations, or a preliminary result",
         },
-        304: {"description": "the version that the visitor has is still in force"},
+        304: {"description": "what the visitor has is still in force: the version, or what a 202 has shown"},
         500: {"model": DayEnvelope, "description": "processing failed; `fallback_data` holds the raw conversations"},
         **PROBLEMS,
     },
@@ -91,10 +92,13 @@ async def conversations(
     answer = await services.days.read(ClientDay(client, day), shown, force=force_process, wait_s=wait)
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
     services.visits.count(client, kind, 1000 * (time.perf_counter() - started))
-    return _respond(answer, day, shown, if_none_match, started)
+    zone = services.settings.timezone
+    return _respond(answer, day, zone, shown, if_none_match, started)
 
 
-def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None, started: float) -> Response:
+def _respond(
+    answer: DayAnswer, day: date, zone: str, view: View, if_none_match: str | None, started: float
+) -> Response:
     elapsed = round((time.perf_counter() - started) * 1000, 2)
     # What differs from request to request is no part of an answer that has a tag.
     timing = {"Server-Timing": f"total;dur={elapsed}"}
@@ -108,6 +112,7 @@ def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None
         "processed_at": stamp(answer.processed_at) if answer.processed_at else None,
         "character_count": answer.character_count,
         "hidden_character_count": answer.hidden_character_count,
+        "timezone": zone,
     }
     if answer.state == "failed":
         return Response(_failure(answer, metadata), 500, timing, JSON)
@@ -118,7 +123,12 @@ def _respond(answer: DayAnswer, day: date, view: View, if_none_match: str | None
             "websocket_url": f"/ws/semantic/{day}",
             **({"preliminary": True} if answer.preliminary else {}),
         }
-        return Response(_envelope(answer.body, metadata), 202, {"Retry-After": "2", **timing}, JSON)
+        # Weak, since how long it took differs; who polls with it is not sent the same raw day again.
+        tag = f'W/"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}-{answer.preliminary:d}"'
+        headers = {"Retry-After": "2", "Cache-Control": "no-store", "ETag": tag, **timing}
+        if if_none_match and _matches(if_none_match, tag.removeprefix("W/")):
+            return Response(status_code=304, headers=headers)
+        return Response(_envelope(answer.body, metadata), 202, headers, JSON)
     if answer.stale or not answer.hit:
         # Without a tag: a day made again may keep its version, and "not modified" would say "still stale"; and that a
         # day was made just now is said once.

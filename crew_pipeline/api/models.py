@@ -157,6 +157,7 @@ class DayMetadata(BaseModel):
     processed_at: datetime | None
     character_count: int | None
     hidden_character_count: int | None
+    timezone: str = Field(description="in which the day begins and ends")
     status_url: str | None = None
     events_url: str | None = None
     websocket_url: str | None = None

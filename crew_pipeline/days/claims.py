@@ -213,7 +213,7 @@ def cancel(connection: Connection, token: str) -> None:
 def pause(connection: Connection, client_day: ClientDay, token: str, done: str) -> None:
     """Return a half-made day to the queue, behind others that wait; visitors are told what is done."""
     if client_day in give_back(connection, token, only=client_day, state=DayState.QUEUED, outcome=ClaimOutcome.PAUSED):
-        progress.tell(connection, client_day, token, "queued", 0.0, f"{done}; others go first")
+        progress.paused(connection, client_day, token, f"{done}; others go first")
 
 
 def settle_failure(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -16,7 +17,10 @@ from crew_pipeline.storage.days.events import EventType
 _FIRST_GUESS_PER_LINE = 1 / 200
 _FIRST_GUESS_FIXED = 0.5
 _AT_MOST_EVERY_S = 0.5
+_MOST_BY_TIME = 0.95
 
+PAUSED = "queued"
+"""The stage of a day that is half made, and waits while others go first."""
 Stage = Literal["discovering", "embedding", "comparing", "clustering", "writing"]
 
 # Where each stage begins and ends on the way from 0 to 1: shares of a day's time as measured on chat (2 cores).
@@ -44,7 +48,23 @@ def started(connection: Connection, client_day: ClientDay, token: str, lines: in
     """Tell that a run has taken a day of ``lines`` lines, and what it will take."""
     estimate_s = estimated_seconds(connection, lines)
     events.emit(connection, client_day, EventType.STARTED, {"estimated_time_s": estimate_s}, token)
-    tell(connection, client_day, token, "discovering", 0.0, f"reading {lines:,} lines", estimate_s)
+    begin = how_far(events.latest_progress(connection, client_day), paused=True)
+    tell(connection, client_day, token, "discovering", begin, f"reading {lines:,} lines", estimate_s)
+
+
+def paused(connection: Connection, client_day: ClientDay, token: str, message: str) -> None:
+    """Tell that a day waits half made; it goes on from where it is."""
+    fraction = how_far(events.latest_progress(connection, client_day, token))
+    tell(connection, client_day, token, PAUSED, fraction, message)
+
+
+def how_far(told: Mapping[str, Any], *, paused: bool = False) -> float:
+    """How much of a day is done by the progress event that was told last.
+
+    Args:
+        paused: count it only where the day was paused then.
+    """
+    return 0.0 if paused and told.get("stage") != PAUSED else float(told.get("progress", 0.0))
 
 
 class Reporter:
@@ -55,29 +75,38 @@ class Reporter:
         self._client_day = client_day
         self._token = token
         self._per_line: float | None = None
-        self._learned = False
+        self._before: float | None = None
         self._last: tuple[str, float] = ("", -1.0)
 
     def stage(self, stage: Stage, done: int = 0, of: int = 1, message: str = "") -> None:
-        """Tell that ``done`` of ``of`` parts of a stage are done; if there are several, the message says it too."""
+        """Tell that ``done`` of ``of`` parts of a stage are done; if there are several, the message says it too.
+
+        A stage without parts is as far as the time that past days took says.
+        """
         at = time.monotonic()
         if stage == self._last[0] and at - self._last[1] < _AT_MOST_EVERY_S:
             return
         self._last = (stage, at)
-        begin, end = _SHARES[stage]
-        fraction = begin + (end - begin) * done / max(1, of)
         counted = f"{done:,} of {of:,} {message}" if of > 1 else message
         with self._db.write() as connection:
-            self._tell(connection, stage, fraction, counted)
+            self._tell(connection, stage, done / of if of > 1 else None, counted)
 
-    def _tell(self, connection: Connection, stage: Stage, fraction: float, message: str) -> None:
+    def _tell(self, connection: Connection, stage: Stage, part: float | None, message: str) -> None:
         """Tell it unless the claim was overtaken: whoever took the day over tells its progress now."""
         work = claims.at_work(connection, self._client_day, self._token)
         if work is None:
             return
-        if not self._learned:
-            self._per_line, self._learned = claims.seconds_per_line(connection), True
-        left = remaining(fraction, work.spent_s, _estimate(work.lines, self._per_line))
+        if self._before is None:
+            self._per_line = claims.seconds_per_line(connection)
+            self._before = how_far(events.latest_progress(connection, self._client_day, self._token))
+        estimate_s = _estimate(work.lines, self._per_line)
+        begin, end = _SHARES[stage]
+        if part is None:
+            # Of the whole time as of this stage: the longest by far, so the two are nearly the same.
+            part = min(_MOST_BY_TIME, work.spent_s / estimate_s) if stage == "comparing" else 0.0
+        # Never back: a day that was paused goes on from where it was.
+        fraction = max(self._before, begin + (end - begin) * part)
+        left = remaining(fraction, work.spent_s, estimate_s)
         tell(connection, self._client_day, self._token, stage, fraction, message, left)
 
 

@@ -29,6 +29,7 @@ from crew_pipeline.dedup.pair_scorer import BundledScorer, NamedScorer
 from crew_pipeline.dedup.text_vectors import TextEncoder, Vectors
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.evidence import pairs, verdicts
 
 
@@ -67,7 +68,8 @@ class DayRun:
         """Compare the day's texts; what was read and judged is kept for the next time.
 
         Args:
-            turn_ends_at: from then on (s, monotonic) others that wait go first, and the day goes on from there later.
+            turn_ends_at: from then on (s, monotonic) others that wait, if any, go first, and the day goes on from there
+                later.
 
         Raises:
             MissingVectorsError: texts that are compared have no vector.
@@ -78,7 +80,7 @@ class DayRun:
 
         def between(done: int) -> None:
             pace.rest()
-            if time.monotonic() > turn_ends_at:
+            if time.monotonic() > turn_ends_at and self._others_wait():
                 self._pause(f"{done:,} pairs of lines read")
             if not self._is_held():
                 raise OvertakenError(f"{self.client_day}: no longer this run's; what was read is kept")
@@ -118,6 +120,10 @@ class DayRun:
     def _is_held(self) -> bool:
         with self.tools.db.read() as connection:
             return self.client_day in claims.held(connection, self.token, [self.client_day.day])
+
+    def _others_wait(self) -> bool:
+        with self.tools.db.read() as connection:
+            return queue.others_wait(connection, self.client_day)
 
     def _pause(self, done: str) -> None:
         with self.tools.db.write() as connection:

@@ -26,6 +26,7 @@ def state_of(connection: Connection, client_day: ClientDay) -> dict[str, Any]:
     estimate = progress.estimated_seconds(connection, status.lines) if status else 0.0
     state = status.state if status else DayState.EMPTY
     running = state == DayState.PROCESSING
+    paused = state == DayState.QUEUED and last.get("stage") == progress.PAUSED
     done = state in {DayState.COMPLETED, DayState.EMPTY}
     return {
         "days_date": client_day.day.isoformat(),
@@ -33,7 +34,7 @@ def state_of(connection: Connection, client_day: ClientDay) -> dict[str, Any]:
         "processed_at": stamp(status.processed_at) if status and status.processed_at else None,
         "conversation_count": status.conversations if status else 0,
         "estimated_processing_time_s": 0.0 if done else estimate,
-        "progress": 1.0 if done else last.get("progress", 0.0) if running else 0.0,
+        "progress": 1.0 if done else last.get("progress", 0.0) if running or paused else 0.0,
         "stage": last.get("stage") if running else None,
         "error": status.error if status else None,
     }

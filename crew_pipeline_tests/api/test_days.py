@@ -238,6 +238,27 @@ def test_a_missing_day_answers_with_the_raw_conversations_after_the_wait(api: Te
 
 
 @pytest.mark.usefixtures("talk")
+def test_who_polls_a_missing_day_is_sent_what_is_new_only(
+    api: TestClient, db: Database, make_ready: Ready, settings: Settings
+) -> None:
+    first = api.get(PATH, params={"wait_s": 0})
+    assert (first.status_code, first.json()["metadata"]["timezone"]) == (202, settings.timezone)
+    seen = {"If-None-Match": first.headers["etag"]}
+    assert seen["If-None-Match"].startswith('W/"')
+    again = api.get(PATH, params={"wait_s": 0}, headers=seen)
+    assert (again.status_code, again.content, again.headers["retry-after"]) == (304, b"", "2")
+    with db.write() as connection:
+        assert claims.acquire(connection, CLIENT_DAY, "at work", 60)
+        claims.begin(connection, CLIENT_DAY)
+        publishing.show_first_look(connection, CLIENT_DAY, "at work", b"[]", "a look")
+    assert api.get(PATH, params={"wait_s": 0}, headers=seen).status_code == 202
+    with db.write() as connection:
+        claims.give_back(connection, "at work")
+    make_ready(DAY)
+    assert api.get(PATH, headers=seen).status_code == 200
+
+
+@pytest.mark.usefixtures("talk")
 def test_every_visit_is_counted_as_hit_stale_or_miss(
     api: TestClient, make_ready: Ready, db: Database, query: Query, settings: Settings
 ) -> None:

@@ -105,14 +105,15 @@ def latest_events(connection: Connection, client_day: ClientDay, most: int) -> l
     return [Event(*row) for row in rows][::-1]
 
 
-def latest_progress(connection: Connection, client_day: ClientDay) -> dict[str, Any]:
-    """The payload of the last progress event of a client's day; empty where there is none."""
+def latest_progress(connection: Connection, client_day: ClientDay, token: str | None = None) -> dict[str, Any]:
+    """The payload of the last progress event of a client's day, of ``token`` where one is given; empty where there is
+    none."""
     payload: dict[str, Any] | None = connection.scalar(
         text(
             "SELECT payload FROM day_events WHERE client = :client AND day = :day AND type = 'processing_progress' "
-            "ORDER BY seq DESC LIMIT 1"
+            "AND (CAST(:token AS text) IS NULL OR token = :token) ORDER BY seq DESC LIMIT 1"
         ),
-        {"client": client_day.client, "day": client_day.day},
+        {"client": client_day.client, "day": client_day.day, "token": token},
     )
     return payload or {}
 

@@ -208,6 +208,19 @@ def is_asked_for(connection: Connection, client_day: ClientDay) -> bool:
     )
 
 
+def others_wait(connection: Connection, client_day: ClientDay) -> bool:
+    """Whether visitors wait for other days that nobody has begun."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM data_items WHERE semantic_status = 'queued' "
+                "AND (client, days_date) <> (:client, CAST(:day AS date)))"
+            ),
+            {"client": client_day.client, "day": client_day.day},
+        )
+    )
+
+
 def forgive(connection: Connection, client_day: ClientDay) -> None:
     """Mark a failed day's rows as changed, so that earlier failures do not count."""
     connection.execute(
