@@ -24,8 +24,7 @@ def print_import_report(report: dict[str, Any], most: int = 10, row: str = "line
         ],
     )
     if report["left_out"]:
-        left = ", ".join(f"{count:,} {kind}" for kind, count in report["left_out"].items())
-        console.say(f"Left out, for it is no talk: {left}.")
+        console.say(f"Left out, for it is no talk: {_kinds(report['left_out'])}.")
     if report["lines_withdrawn"]:
         console.say(f"{report['lines_withdrawn']:,} lines that the export has no more were kept aside.")
     if report["stored"]:
@@ -69,6 +68,10 @@ def print_imports(listed: Sequence[Import]) -> None:
 def _brought(one: Import) -> str:
     counts = {"new": one.lines_new, "changed": one.lines_changed, "taken away": one.lines_withdrawn}
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+
+
+def _kinds(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in left_out.items())
 
 
 def print_not_read(left: Sequence[tuple[str, str]], most: int = 20) -> None:
@@ -144,6 +147,21 @@ def print_overview(overview: dict[str, Any]) -> None:
                 for run in overview["last_runs"]
             ],
         )
+    _print_discovery(overview)
+    console.say(f"\n{overview['workers']} warm workers alive.")
+    if overview["system"]:
+        _print_system(overview["system"])
+    for name, visits in overview["hit_rate"].items():
+        if visits["instant"] is not None:
+            console.say(
+                f"Visits over {name.replace('_', ' ')}: {visits['instant']:.0%} answered at once "
+                f"({visits['hit']:,} hits, {visits['stale']:,} stale, {visits['miss']:,} misses)."
+            )
+    for alert in overview["alerts"]:
+        console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
+
+
+def _print_discovery(overview: dict[str, Any]) -> None:
     if overview["discovery"]:
         console.say("")
         console.table(
@@ -163,17 +181,8 @@ def print_overview(overview: dict[str, Any]) -> None:
             if crew["consecutive_failures"]:
                 times = f"failed {crew['consecutive_failures']} times in a row"
                 console.note(f"{crew['client']}/{crew['crew']} {times}: {crew['last_error']}")
-    console.say(f"\n{overview['workers']} warm workers alive.")
-    if overview["system"]:
-        _print_system(overview["system"])
-    for name, visits in overview["hit_rate"].items():
-        if visits["instant"] is not None:
-            console.say(
-                f"Visits over {name.replace('_', ' ')}: {visits['instant']:.0%} answered at once "
-                f"({visits['hit']:,} hits, {visits['stale']:,} stale, {visits['miss']:,} misses)."
-            )
-    for alert in overview["alerts"]:
-        console.styled(f"[red]alert[/]  {console.shown(alert['message'])}, since {alert['raised_at']:%Y-%m-%d %H:%M}")
+    for passed in overview["left_out"]:
+        console.say(f"Left out of {passed['client']}/{passed['crew']}, for it is no talk: {_kinds(passed['kinds'])}.")
 
 
 def _print_system(sample: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def import_export(
                 import_id=import_id,
             ),
         )
-        if imports.finish(connection, import_id, report.ingested):
+        if imports.finish(connection, import_id, report.ingested, report.reading.left_out):
             report.import_id = import_id
     with db.read() as connection:
         report.stored = stored_of(connection, client, crew)

@@ -102,6 +102,7 @@ class CrewReport:
             rows_refused=self.rejected,
             finished=self.finished,
             error=self.error,
+            left_out=self.reading.left_out,
         )
 
     def as_dict(self) -> dict[str, object]:

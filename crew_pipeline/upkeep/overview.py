@@ -13,7 +13,7 @@ from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue, states, visits
-from crew_pipeline.storage.sources.rounds import Health, conversations_by_crew, health
+from crew_pipeline.storage.sources.rounds import Health, conversations_by_crew, health, left_out_by_crew
 from crew_pipeline.storage.upkeep import alerts, workers
 from crew_pipeline.storage.upkeep import health as system_health
 
@@ -55,6 +55,10 @@ def overview(db: Database, settings: Settings) -> dict[str, Any]:
             "system": _system(connection),
             "hit_rate": {name: _served(connection, back) for name, back in _VISITS_OVER.items()},
             "discovery": [_crew(crew, counts.get((crew.client, crew.crew), 0)) for crew in health(connection)],
+            "left_out": [
+                {"client": client, "crew": crew, "kinds": kinds}
+                for (client, crew), kinds in left_out_by_crew(connection).items()
+            ],
             "alerts": [alert._asdict() for alert in alerts.in_force(connection)],
         }
 

@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 
 from crew_pipeline.discovery.content import content_of
 from crew_pipeline.discovery.discover import discover
+from crew_pipeline.discovery.exports.export import open_export
+from crew_pipeline.discovery.importing import import_export
 from crew_pipeline.discovery.messages import speaker_and_text, text_of
 from crew_pipeline.discovery.records import LeftOutError, RejectedLineError
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations import imports
+from crew_pipeline.storage.conversations.parts import calendar_of
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import set_history
+from crew_pipeline.upkeep.overview import overview
 from crew_pipeline_tests.conftest import NOW, SHARED
 from crew_pipeline_tests.discovery.exported import NINE, as_file, as_folder, read
 
@@ -278,3 +283,36 @@ def test_tables_with_names_of_any_kind_are_read(
     (report,) = discover(db, settings, NOW)
     assert (report.error, report.rejections) == (None, [])
     assert report.ingested.conversations_new == there > 0
+
+
+def test_what_was_left_out_is_told_by_crew_until_the_import_is_taken_back(
+    db: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> dict[str, dict[str, int]]:
+        return {one["crew"]: one["kinds"] for one in overview(db, settings)["left_out"]}
+
+    picture = {"role": "user", "content": [TEXT, {"type": "image_url"}]}
+    with sqlite3.connect(tmp_path / "agents.sqlite") as source:
+        source.execute("CREATE TABLE said (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT, created_at TEXT)")
+    monkeypatch.setenv("AGENTS_DB", f"sqlite:///{tmp_path / 'agents.sqlite'}")
+    with db.write() as connection:
+        set_history(connection, "acme", "agents", "AGENTS_DB", "said", {})
+    for place in range(2):
+        with sqlite3.connect(tmp_path / "agents.sqlite") as source:
+            source.execute(
+                "INSERT INTO said (session_id, message, created_at) VALUES ('s', ?, '2025-01-15T09:30:00Z')",
+                (json.dumps(picture),),
+            )
+        discover(db, settings, NOW)
+        assert told() == {"agents": {"images": place + 1}}
+
+    path = tmp_path / "chats.jsonl"
+    for count in (1, 2):
+        records = [{"messages": [picture, {"type": "reasoning"}], "id": str(one)} for one in range(count)]
+        path.write_text("".join(json.dumps({**one, "created_at": "2025-01-15T09:30:00Z"}) + "\n" for one in records))
+        report = import_export(db, open_export(path), client="acme", crew="chats", settings=settings, now=NOW)
+        assert told()["chats"] == {"images": count, "thoughts": count}
+    assert report.import_id is not None
+    with db.write() as connection:
+        imports.undo(connection, report.import_id, calendar_of(settings, NOW))
+    assert told()["chats"] == {"images": 1, "thoughts": 1}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from crew_pipeline.storage.conversations.ingest import (
     CrewKey,
@@ -34,6 +36,7 @@ class Import(NamedTuple):
     lines_withdrawn: int
     imported_at: datetime
     undone_at: datetime | None
+    left_out: dict[str, int]
 
 
 class Undone(NamedTuple):
@@ -61,8 +64,12 @@ def begin(connection: Connection, crew_id: int, file: str, file_format: str) -> 
     return made
 
 
-def finish(connection: Connection, import_id: int, done: IngestReport) -> bool:
-    """Note what an import brought; one that changed nothing leaves no record. Returns whether there is one."""
+def finish(connection: Connection, import_id: int, done: IngestReport, left_out: Mapping[str, int]) -> bool:
+    """Note what an import brought; one that changed nothing leaves no record. Returns whether there is one.
+
+    Args:
+        left_out: what it passed over because it is no talk, by kind.
+    """
     counts = {
         "conversations": done.conversations_new,
         "new": done.lines_new,
@@ -75,9 +82,9 @@ def finish(connection: Connection, import_id: int, done: IngestReport) -> bool:
     connection.execute(
         text(
             "UPDATE imports SET conversations_new = :conversations, lines_new = :new, lines_changed = :changed, "
-            "lines_withdrawn = :withdrawn WHERE id = :id"
-        ),
-        {**counts, "id": import_id},
+            "lines_withdrawn = :withdrawn, left_out = :left_out WHERE id = :id"
+        ).bindparams(bindparam("left_out", type_=JSONB())),
+        {**counts, "left_out": dict(left_out), "id": import_id},
     )
     return True
 
@@ -102,7 +109,7 @@ def twins(connection: Connection, crew_id: int, import_id: int) -> dict[str, int
 
 _LISTED = """
 SELECT imports.id, client, code AS crew, file, format, conversations_new, lines_new, lines_changed, lines_withdrawn,
-       imported_at, undone_at
+       imported_at, undone_at, left_out
 FROM imports JOIN crews ON crews.id = crew_id
 """
 

@@ -98,6 +98,9 @@ class CrewDiscoveryState(Base):
     total_changed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     total_skipped: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     total_refused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    left_out: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'"), comment="how much was passed over because it is no talk, by kind"
+    )
     next_attempt_at: Mapped[datetime | None] = mapped_column(comment="until then background rounds leave it alone")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -134,6 +137,9 @@ class CrewDiscoveryRound(Base):
     rows_refused: Mapped[int] = mapped_column(Integer)
     finished: Mapped[bool] = mapped_column(comment="false where time ran out; the next round goes on")
     error: Mapped[str | None]
+    left_out: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'"), comment="how much was passed over because it is no talk, by kind"
+    )
 
 
 class RefusedRow(Base):
@@ -253,6 +259,9 @@ class Import(Base):
     lines_withdrawn: Mapped[int] = mapped_column(BigInteger)
     imported_at: Mapped[datetime] = mapped_column(server_default=func.now())
     undone_at: Mapped[datetime | None]
+    left_out: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'"), comment="how much was passed over because it is no talk, by kind"
+    )
 
 
 class WithdrawnLine(Base):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 FIRST_BACKOFF_S = 30
 LONGEST_BACKOFF_S = 3_600
 
 
 class Round(NamedTuple):
-    """One round of discovery over one crew. ``sessions_failed`` are those with a row that was refused."""
+    """One round of discovery over one crew.
+
+    ``sessions_failed`` are those with a row that was refused; ``left_out`` is what is no talk, by kind.
+    """
 
     trigger: str
     started_at: datetime
@@ -26,31 +32,33 @@ class Round(NamedTuple):
     rows_refused: int = 0
     finished: bool = True
     error: str | None = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
 
 def record_round(connection: Connection, crew_id: int, table: str, done: Round) -> None:
     """Note how a round ended; after a failure the crew is left alone for twice as long as after the one before."""
+    values = {**done._asdict(), "left_out": dict(done.left_out)}
     connection.execute(
         text("""
             INSERT INTO crew_discovery_rounds
                 (crew_id, trigger, started_at, seconds, rows_read, sessions_scanned, sessions_created,
-                 sessions_changed, sessions_skipped, sessions_failed, rows_refused, finished, error)
+                 sessions_changed, sessions_skipped, sessions_failed, rows_refused, finished, error, left_out)
             VALUES (:crew_id, :trigger, :started_at, :seconds, :rows_read, :sessions_scanned, :sessions_created,
-                    :sessions_changed, :sessions_skipped, :sessions_failed, :rows_refused, :finished, :error)
-        """),
-        {"crew_id": crew_id, **done._asdict()},
+                    :sessions_changed, :sessions_skipped, :sessions_failed, :rows_refused, :finished, :error, :left_out)
+        """).bindparams(bindparam("left_out", type_=JSONB())),
+        {"crew_id": crew_id, **values},
     )
     connection.execute(
         text("""
             INSERT INTO crew_discovery_state AS state
                 (crew_id, histories_table_name, last_round_at, last_discovered_at, last_session_count,
                  consecutive_failures, last_error, next_attempt_at, total_rounds, total_failures, total_seconds,
-                 total_scanned, total_created, total_changed, total_skipped, total_refused)
+                 total_scanned, total_created, total_changed, total_skipped, total_refused, left_out)
             VALUES (:crew_id, :table, now(), CASE WHEN :failed THEN NULL ELSE now() END, :sessions_scanned,
                     CASE WHEN :failed THEN 1 ELSE 0 END, :error,
                     CASE WHEN :failed THEN now() + make_interval(secs => :backoff) END,
                     1, CASE WHEN :failed THEN 1 ELSE 0 END, :seconds, :sessions_scanned, :sessions_created,
-                    :sessions_changed, :sessions_skipped, :rows_refused)
+                    :sessions_changed, :sessions_skipped, :rows_refused, :left_out)
             ON CONFLICT (crew_id) DO UPDATE SET
                 histories_table_name = excluded.histories_table_name,
                 last_round_at = now(),
@@ -69,12 +77,20 @@ def record_round(connection: Connection, crew_id: int, table: str, done: Round) 
                 total_changed = state.total_changed + excluded.total_changed,
                 total_skipped = state.total_skipped + excluded.total_skipped,
                 total_refused = state.total_refused + excluded.total_refused,
+                left_out = (
+                    SELECT coalesce(jsonb_object_agg(key, counted), '{}') FROM (
+                        SELECT key, sum(value::bigint) AS counted FROM (
+                            SELECT * FROM jsonb_each_text(state.left_out)
+                            UNION ALL SELECT * FROM jsonb_each_text(excluded.left_out)
+                        ) AS parts GROUP BY key
+                    ) AS summed
+                ),
                 updated_at = now()
-        """),
+        """).bindparams(bindparam("left_out", type_=JSONB())),
         {
             "crew_id": crew_id,
             "table": table,
-            **done._asdict(),
+            **values,
             "failed": done.error is not None,
             "backoff": FIRST_BACKOFF_S,
             "longest": LONGEST_BACKOFF_S,
@@ -181,6 +197,31 @@ def totals(connection: Connection) -> list[Totals]:
 def health(connection: Connection) -> list[Health]:
     """How discovery stands for every crew that is read, by client and crew."""
     return [Health(*row) for row in connection.execute(text(_HEALTH))]
+
+
+def left_out_by_crew(connection: Connection) -> dict[tuple[str, str], dict[str, int]]:
+    """What rounds and imports have passed over because it is no talk, by kind, by client and crew.
+
+    An export that was imported again counts as it was the last time.
+    """
+    rows = connection.execute(
+        text("""
+            SELECT client, code, key AS kind, sum(value::bigint)::bigint AS counted
+            FROM (
+                SELECT crew_id, left_out FROM crew_discovery_state
+                UNION ALL (
+                    SELECT DISTINCT ON (crew_id, file) crew_id, left_out FROM imports
+                    WHERE undone_at IS NULL ORDER BY crew_id, file, id DESC
+                )
+            ) AS told
+            JOIN crews ON id = crew_id CROSS JOIN LATERAL jsonb_each_text(left_out)
+            GROUP BY client, code, key ORDER BY client, code, key
+        """)
+    )
+    kinds: dict[tuple[str, str], dict[str, int]] = {}
+    for row in rows:
+        kinds.setdefault((row.client, row.code), {})[row.kind] = row.counted
+    return kinds
 
 
 def conversations_by_crew(connection: Connection) -> dict[tuple[str, str], int]:

@@ -174,7 +174,7 @@ def test_taking_an_import_back_leaves_the_parts_that_others_brought(db: Database
         crew = CrewKey("acme", "desk", ensure_crew(connection, "acme", "desk"))
         number = imports.begin(connection, crew.id, "older.jsonl", "jsonl")
         done = ingest(connection, crew=crew, lines=lines, calendar=CALENDAR, source=SourceTraits(import_id=number))
-        assert imports.finish(connection, number, done)
+        assert imports.finish(connection, number, done, {})
     assert stored(db) != before
     with db.write() as connection:
         imports.undo(connection, number, CALENDAR)
