@@ -76,7 +76,7 @@ def check_everything(db: Database) -> None:
         made = {ClientDay(row.client, row.day): row for row in current}
         assert set(client_days) <= set(made)
         for client_day in client_days:
-            assert invariants.broken_documents(connection, [client_day.day], made[client_day].token) == []
+            assert invariants.broken_documents(connection, [client_day], made[client_day].token) == []
         assert invariants.unexplained_clusters(connection, client_days) == []
         assert invariants.strayed_lines(connection, client_days) == []
         assert queue.work(connection, made[client_days[0]].engine) == []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -28,7 +27,6 @@ class Snapshots:
     def __init__(self) -> None:
         self._token = ""
         self._frames: dict[ClientDay, pd.DataFrame] = {}
-        self._vectors: tuple[str, date, pd.DataFrame] | None = None
 
     def read(self, connection: Connection, client_day: ClientDay, token: str) -> pd.DataFrame | None:
         """The frame ``frames.DISCOVERED`` of a client's day that ``token`` holds.
@@ -46,15 +44,6 @@ class Snapshots:
                 [(client_day.client, *line[:-1]) for line in discovered], frames.DISCOVERED
             )
         return self._frames[client_day]
-
-    def keep_vectors(self, token: str, day: date, vectors: pd.DataFrame) -> None:
-        """Keep the frame ``frames.VECTORS`` of a day for the next step; only the last one is kept."""
-        self._vectors = (token, day, vectors)
-
-    def vectors(self, token: str, day: date) -> pd.DataFrame | None:
-        """What was kept of a day, if anything."""
-        kept = self._vectors
-        return kept[2] if kept and kept[:2] == (token, day) else None
 
     def drop(self, client_day: ClientDay) -> None:
         """Forget a client's day that is finished."""

@@ -3,10 +3,8 @@
 LINES      client str, conversation_id str, position int, speaker str, spoken_at datetime with zone, text str
 DISCOVERED LINES with the columns of the line's conversation: session_id str, crew str, title str or None,
            started_at, ended_at datetime with zone, times_inferred bool
-VECTORS    text_hash bytes (16), vector float32 array of length 1
 MEMBERS    client str, cluster_id str, conversation_id str, position int, is_canonical bool, similarity float,
            probability float, reason str; one row a line of a cluster, its canonical line included
-DOCUMENTS  client str, document dedup.document.Document; one row a client
 """
 
 from __future__ import annotations
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
 
 LINES = ("client", "conversation_id", "position", "speaker", "spoken_at", "text")
 DISCOVERED = (*LINES, "session_id", "crew", "title", "started_at", "ended_at", "times_inferred")
-VECTORS = ("text_hash", "vector")
 MEMBERS = ("client", "cluster_id", "conversation_id", "position", "is_canonical", "similarity", "probability", "reason")
-DOCUMENTS = ("client", "document")
 
 
 class Columns(Protocol):

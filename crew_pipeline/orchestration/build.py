@@ -10,10 +10,8 @@ from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executo
 
 from crew_pipeline.orchestration.days.arrivals import build_arrivals
 from crew_pipeline.orchestration.days.assets import build_assets, day_job
-from crew_pipeline.orchestration.days.checks import build_checks
 from crew_pipeline.orchestration.days.endings import build_endings
 from crew_pipeline.orchestration.days.sweep import build_sweep
-from crew_pipeline.orchestration.days.tables import build_tables
 from crew_pipeline.orchestration.discovery.assets import build_history_tables, discovery_job
 from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
 from crew_pipeline.orchestration.history.assets import build_history, history_job
@@ -41,11 +39,10 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
         return Definitions(
             assets=[
                 build_history_tables(settings),
-                *build_assets(partitions),
+                build_assets(partitions),
                 *build_history(partitions),
                 *build_upkeep(settings),
             ],
-            asset_checks=build_checks(partitions),
             jobs=[day_job(), discovery_job(), history_job(), *upkeep_jobs()],
             schedules=[
                 build_sweep(settings),
@@ -54,7 +51,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
                 *build_upkeep_schedules(settings),
             ],
             sensors=[build_arrivals(settings), *build_endings(settings)],
-            resources={**resources, "making": making, **build_tables(making)},
+            resources={**resources, "making": making},
             # Also for runs from the UI and of backfills: a process for each step would load the model for each.
             executor=in_process_executor,
         )

@@ -5,6 +5,7 @@ Imports no Dagster, so that whoever asks a deployment for a run may use it.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from crew_pipeline.days.pace import Allowance
@@ -19,8 +20,18 @@ HEALTH_JOB = "take_health_sample"
 HOUSEKEEPING_JOB = "keep_house"
 
 HISTORY_TABLES = "history_tables"
-FIRST_ASSET = "discovered_conversations"
-LAST_ASSET = "day_document"
+DAY_STEP = "make_days"
+"""The step of a run that makes the assets of its days."""
+
+
+class Asset(StrEnum):
+    """The assets of a day, in the order in which they are made."""
+
+    CONVERSATIONS = "discovered_conversations"
+    EMBEDDINGS = "line_embeddings"
+    CLUSTERS = "semantic_clusters"
+    DOCUMENT = "day_document"
+
 
 TRIGGER = "crew/trigger"
 """Who asked for the run, see ``model.Trigger``."""
@@ -70,7 +81,7 @@ def lane_tags(allowed: Allowance, number: int) -> dict[str, str]:
 def day_config(*, client: str = "", force: bool = False, retry_failed: bool = True) -> dict[str, Any]:
     """The configuration of a run of the day job, see ``days.assets.Scope``."""
     scope = {"client": client, "force": force, "retry_failed": retry_failed}
-    return {"ops": {FIRST_ASSET: {"config": scope}}}
+    return {"ops": {DAY_STEP: {"config": scope}}}
 
 
 def with_console(config: dict[str, Any], level: str) -> dict[str, Any]:

@@ -232,7 +232,7 @@ def bring_whole(db: Database, *lines: SourceLine) -> int:
         number = imports.begin(connection, crew.id, "export.json", "claude")
         source = SourceTraits(whole_sessions=True, import_id=number)
         done = ingest(connection, crew=crew, lines=lines, calendar=CALENDAR, source=source)
-        imports.finish(connection, number, done)
+        imports.finish(connection, number, done, {})
     return number
 
 

@@ -21,7 +21,7 @@ def _points() -> dict[str, tuple[Any, str, bool]]:
     """By name of the point: the object and the name of its function, and whether after its first call."""
     from crew_pipeline.days import claims, pair_memory, publishing, run, snapshots
     from crew_pipeline.orchestration import runs
-    from crew_pipeline.orchestration.days import tables
+    from crew_pipeline.orchestration.days import day_work
     from crew_pipeline.storage.evidence import clusters, pair_scores, pairs
     from crew_pipeline.workers import warm
 
@@ -33,17 +33,17 @@ def _points() -> dict[str, tuple[Any, str, bool]]:
         "first look written, not committed": (publishing, "show_first_look", True),
         "first look shown": (warm, "show_first_look", True),
         "before the run": (runs.DayRunner, "run", False),
-        "claim prolonged by the run": (tables.LinesTable, "write", True),
+        "claim prolonged by the run": (day_work.DayWork, "_claim", True),
         "before comparing": (run.DayRun, "compare", False),
         "readings written, not committed": (pair_scores, "store", True),
         "pairs read and not kept": (pair_memory.RememberingScorer, "logits", True),
         "pairs written, not committed": (pairs, "store", True),
         "pairs committed": (run.DayRun, "compare", True),
         "clusters written, not committed": (clusters, "replace", True),
-        "clusters committed": (tables.ClustersTable, "write", True),
+        "clusters committed": (publishing, "store_clusters", True),
         "before the document": (publishing, "publish", False),
         "document written, not committed": (publishing, "publish", True),
-        "document committed": (tables.DocumentsTable, "write", True),
+        "document committed": (publishing, "publish_made", True),
         "run over": (runs.DayRunner, "run", True),
         "given back": (claims, "give_back", True),
     }

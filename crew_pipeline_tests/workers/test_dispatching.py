@@ -81,7 +81,7 @@ def check_tables(db: Database, client_day: ClientDay) -> None:
     ((token,),) = rows(db, "SELECT token FROM day_documents WHERE client = :client AND day = :day AND is_current",
                        client=client_day.client, day=client_day.day)  # fmt: skip
     with db.read() as connection:
-        assert invariants.broken_documents(connection, [client_day.day], token) == []
+        assert invariants.broken_documents(connection, [client_day], token) == []
         assert invariants.unexplained_clusters(connection, [client_day]) == []
         assert invariants.strayed_lines(connection, [client_day]) == []
 

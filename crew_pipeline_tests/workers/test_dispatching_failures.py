@@ -219,7 +219,7 @@ def test_a_day_is_submitted_once_for_its_client_ahead_of_the_background(
         "repositoryLocationName": "crew",
         "jobName": "materialize_days",
     }
-    scope = params["runConfigData"]["ops"]["discovered_conversations"]["config"]
+    scope = params["runConfigData"]["ops"]["make_days"]["config"]
     assert scope == {"client": "default", "force": False, "retry_failed": True}
     tagged = {tag["key"]: tag["value"] for tag in params["executionMetadata"]["tags"]}
     ((claim,),) = query("SELECT token FROM day_claims WHERE ended_at IS NULL")

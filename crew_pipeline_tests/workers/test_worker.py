@@ -23,7 +23,7 @@ from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.dedup.pair_scorer import BundledScorer
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
-from crew_pipeline.orchestration.days import tables
+from crew_pipeline.orchestration.days import day_work
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.runs import DayRunner, RunOutcome
 from crew_pipeline.processes.pool import RECYCLED
@@ -141,8 +141,8 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
         with db.write() as connection:
             connection.exec_driver_sql("DO $$ BEGIN RAISE 'no room'; END $$")
 
-    write = tables.TextVectors.write
-    monkeypatch.setattr(tables.TextVectors, "write", refuse)
+    lines_held = day_work.lines_held
+    monkeypatch.setattr(day_work, "lines_held", refuse)
     ask(db)
     worker = make_worker(on_demand_retries=2, background_retries=0)
     for _ in range(3):
@@ -153,7 +153,7 @@ def test_a_day_that_fails_is_tried_again_and_then_set_aside_with_its_error(
     assert "RaiseException; the log of Dagster run" in str(error)
     assert "no room" not in str(error)
     assert query("SELECT outcome FROM day_claims ORDER BY ended_at") == [("retried",), ("retried",), ("failed",)]
-    monkeypatch.setattr(tables.TextVectors, "write", write)
+    monkeypatch.setattr(day_work, "lines_held", lines_held)
     (set_aside,) = failed_days(db)["days"]
     assert (set_aside["day"], set_aside["client"]) == ("2025-01-15", "default")
     assert "RaiseException" in set_aside["error"]

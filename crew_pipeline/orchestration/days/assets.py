@@ -1,35 +1,39 @@
 """The day's assets, from conversations to the document that is served.
 
-Each says what it makes of a day; the making itself is ``days.run``, called client by client in ``day_work``. What one
-returns is what the next one receives; ``tables`` keeps it meanwhile.
+One step makes all four of them, day by day and client by client (``day_work``), so that a run over many days has ready
+what it has come to, however it ends. What it made of each day, and how the checks went, is told with that day.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from dagster import (
-    AssetDep,
+    AssetCheckEvaluation,
     AssetExecutionContext,
     AssetKey,
+    AssetMaterialization,
     AssetsDefinition,
     AssetSelection,
+    AssetSpec,
     BackfillPolicy,
     Config,
+    Output,
     PartitionsDefinition,
-    asset,
     define_asset_job,
     in_process_executor,
+    multi_asset,
 )
 
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN
+from crew_pipeline.orchestration.days import checks
 from crew_pipeline.orchestration.days.day_work import DayWork
-from crew_pipeline.orchestration.days.frames import DayFrames
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import DayMaking
-from crew_pipeline.orchestration.tags import DAY_JOB, HISTORY_TABLES
+from crew_pipeline.orchestration.tags import DAY_JOB, DAY_STEP, HISTORY_TABLES, Asset
 
 GROUP = "clean_up_crew"
-POOL = "crew_days"
+
+Told = AssetMaterialization | AssetCheckEvaluation | Output[None]
 
 
 class Scope(Config):
@@ -46,55 +50,57 @@ class Scope(Config):
     retry_failed: bool = True
 
 
-def discovered_conversations(context: AssetExecutionContext, config: Scope, making: DayMaking) -> DayFrames:
-    """The lines of the day's clients that need work, whose days are claimed for this run."""
-    work = DayWork(context, making)
-    return work.frames(
-        lambda day: work.claim(day, client=config.client, force=config.force, with_failed=config.retry_failed)
-    )
+def make_days(context: AssetExecutionContext, config: Scope, making: DayMaking) -> Iterator[Told]:
+    """Days from their conversations to the documents that are served, one after the other, the most urgent first."""
+    selected = context.selected_asset_check_keys
+    work = DayWork(context, making, client=config.client, force=config.force, with_failed=config.retry_failed)
+    for made in work.days():
+        for asset, figures in made.figures.items():
+            yield AssetMaterialization(AssetKey(asset.value), partition=made.day.isoformat(), metadata=figures)
+        yield from checks.evaluations(making.tools.db, selected, made.day, made.clients, context.run.run_id)
+    yield from checks.outputs(selected)
 
 
-def line_embeddings(
-    context: AssetExecutionContext, making: DayMaking, discovered_conversations: DayFrames
-) -> DayFrames:
-    """Vectors of the day's distinct texts, by their words and letters."""
-    work = DayWork(context, making)
-    return work.frames(lambda day: work.embed(day, discovered_conversations))
+_MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
+    Asset.CONVERSATIONS: (
+        [HISTORY_TABLES],
+        {"postgres"},
+        "The lines of the day's clients that need work, whose days are claimed for the run.",
+    ),
+    Asset.EMBEDDINGS: (
+        [Asset.CONVERSATIONS.value],
+        {"numpy"},
+        "Vectors of the day's distinct texts, by their words and letters.",
+    ),
+    Asset.CLUSTERS: (
+        [Asset.CONVERSATIONS.value, Asset.EMBEDDINGS.value],
+        {"faiss", "torch"},
+        "Lines of the day that say the same, with the evidence for each.",
+    ),
+    Asset.DOCUMENT: (
+        [Asset.CONVERSATIONS.value, Asset.CLUSTERS.value],
+        {"postgres"},
+        "The deduplicated day: the bytes that the API serves.",
+    ),
+}
+"""What each asset is made from, with what, and what it is."""
 
 
-def semantic_clusters(
-    context: AssetExecutionContext, making: DayMaking, discovered_conversations: DayFrames, line_embeddings: DayFrames
-) -> DayFrames:
-    """Lines of the day that say the same, with the evidence for each."""
-    work = DayWork(context, making)
-    return work.frames(lambda day: work.cluster(day, discovered_conversations, line_embeddings))
-
-
-def day_document(
-    context: AssetExecutionContext, making: DayMaking, discovered_conversations: DayFrames, semantic_clusters: DayFrames
-) -> DayFrames:
-    """The deduplicated day: the bytes that the API serves."""
-    work = DayWork(context, making)
-    return work.frames(lambda day: work.write(day, discovered_conversations, semantic_clusters))
-
-
-def build_assets(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
-    """The four assets of a day, over ``partitions``."""
-    common: dict[str, Any] = {
-        "partitions_def": partitions,
-        "backfill_policy": BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_RUN),
-        "retry_policy": TRANSIENT_RETRIES,
-        "group_name": GROUP,
-        "pool": POOL,
-    }
-    sources: Sequence[AssetDep] = [AssetDep(AssetKey(HISTORY_TABLES))]
-    made: list[AssetsDefinition] = [
-        asset(discovered_conversations, kinds={"postgres"}, io_manager_key="lines_table", deps=sources, **common),
-        asset(line_embeddings, kinds={"numpy"}, io_manager_key="text_vectors", **common),
-        asset(semantic_clusters, kinds={"faiss", "torch"}, io_manager_key="clusters_table", **common),
-        asset(day_document, kinds={"postgres"}, io_manager_key="documents_table", **common),
-    ]
-    return made
+def build_assets(partitions: PartitionsDefinition[str]) -> AssetsDefinition:
+    """The four assets of a day, over ``partitions``, with their checks."""
+    return multi_asset(
+        name=DAY_STEP,
+        # Skippable: what is made of a day is told when it is made, not at the end of the run.
+        specs=[
+            AssetSpec(asset.value, deps=deps, kinds=kinds, group_name=GROUP, description=what, skippable=True)
+            for asset, (deps, kinds, what) in _MADE_FROM.items()
+        ],
+        check_specs=checks.specs(partitions),
+        partitions_def=partitions,
+        backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_RUN),
+        retry_policy=TRANSIENT_RETRIES,
+        can_subset=True,
+    )(make_days)
 
 
 def day_job() -> Any:

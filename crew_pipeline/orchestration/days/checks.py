@@ -1,83 +1,111 @@
-"""Asset checks: the invariants of the design, held against what was really stored."""
+"""Asset checks: the invariants of the design, held against what was really stored, with each day that a run has made.
 
+Clusters are held against theirs in the transaction that stores them as well, so that a broken one is never served.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
+from typing import NamedTuple
 
 from dagster import (
-    AssetCheckExecutionContext,
-    AssetCheckResult,
-    AssetChecksDefinition,
+    AssetCheckEvaluation,
+    AssetCheckKey,
     AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    Output,
     PartitionsDefinition,
-    asset_check,
 )
 from sqlalchemy import Connection
 
-from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay
-from crew_pipeline.orchestration.partitions import days_of
-from crew_pipeline.orchestration.resources import DatabaseResource
+from crew_pipeline.orchestration.tags import Asset
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import invariants
 
+Violations = Callable[[Connection, Sequence[ClientDay], str], list[str]]
 
-def build_checks(partitions: PartitionsDefinition[str]) -> list[AssetChecksDefinition]:
-    """The checks; those on the clusters block the document, so that a broken result is never served."""
-
-    @asset_check(
-        asset="semantic_clusters",
-        blocking=True,
-        partitions_def=partitions,
-        description="Every hidden line has a measured link to its canonical line.",
-    )
-    def hidden_lines_are_explained(context: AssetCheckExecutionContext, database: DatabaseResource) -> AssetCheckResult:
-        with database.db.read() as connection:
-            return _result(invariants.unexplained_clusters(connection, _held(connection, context)))
-
-    @asset_check(
-        asset="semantic_clusters",
-        blocking=True,
-        partitions_def=partitions,
-        description="No cluster holds lines of two clients.",
-    )
-    def clusters_keep_to_one_client(
-        context: AssetCheckExecutionContext, database: DatabaseResource
-    ) -> AssetCheckResult:
-        with database.db.read() as connection:
-            return _result(invariants.strayed_lines(connection, _held(connection, context)))
-
-    @asset_check(
-        asset="day_document",
-        partitions_def=partitions,
-        description="Every line stands once in its document, with its own speaker, time and words.",
-    )
-    def documents_lose_nothing(context: AssetCheckExecutionContext, database: DatabaseResource) -> AssetCheckResult:
-        with database.db.read() as connection:
-            return _result(invariants.broken_documents(connection, _days(context), context.run.run_id))
-
-    @asset_check(
-        asset="day_document",
-        partitions_def=partitions,
-        description="No client's day failed in this run.",
-    )
-    def no_client_failed(context: AssetCheckExecutionContext, database: DatabaseResource) -> AssetCheckResult:
-        with database.db.read() as connection:
-            return _result(invariants.failed_client_days(connection, _days(context), context.run.run_id))
-
-    return [hidden_lines_are_explained, clusters_keep_to_one_client, documents_lose_nothing, no_client_failed]
+_MOST_SHOWN = 20
 
 
-def _days(context: AssetCheckExecutionContext) -> list[date]:
-    return days_of(context.partition_keys)
+class Check(NamedTuple):
+    """An invariant.
+
+    Attributes:
+        violations: what breaks it, in words: of clients' days, as the run with a token has made them.
+    """
+
+    name: str
+    asset: Asset
+    description: str
+    violations: Violations
 
 
-def _held(connection: Connection, context: AssetCheckExecutionContext) -> list[ClientDay]:
-    """What the run works at: other clients' days are not its business."""
-    return claims.held(connection, context.run.run_id, _days(context))
+CHECKS = (
+    Check(
+        "hidden_lines_are_explained",
+        Asset.CLUSTERS,
+        "Every hidden line has a measured link to its canonical line.",
+        lambda connection, made, _: invariants.unexplained_clusters(connection, made),
+    ),
+    Check(
+        "clusters_keep_to_one_client",
+        Asset.CLUSTERS,
+        "No cluster holds lines of two clients.",
+        lambda connection, made, _: invariants.strayed_lines(connection, made),
+    ),
+    Check(
+        "documents_lose_nothing",
+        Asset.DOCUMENT,
+        "Every day that was taken is there, and every line stands once in it, with its own speaker, time and words.",
+        lambda connection, made, token: [
+            *invariants.left_unmade(connection, made, token),
+            *invariants.broken_documents(connection, made, token),
+        ],
+    ),
+    Check("no_client_failed", Asset.DOCUMENT, "No client's day failed in this run.", invariants.failed_client_days),
+)
 
 
-def _result(violations: list[str]) -> AssetCheckResult:
-    return AssetCheckResult(
-        passed=not violations,
-        severity=AssetCheckSeverity.ERROR,
-        description="; ".join(violations[:3]) or None,
-        metadata={"violations": len(violations), **({"first": violations[:20]} if violations else {})},
-    )
+def specs(partitions: PartitionsDefinition[str]) -> list[AssetCheckSpec]:
+    """The checks as Dagster knows them, over ``partitions``."""
+    return [
+        AssetCheckSpec(check.name, asset=check.asset.value, description=check.description, partitions_def=partitions)
+        for check in CHECKS
+    ]
+
+
+def evaluations(
+    db: Database, selected: Collection[AssetCheckKey], day: date, made: Sequence[ClientDay], token: str
+) -> Iterator[AssetCheckEvaluation]:
+    """How the selected checks go for one day, told with its partition.
+
+    Args:
+        made: the clients' days that the run has taken of that day.
+        token: id of the run.
+    """
+    for check in CHECKS:
+        if _key(check) not in selected:
+            continue
+        with db.read() as connection:
+            violations = check.violations(connection, made, token)
+        yield AssetCheckEvaluation(
+            asset_key=AssetKey(check.asset.value),
+            check_name=check.name,
+            passed=not violations,
+            severity=AssetCheckSeverity.ERROR,
+            description="; ".join(violations[:3]) or None,
+            metadata={"violations": len(violations), **({"first": violations[:_MOST_SHOWN]} if violations else {})},
+            partition=day.isoformat(),
+        )
+
+
+def outputs(selected: Collection[AssetCheckKey]) -> Iterator[Output[None]]:
+    """What a step must return for each check; a result would be one of no partition, where each day has its own."""
+    for check in CHECKS:
+        if _key(check) in selected:
+            yield Output(None, output_name=f"{AssetKey(check.asset.value).to_python_identifier()}_{check.name}")
+
+
+def _key(check: Check) -> AssetCheckKey:
+    return AssetCheckKey(AssetKey(check.asset.value), check.name)

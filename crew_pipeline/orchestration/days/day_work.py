@@ -1,69 +1,186 @@
-"""What a run of the day job does with one day, client by client: the shell around ``days.run``.
+"""What a run of the day job does: its days one after the other, each client by client, from the claim to the document.
 
-A client whose day fails does not take the others with it. Each step tells the operator what it did (``metadata``).
+The shell around ``days.run``: who fails does not take the others with it, what is finished stays, and the operator is
+told of every day when it is done.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import pandas as pd
-from dagster import AssetExecutionContext, AssetKey, DagsterRun
+from dagster import AssetExecutionContext, DagsterRun, Failure
 
-from crew_pipeline.days import claims, folding
+from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.first_look import show_first_look
 from crew_pipeline.days.run import DayRun, DayTools
 from crew_pipeline.dedup import frames
-from crew_pipeline.dedup.comparing import Comparison
-from crew_pipeline.dedup.document import Document
 from crew_pipeline.model import ClientDay, Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days import metadata
-from crew_pipeline.orchestration.days.frames import DayFrames
-from crew_pipeline.orchestration.failures import isolated
+from crew_pipeline.orchestration.days.metadata import Doing
+from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
+from crew_pipeline.orchestration.interrupts import INTERRUPTS, in_thread
 from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
+from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.storage.days import queue, states
+from crew_pipeline.storage.days.queue import Work
+from crew_pipeline.storage.evidence import clusters
+
+_MOST_NAMED = 5
+
+
+@dataclass
+class DayMade:
+    """What came of one day.
+
+    Attributes:
+        clients: the clients' days that the run has taken of it.
+        figures: what an operator reads of it, by asset.
+        summary: the same as a line of the log.
+    """
+
+    day: date
+    clients: list[ClientDay] = field(default_factory=list)
+    figures: dict[Asset, dict[str, Any]] = field(default_factory=dict)
+    summary: str = ""
 
 
 class DayWork:
-    """One step of a run, over the days of its partitions."""
+    """The days of one run."""
 
-    def __init__(self, context: AssetExecutionContext, making: DayMaking) -> None:
+    def __init__(
+        self, context: AssetExecutionContext, making: DayMaking, *, client: str, force: bool, with_failed: bool
+    ) -> None:
+        """Args:
+        client: only this client's days; empty for all.
+        force: also days that are ready.
+        with_failed: also days whose last try failed.
+        """
         self._context = context
         self._making = making
         self._tools = making.tools
         self._db = self._tools.db
         self._token = context.run.run_id
+        self._wanted: dict[str, Any] = {
+            "client": client or None,
+            "which": "every" if with_failed else "waiting",
+            "force": force,
+        }
         self._awaited = is_awaited(context.run)
         self._pace = pace_of(context.run)
         self._turn_s = float(context.run.tags.get(tags.TURN, math.inf))
+        chosen = {key.to_user_string() for key in context.selected_asset_keys}
+        self._assets = [asset for asset in Asset if asset in chosen]
 
-    def frames(self, frames_of: Callable[[date], pd.DataFrame | Iterable[pd.DataFrame]]) -> DayFrames:
-        """What ``frames_of`` makes of each of the run's days, when it is asked for."""
-        return DayFrames(days_of(self._context.partition_keys), frames_of)
+    def days(self) -> Iterator[DayMade]:
+        """Each day as it is done, the most urgent first; those without work last.
 
-    def claim(self, day: date, *, client: str, force: bool, with_failed: bool) -> pd.DataFrame:
-        """Claim the clients' days that need work; returns their lines (``frames.DISCOVERED``)."""
+        Raises:
+            Failure: days that this run had taken were given back and are not ready, or an error ends it.
+        """
+        try:
+            with permanent_errors_end_at_once(self._token), self._kept_alive():
+                for day in self._in_order():
+                    made = in_thread(lambda day=day: self._make(day))  # type: ignore[misc]
+                    self._context.log.info(made.summary)
+                    yield made
+        except (Failure, GeneratorExit) as ended:
+            if isinstance(ended, GeneratorExit) or isinstance(ended.__cause__, INTERRUPTS):
+                self._give_back()
+            raise
+        self._fail_if_left()
+
+    def _kept_alive(self) -> Any:
+        return claims.heartbeat(self._db, self._token, self._making.claim_ttl_s)
+
+    def _give_back(self) -> None:
+        with self._db.write() as connection:
+            claims.give_back(connection, self._token)
+
+    def _fail_if_left(self) -> None:
+        """A run that was to make days and has not is no success."""
+        if Asset.DOCUMENT not in self._assets:
+            return
+        with self._db.read() as connection:
+            left = claims.released(connection, self._token)
+        if left:
+            named = ", ".join(map(str, left[:_MOST_NAMED]))
+            raise Failure(
+                description=f"{len(left)} clients' days were given back and are not ready ({named}); run them again.",
+                allow_retries=False,
+            )
+
+    def _in_order(self) -> list[date]:
+        days = days_of(self._context.partition_keys)
+        urgent = dict.fromkeys(work.day for work in self._work(days)) if len(days) > 1 else {}
+        return [*urgent, *(day for day in days if day not in urgent)]
+
+    def _work(self, days: list[date]) -> list[Work]:
         after = self._context.run.tags.get(tags.CLAIM)
         with self._db.read() as connection:
-            chosen = queue.work(
+            return queue.work(
                 connection,
                 self._tools.config.fingerprint,
-                days=[day],
-                client=client or None,
-                which="every" if with_failed else "waiting",
-                force=force,
+                days=days,
                 claimed_as=[token for token in (self._token, after) if token],
+                **self._wanted,
             )
-        for work in chosen:
+
+    def _make(self, day: date) -> DayMade:
+        """One day: what needs work is claimed, then made client by client."""
+        started = time.monotonic()
+        doing = Doing(self._tools.encoder.model_id)
+        taken = self._claim(day) if Asset.CONVERSATIONS in self._assets else self._claim_as_chosen(day)
+        lines = lines_held(self._tools, self._token, day)
+        for client in sorted(set(lines["client"])):
+            run = DayRun(self._tools, ClientDay(client, day), self._token)
+            with isolated(self._tools, run.client_day, self._token, self._making.patience, self._context.log):
+                self._make_client(run, frames.of_client(lines, client), doing, started)
+            self._pace.rest()
+        self._leave_unfinished(day)
+        doing.seconds = time.monotonic() - started
+        with self._db.read() as connection:
+            figures = metadata.of_day(connection, day, taken, doing, self._assets)
+        return DayMade(day, taken, figures, metadata.in_words(day, taken, doing))
+
+    def _make_client(self, run: DayRun, own: pd.DataFrame, doing: Doing, started: float) -> None:
+        """A client's day, as far as the chosen assets go."""
+        if self._awaited:
+            show_first_look(run, own, self._context.log.warning)
+        doing.lines += len(own)
+        if {Asset.EMBEDDINGS, Asset.CLUSTERS} & {*self._assets}:
+            with doing.timed(Asset.EMBEDDINGS):
+                keys, made = run.embed(own)
+                vectors = dict(zip(keys, made, strict=True))
+                doing.texts += len(vectors)
+        if Asset.CLUSTERS in self._assets:
+            with doing.timed(Asset.CLUSTERS):
+                comparison = run.compare(own, vectors, self._pace, started + self._turn_s)
+                members = run.fold(own, comparison).rows
+                publishing.store_clusters(self._db, run.client_day, self._token, members)
+                doing.compared(run.client_day.client, comparison, members)
+        if Asset.DOCUMENT in self._assets:
+            with doing.timed(Asset.DOCUMENT):
+                with self._db.read() as connection:
+                    folds = clusters.folds_of(connection, run.client_day)
+                document = run.document(own, folds)
+                publishing.publish_made(self._tools, run.client_day, self._token, document)
+                doing.published(run.client_day.client, document)
+
+    def _claim(self, day: date) -> list[ClientDay]:
+        """Claim the clients' days that need work; those that this run has by now."""
+        after = self._context.run.tags.get(tags.CLAIM)
+        taken = []
+        for work in self._work([day]):
             # Each in a transaction of its own: runs that take them in another order must not deadlock.
             with self._db.write() as connection:
-                taken = claims.take(
+                is_taken = claims.take(
                     connection,
                     work.client_day,
                     self._token,
@@ -72,79 +189,15 @@ class DayWork:
                     background=not self._awaited,
                     after=after,
                 )
-            if not taken:
+            if is_taken:
+                taken.append(work.client_day)
+            else:
                 self._context.log.warning(f"{work.client_day}: another run is at work on it; left to that one")
-        self._tell(day, metadata.of_claims(chosen))
-        return self.held_lines(day)
+        return taken
 
-    def held_lines(self, day: date) -> pd.DataFrame:
-        """The lines (``frames.DISCOVERED``) of the clients' days that this run holds."""
-        return lines_held(self._tools, self._token, day)
-
-    def embed(self, day: date, conversations: DayFrames) -> pd.DataFrame:
-        """Vectors of the day's distinct texts (``frames.VECTORS``)."""
-        started = time.monotonic()
-        self._claim_midway(day)
-        vectors: dict[bytes, Any] = {}
-        for run, own in self._runs(day, conversations[day]):
-            if self._awaited:
-                show_first_look(run, own, self._context.log.warning)
-            with self._isolated(run):
-                keys, made = run.embed(own)
-                vectors.update(zip(keys, made, strict=True))
-        self._tell(day, metadata.of_embedding(len(vectors), self._tools.encoder.model_id, time.monotonic() - started))
-        return frames.frame(sorted(vectors.items(), key=lambda pair: pair[0]), frames.VECTORS)
-
-    def cluster(self, day: date, conversations: DayFrames, embeddings: DayFrames) -> pd.DataFrame:
-        """Compare and fold each client's lines (``frames.MEMBERS``)."""
-        started = time.monotonic()
-        self._claim_midway(day)
-        lines, loaded = conversations[day], embeddings[day]
-        vectors = dict(zip(loaded["text_hash"], loaded["vector"], strict=True))
-        rows: list[tuple[Any, ...]] = []
-        compared: list[Comparison] = []
-        for run, own in self._runs(day, lines):
-            with self._isolated(run):
-                comparison = run.compare(own, vectors, self._pace, started + self._turn_s)
-                rows.extend(run.fold(own, comparison).rows)
-                compared.append(comparison)
-            self._pace.rest()
-        members = frames.frame(rows, frames.MEMBERS)
-        self._tell(day, metadata.of_clusters(lines, members, compared, time.monotonic() - started))
-        return members
-
-    def write(self, day: date, conversations: DayFrames, clusters: DayFrames) -> pd.DataFrame:
-        """Build and verify each client's document (``frames.DOCUMENTS``); storing it publishes it."""
-        started = time.monotonic()
-        self._claim_midway(day)
-        lines, members = conversations[day], clusters[day]
-        documents: list[tuple[str, Document]] = []
-        for client_day in self._held(day):
-            run = DayRun(self._tools, client_day, self._token)
-            with self._isolated(run):
-                own = frames.of_client(lines, client_day.client)
-                folds = folding.folds_in(frames.rows(frames.of_client(members, client_day.client)))
-                documents.append((client_day.client, run.document(own, folds)))
-        self._tell(day, metadata.of_documents(self._db, documents, time.monotonic() - started))
-        return frames.frame(documents, frames.DOCUMENTS)
-
-    def _runs(self, day: date, lines: pd.DataFrame) -> Iterator[tuple[DayRun, pd.DataFrame]]:
-        """A run for each client of the day's lines, with the lines of its own."""
-        for client in sorted(set(lines["client"])):
-            yield DayRun(self._tools, ClientDay(client, day), self._token), frames.of_client(lines, client)
-
-    @contextmanager
-    def _isolated(self, run: DayRun) -> Iterator[None]:
-        with isolated(self._tools, run.client_day, run.token, self._making.patience, self._context.log):
-            yield
-
-    def _claim_midway(self, day: date) -> None:
-        """Claim a day in a run that begins in the middle: where some assets were chosen in the UI, or a later step is
-        executed again. What somebody else holds, or has taken from this run, is left alone."""
-        run = self._context.run
-        if makes(run, tags.FIRST_ASSET):
-            return
-        publishes = makes(run, tags.LAST_ASSET)
+    def _claim_as_chosen(self, day: date) -> list[ClientDay]:
+        """Claim a day of which some later assets were chosen in the UI; what somebody else holds is left alone."""
+        taken = []
         with self._db.write() as connection:
             for client_day in states.client_days_on(connection, day):
                 claim = claims.acquire(
@@ -154,29 +207,25 @@ class DayWork:
                     self._making.claim_ttl_s,
                     background=not self._awaited,
                 )
-                if claim == "new" and publishes:
+                if claim == "new" and Asset.DOCUMENT in self._assets:
                     claims.begin(connection, client_day)
+                if claim is not None:
+                    taken.append(client_day)
+        return taken
 
-    def _held(self, day: date) -> list[ClientDay]:
-        with self._db.read() as connection:
-            return claims.held(connection, self._token, [day])
-
-    def _tell(self, day: date, figures: dict[str, Any]) -> None:
-        self._context.add_asset_metadata(figures, partition_key=day.isoformat())
+    def _leave_unfinished(self, day: date) -> None:
+        """Let go of a day of which no document was asked for."""
+        if Asset.DOCUMENT in self._assets:
+            return
+        with self._db.write() as connection:
+            for client_day in claims.held(connection, self._token, [day]):
+                claims.give_back(connection, self._token, only=client_day)
+                self._tools.snapshots.drop(client_day)
 
 
 def is_awaited(run: DagsterRun) -> bool:
     """Whether a visitor waits for a run."""
     return run.tags.get(tags.TRIGGER) == Trigger.ON_DEMAND
-
-
-def makes(run: DagsterRun, asset: str) -> bool:
-    """Whether a run makes ``asset``: not where some others were chosen in the UI, or a later step is executed again.
-
-    Nothing chosen means all.
-    """
-    steps, assets = run.step_keys_to_execute, run.asset_selection
-    return not (steps and asset not in steps) and not (assets and AssetKey(asset) not in assets)
 
 
 def lines_held(tools: DayTools, token: str, day: date) -> pd.DataFrame:

@@ -1,92 +1,146 @@
-"""What an operator reads of a day in the Dagster UI, step by step."""
+"""What an operator reads of a day in the Dagster UI, asset by asset.
 
-from __future__ import annotations
+Totals are of the whole day, every client's, as it is stored: a run of one client, or one with nothing to do, tells the
+same as before. What one run did stands beside them.
+"""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
-import pandas as pd
 from dagster import MetadataValue, TableRecord
+from sqlalchemy import Connection
 
 from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.document import Document
-from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import visits
-from crew_pipeline.storage.days.queue import Work
+from crew_pipeline.dedup.frames import MEMBERS
+from crew_pipeline.model import ClientDay
+from crew_pipeline.orchestration.tags import Asset
+from crew_pipeline.storage.days import totals, visits
 
 _LARGEST_SHOWN = 10
+_MOST_VERSIONS = 50
 _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
+_CLUSTER = MEMBERS.index("cluster_id")
 
 
-def of_claims(work: Sequence[Work]) -> dict[str, Any]:
-    """What of the day needs work."""
+@dataclass
+class Doing:
+    """What a run did for one day, over all its clients.
+
+    Attributes:
+        model: what its vectors are made by.
+        seconds: all of it; ``spent`` has the parts by asset.
+        largest: lines of each cluster, by client and cluster.
+        versions: of the documents that were published, by client.
+    """
+
+    model: str
+    lines: int = 0
+    texts: int = 0
+    texts_compared: int = 0
+    candidate_pairs: int = 0
+    pairs_read: int = 0
+    seconds: float = 0.0
+    hidden_lines: int = 0
+    spent: dict[Asset, float] = field(default_factory=dict)
+    largest: Counter[tuple[str, str]] = field(default_factory=Counter)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, asset: Asset) -> Iterator[None]:
+        """Add the time that the block takes to the asset's."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[asset] = self.spent.get(asset, 0.0) + time.monotonic() - started
+
+    def compared(self, client: str, comparison: Comparison, members: Sequence[Sequence[Any]]) -> None:
+        """Count what was compared for a client, and the clusters (rows of ``frames.MEMBERS``) that came of it."""
+        self.texts_compared += len(comparison.texts)
+        self.candidate_pairs += comparison.candidates
+        self.pairs_read += comparison.read
+        self.largest.update((client, row[_CLUSTER]) for row in members)
+
+    def published(self, client: str, document: Document) -> None:
+        """Count a client's document."""
+        self.versions[client] = document.version
+        self.hidden_lines += document.hidden_count
+
+
+def of_day(
+    connection: Connection, day: date, taken: Sequence[ClientDay], doing: Doing, assets: Sequence[Asset]
+) -> dict[Asset, dict[str, Any]]:
+    """The figures of a day, by asset: of those that the run makes."""
+    stored = totals.of_day(connection, day)
+    figures: dict[Asset, dict[str, Any]] = {
+        Asset.CONVERSATIONS: {
+            "clients": stored.clients,
+            "conversations": stored.conversations,
+            "lines": stored.lines,
+            "clients_taken": len(taken),
+            "lines_taken": doing.lines,
+        },
+        Asset.EMBEDDINGS: {"distinct_texts": doing.texts, "model": doing.model} if doing.texts else {},
+        Asset.CLUSTERS: {"clusters": stored.clusters, "hidden_lines": stored.clustered_lines - stored.clusters}
+        | _of_comparing(doing),
+        Asset.DOCUMENT: {
+            "documents": stored.documents,
+            "conversations": stored.conversations_shown,
+            "lines": stored.lines_shown,
+            "hidden_lines": stored.hidden_lines,
+            "hidden_ratio": _share(stored.hidden_lines, stored.lines_shown),
+            "characters": stored.characters,
+            "hidden_characters": stored.hidden_characters,
+            "hidden_character_ratio": _share(stored.hidden_characters, stored.characters),
+            "bytes": stored.bytes,
+            "documents_written": len(doing.versions),
+            "versions": dict(sorted(doing.versions.items())[:_MOST_VERSIONS]),
+            **(_instant_visits(connection) if doing.versions else {}),
+        },
+    }
+    return {asset: {**figures[asset], "unchanged": not taken, **_seconds(doing, asset)} for asset in assets}
+
+
+def in_words(day: date, taken: Sequence[ClientDay], doing: Doing) -> str:
+    """What was done for a day, as a line of the log."""
+    if not taken:
+        return f"{day}: nothing to do"
+    ready = f"{len(doing.versions)} of {len(taken)} clients ready"
+    return f"{day}: {ready}, {doing.lines:,} lines, {doing.hidden_lines:,} folded away, {doing.seconds:.1f} s"
+
+
+def _of_comparing(doing: Doing) -> dict[str, Any]:
+    if not doing.texts_compared:
+        return {}
     return {
-        "clients": len(work),
-        "conversations": sum(waiting.conversations for waiting in work),
-        "lines": sum(waiting.lines for waiting in work),
-        "unchanged": not work,
+        "texts_compared": doing.texts_compared,
+        "candidate_pairs": doing.candidate_pairs,
+        "pairs_read": doing.pairs_read,
+        "largest_clusters": _largest(doing.largest),
     }
 
 
-def of_embedding(distinct: int, model: str, seconds: float) -> dict[str, Any]:
-    """How many distinct texts the day has."""
-    return {
-        "distinct_texts": distinct,
-        "model": model,
-        "seconds": round(seconds, 3),
-    }
+def _seconds(doing: Doing, asset: Asset) -> dict[str, float]:
+    return {"seconds": round(doing.spent[asset], 3)} if asset in doing.spent else {}
 
 
-def of_clusters(
-    lines: pd.DataFrame, members: pd.DataFrame, compared: Sequence[Comparison], seconds: float
-) -> dict[str, Any]:
-    """What was compared, and what folds."""
-    clusters = int(members["cluster_id"].nunique())
-    return {
-        "lines": len(lines),
-        "texts_compared": sum(len(comparison.texts) for comparison in compared),
-        "candidate_pairs": sum(comparison.candidates for comparison in compared),
-        "pairs_read": sum(comparison.read for comparison in compared),
-        "clusters": clusters,
-        "hidden_lines": len(members) - clusters,
-        "largest_clusters": _largest(members),
-        "seconds": round(seconds, 3),
-    }
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
 
 
-def of_documents(db: Database, documents: Sequence[tuple[str, Document]], seconds: float) -> dict[str, Any]:
-    """What is published, by client; and how often visitors were answered at once lately."""
-    hidden = sum(document.hidden_count for _, document in documents)
-    total = sum(document.line_count for _, document in documents)
-    characters = sum(document.character_count for _, document in documents)
-    hidden_characters = sum(document.hidden_character_count for _, document in documents)
-    return {
-        "documents": len(documents),
-        "conversations": sum(document.conversation_count for _, document in documents),
-        "lines": total,
-        "hidden_lines": hidden,
-        "hidden_ratio": round(hidden / total, 4) if total else 0.0,
-        "characters": characters,
-        "hidden_characters": hidden_characters,
-        "hidden_character_ratio": round(hidden_characters / characters, 4) if characters else 0.0,
-        "bytes": sum(len(document.body) for _, document in documents),
-        "versions": {client: document.version for client, document in documents},
-        **(_instant_visits(db) if documents else {}),
-        "seconds": round(seconds, 3),
-    }
-
-
-def _instant_visits(db: Database) -> dict[str, float]:
-    with db.read() as connection:
-        shares = {name: visits.instant_share(visits.since(connection, back)) for name, back in _VISITS_OVER.items()}
+def _instant_visits(connection: Connection) -> dict[str, float]:
+    shares = {name: visits.instant_share(visits.since(connection, back)) for name, back in _VISITS_OVER.items()}
     return {f"instant_visits_{name}": round(share, 4) for name, share in shares.items() if share is not None}
 
 
-def _largest(members: pd.DataFrame) -> MetadataValue[Any]:
+def _largest(sizes: Counter[tuple[str, str]]) -> MetadataValue[Any]:
     """The largest clusters of a day as a table: ids and counts, for words in Dagster's events cannot be forgotten."""
-    sizes = Counter(zip(members["client"], members["cluster_id"], strict=True))
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:_LARGEST_SHOWN]
     records = [
         TableRecord({"client": client, "cluster": cluster, "lines": size}) for (client, cluster), size in largest

@@ -77,7 +77,7 @@ def build_history(partitions: PartitionsDefinition[str]) -> list[AssetsDefinitio
             group_name="history",
             kinds={"torch", "postgres"},
             pool=POOL,
-            deps=[AssetDep(AssetKey(tags.LAST_ASSET))],
+            deps=[AssetDep(AssetKey(tags.Asset.DOCUMENT.value))],
         )
     ]
 

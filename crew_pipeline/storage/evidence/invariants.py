@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import orjson
@@ -78,17 +77,32 @@ def _keys(client_days: Sequence[ClientDay]) -> dict[str, list[Any]]:
     }
 
 
-def broken_documents(connection: Connection, on: Sequence[date], token: str) -> list[str]:
+def left_unmade(connection: Connection, made: Sequence[ClientDay], token: str) -> list[str]:
+    """Clients' days that ``token`` had claimed and gave back or paused, so that they are not ready."""
+    rows = connection.execute(
+        text("""
+            SELECT client, day, outcome FROM day_claims
+            WHERE token = :token AND outcome IN ('released', 'paused')
+              AND (client, day) IN (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[])))
+            ORDER BY client, day LIMIT :most
+        """),
+        {**_keys(made), "token": token, "most": _MOST},
+    )
+    return [f"{row.client}, {row.day}: {row.outcome}, not ready" for row in rows]
+
+
+def broken_documents(connection: Connection, made: Sequence[ClientDay], token: str) -> list[str]:
     """Documents written under ``token`` that do not hold every line of their day exactly once, as it was said.
 
     A day that changed since is left out: its document is out of date and will be made again.
     """
     rows = connection.execute(
         text(
-            "SELECT client, day, body FROM day_documents "
-            "WHERE is_current AND token = :token AND day = ANY(:days) AND engine <> '' ORDER BY client, day"
+            "SELECT client, day, body FROM day_documents WHERE is_current AND token = :token AND engine <> '' "
+            "AND (client, day) IN (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[]))) "
+            "ORDER BY client, day"
         ),
-        {"token": token, "days": list(on)},
+        {**_keys(made), "token": token},
     ).all()
     broken = []
     for row in rows:
@@ -103,13 +117,15 @@ def broken_documents(connection: Connection, on: Sequence[date], token: str) -> 
     return broken
 
 
-def failed_client_days(connection: Connection, on: Sequence[date], token: str) -> list[str]:
+def failed_client_days(connection: Connection, made: Sequence[ClientDay], token: str) -> list[str]:
     """Clients whose day failed under ``token``."""
     rows = connection.execute(
         text(
             "SELECT client, day, payload ->> 'error' AS error FROM day_events "
-            "WHERE token = :token AND type = 'processing_failed' AND day = ANY(:days) ORDER BY seq LIMIT :most"
+            "WHERE token = :token AND type = 'processing_failed' "
+            "AND (client, day) IN (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:days AS date[]))) "
+            "ORDER BY seq LIMIT :most"
         ),
-        {"token": token, "days": list(on), "most": _MOST},
+        {**_keys(made), "token": token, "most": _MOST},
     )
     return [f"{row.client}, {row.day}: {row.error}" for row in rows]

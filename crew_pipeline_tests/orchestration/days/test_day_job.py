@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from dagster import AssetKey, DagsterEventType, DagsterInstance
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    DagsterEventType,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+)
+from dagster._core.event_api import PartitionKeyFilter
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.days import claims
@@ -103,12 +111,29 @@ def test_a_second_run_of_an_unchanged_day_compares_nothing(
     assert materialized(instance, first.run_id, "line_embeddings")["2025-01-15"]["distinct_texts"] == 3
     unchanged = {asset: materialized(instance, second.run_id, asset)["2025-01-15"] for asset in
                  ("discovered_conversations", "line_embeddings", "semantic_clusters", "day_document")}  # fmt: skip
-    assert unchanged["discovered_conversations"]["unchanged"] is True
-    assert unchanged["line_embeddings"]["distinct_texts"] == 0
-    assert unchanged["semantic_clusters"]["lines"] == 0
-    assert unchanged["day_document"]["documents"] == 0
+    assert {asset: figures["unchanged"] for asset, figures in unchanged.items()} == dict.fromkeys(unchanged, True)
+    assert "distinct_texts" not in unchanged["line_embeddings"]
+    assert unchanged["day_document"]["documents_written"] == 0
     assert query("SELECT count(*) FROM day_claims") == [(1,)]
     assert query("SELECT token FROM day_documents") == [(first.run_id,)]
+
+
+def test_what_is_told_of_a_day_is_of_the_whole_day_whatever_a_run_did_of_it(
+    db: Database, instance: DagsterInstance, run_days: Run
+) -> None:
+    for client in ("acme", "rival"):
+        bring(db, lines_at("2025-01-15", "a", *TALK), client=client)
+    runs = [run_days("2025-01-15"), run_days("2025-01-15", client="acme", force=True), run_days("2025-01-15")]
+    told = [materialized(instance, run.run_id, "day_document")["2025-01-15"] for run in runs]
+    assert [figures["documents_written"] for figures in told] == [2, 1, 0]
+    for name, right in {"documents": 2, "lines": 12, "hidden_lines": 4, "hidden_ratio": 0.3333}.items():
+        assert [figures[name] for figures in told] == [right] * 3, name
+    arrived = [materialized(instance, run.run_id, "discovered_conversations")["2025-01-15"] for run in runs]
+    assert [(one["lines"], one["clients_taken"], one["lines_taken"]) for one in arrived] == [
+        (12, 2, 12), (12, 1, 6), (12, 0, 0),
+    ]  # fmt: skip
+    folded = [materialized(instance, run.run_id, "semantic_clusters")["2025-01-15"] for run in runs]
+    assert [(one["clusters"], one["hidden_lines"]) for one in folded] == [(2, 4)] * 3
 
 
 def test_of_a_day_that_grew_only_what_is_new_is_read(db: Database, run_days: Run) -> None:
@@ -147,6 +172,106 @@ def test_one_run_covers_several_days_each_with_its_own_metadata(
     assert [by_day[day]["hidden_lines"] for day in sorted(by_day)] == [2, 0, 2]
     assert query("SELECT day::text FROM day_documents ORDER BY 1") == [("2025-01-13",), ("2025-01-15",)]
     assert query("SELECT DISTINCT semantic_status FROM data_items") == [("completed",)]
+
+
+class WatchingEncoder(FailingEncoder):
+    """Keeps what is ready each time it is asked for vectors; raises ``error`` the ``at``-th time."""
+
+    def __init__(self, query: Query, error: BaseException | None = None, at: int = 0) -> None:
+        super().__init__(ValueError(), times=0)
+        self.query, self.stop, self.at = query, error, at
+        self.ready: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.ready.append(
+            [str(day) for (day,) in self.query("SELECT day::text FROM day_documents ORDER BY processed_at")]
+        )
+        if self.stop is not None and len(self.ready) == self.at:
+            raise self.stop
+        return super().encode(texts)
+
+
+def test_days_of_a_run_are_finished_one_after_the_other_the_most_urgent_first(
+    db: Database, instance: DagsterInstance, run_days: Run, query: Query
+) -> None:
+    for day in ("2025-01-12", "2025-01-13", "2025-01-15"):
+        bring(db, lines_at(day, f"s-{day}", *TALK))
+    query("UPDATE data_items SET processing_priority = CASE days_date WHEN '2025-01-13' THEN 3 ELSE 1 END")
+    encoder = WatchingEncoder(query)
+    outcome = run_days("2025-01-12", "2025-01-15", resources={"encoder": encoder})
+    assert outcome.success, outcome.error
+    assert encoder.ready == [[], ["2025-01-13"], ["2025-01-13", "2025-01-12"]]
+    logged = [
+        record.event_log_entry.user_message
+        for record in instance.get_records_for_run(outcome.run_id).records
+        if re.match(r"2025-01-1\d: ", record.event_log_entry.user_message)
+    ]
+    assert [line.partition(":")[0] for line in logged] == ["2025-01-13", "2025-01-12", "2025-01-15", "2025-01-14"]
+    assert logged[0].startswith("2025-01-13: 1 of 1 clients ready, 6 lines, 2 folded away, ")
+    assert logged[3] == "2025-01-14: nothing to do"
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, DagsterExecutionInterruptedError])
+def test_a_run_that_is_told_to_stop_keeps_what_is_finished_and_gives_back_the_rest(
+    db: Database, run_days: Run, query: Query, interrupt: type[BaseException]
+) -> None:
+    for day in ("2025-01-15", "2025-01-16", "2025-01-17"):
+        bring(db, lines_at(day, f"s-{day}", *TALK))
+    outcome = run_days("2025-01-15", "2025-01-17", resources={"encoder": WatchingEncoder(query, interrupt(), at=2)})
+    assert (outcome.success, outcome.error) == (False, "The run was told to stop; its days were given back.")
+    assert query("SELECT days_date::text, semantic_status FROM data_items ORDER BY 1") == [
+        ("2025-01-15", "completed"), ("2025-01-16", "pending"), ("2025-01-17", "pending"),
+    ]  # fmt: skip
+    assert query("SELECT day::text, outcome FROM day_claims ORDER BY 1") == [
+        ("2025-01-15", "completed"), ("2025-01-16", "released"),
+    ]  # fmt: skip
+
+
+def test_a_day_that_passing_trouble_broke_off_is_tried_again_and_those_before_it_are_not(
+    db: Database, run_days: Run, query: Query
+) -> None:
+    for day in ("2025-01-15", "2025-01-16"):
+        bring(db, lines_at(day, f"s-{day}", *TALK))
+    trouble = OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+    encoder = WatchingEncoder(query, trouble, at=2)
+    assert run_days("2025-01-15", "2025-01-16", resources={"encoder": encoder}).success
+    assert encoder.ready == [[], ["2025-01-15"], ["2025-01-15"]]
+
+
+def checked(instance: DagsterInstance, check: str, days: Sequence[str]) -> dict[str, str]:
+    """How the check last went for each of the days, as the UI shows it at the partition."""
+    key = AssetCheckKey(AssetKey("day_document"), check)
+    found = {
+        day: instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, partition_filter=PartitionKeyFilter(key=day)
+        )
+        for day in days
+    }
+    return {day: records[0].status.value if records else "never" for day, records in found.items()}
+
+
+def test_every_day_of_a_run_has_its_own_checks(
+    db: Database, instance: DagsterInstance, run_days: Run, query: Query
+) -> None:
+    days = ("2025-02-01", "2025-02-02", "2025-02-03")
+    for day in days:
+        bring(db, lines_at(day, f"s-{day}", *TALK), client="healthy", today=date(2025, 2, 3))
+    bring(db, lines_at(days[1], "p", ("Ann", "this line is poison to it")), client="broken", today=date(2025, 2, 3))
+    encoder = FailingEncoder(ValueError("cannot embed that"), on="poison")
+    outcome = run_days(days[0], days[2], resources={"encoder": encoder})
+    assert outcome.success, outcome.error
+    assert checked(instance, "no_client_failed", days) == {
+        days[0]: "SUCCEEDED", days[1]: "FAILED", days[2]: "SUCCEEDED",
+    }  # fmt: skip
+    assert checked(instance, "documents_lose_nothing", days) == dict.fromkeys(days, "SUCCEEDED")
+    ((failed,),) = [
+        [made]
+        for record in instance.get_records_for_run(
+            outcome.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records
+        if (made := record.event_log_entry.asset_check_evaluation) and not made.passed
+    ]
+    assert (failed.partition, "broken, 2025-02-02: ValueError" in failed.description) == (days[1], True)
 
 
 def test_clients_are_never_compared_with_each_other(db: Database, run_days: Run) -> None:
@@ -282,7 +407,7 @@ def test_a_day_that_lost_its_last_conversation_is_done(db: Database, run_days: R
 
 
 def test_a_run_whose_days_were_given_back_while_it_went_on_is_no_success(
-    db: Database, run_days: Run, query: Query
+    db: Database, instance: DagsterInstance, run_days: Run, query: Query
 ) -> None:
     bring(db, lines_at("2025-01-15", "a", *TALK))
 
@@ -294,6 +419,7 @@ def test_a_run_whose_days_were_given_back_while_it_went_on_is_no_success(
     outcome = run_days("2025-01-15", resources={"encoder": ArrivingEncoder(meanwhile)})
     assert not outcome.success
     assert "given back and are not ready" in str(outcome.error)
+    assert checked(instance, "documents_lose_nothing", ["2025-01-15"]) == {"2025-01-15": "FAILED"}
     assert query("SELECT DISTINCT semantic_status FROM data_items") == [("pending",)]
     assert run_days("2025-01-15").success
 
@@ -371,7 +497,7 @@ def test_the_metadata_is_worth_reading(db: Database, instance: DagsterInstance, 
     bring(db, lines_at(day, "a", *TALK))
     run_id = run_days(day).run_id
     clusters = materialized(instance, run_id, "semantic_clusters")[day]
-    assert (clusters["lines"], clusters["clusters"], clusters["hidden_lines"]) == (6, 1, 2)
+    assert (clusters["texts_compared"], clusters["clusters"], clusters["hidden_lines"]) == (3, 1, 2)
     (largest,) = clusters["largest_clusters"].records
     assert (largest.data["client"], largest.data["lines"]) == ("acme", 3)
     assert not any(words in str(clusters) for _, words in TALK)
