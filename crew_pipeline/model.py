@@ -157,3 +157,6 @@ class Trigger(StrEnum):
     SENSOR = "sensor"
     SCHEDULE = "schedule"
     WEBHOOK = "webhook"
+    BACKFILL = "backfill"
+    UI = "ui"
+    """Somebody in the Dagster UI, or a program at its API."""

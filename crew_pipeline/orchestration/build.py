@@ -39,7 +39,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
         return Definitions(
             assets=[
                 build_history_tables(settings),
-                build_assets(partitions),
+                build_assets(settings, partitions),
                 *build_history(partitions),
                 *build_upkeep(settings),
             ],

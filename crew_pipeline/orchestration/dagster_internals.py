@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRun
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_run_id
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 from sqlalchemy import inspect
+
+from crew_pipeline.orchestration import tags
 
 __all__ = ["BACKFILL_ID_TAG", "TagConcurrencyLimitsCounter"]
 
@@ -38,6 +40,22 @@ def unfinished_backfills(instance: DagsterInstance) -> set[str]:
     """The ids of backfills that are not over."""
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_UNFINISHED_BACKFILLS))
     return {backfill.backfill_id for backfill in backfills}
+
+
+def instance_without_logs(home: str) -> DagsterInstance:
+    """The instance of a folder, for a process that executes runs itself: its output is its own, not kept as theirs."""
+    from dagster._core.instance.ref import InstanceRef
+
+    nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides={"compute_logs": nowhere}))
+
+
+def longest_s(instance: DagsterInstance, run: DagsterRun) -> float | None:
+    """How long a run may take (s): as its tag says, else as the instance is configured; None where nothing says."""
+    tagged = run.tags.get(tags.MAX_RUNTIME)
+    configured = (instance.run_monitoring_settings or {}).get("max_runtime_seconds")
+    limit = tagged if tagged is not None else configured
+    return None if limit is None else float(limit)
 
 
 def complete_tables(instance: DagsterInstance) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dagster import DagsterRun
+from collections.abc import Mapping
 
 from crew_pipeline.days.pace import Pace
 from crew_pipeline.orchestration import tags
 
 
-def pace_of(run: DagsterRun) -> Pace:
-    """The pace of a run; without a tag there is no limit."""
-    cores = run.tags.get(tags.CORES)
+def pace_of(run_tags: Mapping[str, str]) -> Pace:
+    """The pace of a run with these tags; without one for it there is no limit."""
+    cores = run_tags.get(tags.CORES)
     return Pace(float(cores)) if cores else Pace()

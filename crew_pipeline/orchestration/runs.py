@@ -82,7 +82,7 @@ class DayRunner:
                 **tags.partition_tags(batch),
                 tags.TRIGGER: trigger.value,
                 tags.PRIORITY: str(batch.priority),
-                **({tags.CLIENT: client} if client else {}),
+                tags.CLIENT: client or tags.EVERY_CLIENT,
                 **(more_tags or {}),
             },
             raise_on_error=False,

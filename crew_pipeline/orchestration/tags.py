@@ -5,6 +5,7 @@ Imports no Dagster, so that whoever asks a deployment for a run may use it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +37,7 @@ class Asset(StrEnum):
 TRIGGER = "crew/trigger"
 """Who asked for the run, see ``model.Trigger``."""
 CLIENT = "crew/client"
+"""Whose days it takes, or ``EVERY_CLIENT``."""
 CLAIM = "crew/claim"
 """A claim that was made for the run before it started."""
 TURN = "crew/turn_s"
@@ -58,6 +60,25 @@ EVENT_BATCH = "64"
 """Dagster stores the events of a materialization over many days together instead of one by one."""
 
 
+EVERY_CLIENT = "all"
+"""What stands in ``CLIENT`` for a run that takes every client's days."""
+BACKFILL_ID = "dagster/backfill"
+
+
+def missing_tags(present: Mapping[str, str], client: str, allowed: Allowance) -> dict[str, str]:
+    """The tags that a run lacks because it was asked for elsewhere, in the Dagster UI or by a backfill.
+
+    Args:
+        client: whose days it takes; empty for all.
+        allowed: what a background run may use now; such runs keep to it as well.
+    """
+    missing = {} if CLIENT in present else {CLIENT: client or EVERY_CLIENT}
+    if TRIGGER not in present:
+        asked = Trigger.BACKFILL if BACKFILL_ID in present else Trigger.UI
+        missing |= {TRIGGER: asked.value, CORES: f"{allowed.cores:.2f}"}
+    return missing
+
+
 def partition_tags(batch: DayBatch) -> dict[str, str]:
     """The tags by which Dagster knows the days of a run."""
     if batch.first == batch.last:
@@ -75,7 +96,11 @@ def on_demand_tags(settings: Settings, client: str) -> dict[str, str]:
 
 def lane_tags(allowed: Allowance, number: int) -> dict[str, str]:
     """The tags of the background run with this number; Dagster executes the runs of one lane one at a time."""
-    return {LANE: f"background-{number % allowed.slots}", CORES: f"{allowed.cores:.2f}"}
+    return {
+        LANE: f"background-{number % allowed.slots}",
+        CORES: f"{allowed.cores:.2f}",
+        CLIENT: EVERY_CLIENT,
+    }
 
 
 def day_config(*, client: str = "", force: bool = False, retry_failed: bool = True) -> dict[str, Any]:

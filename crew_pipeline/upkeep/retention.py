@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -60,6 +63,24 @@ def table_steps(db: Database, settings: Settings, batch: int = BATCH) -> dict[st
         "preliminary_documents": partial(housekeeping.drop_lost_preliminaries, most=batch),
     }
     return {name: partial(_in_transaction, db, remove, batch) for name, remove in removals.items()}
+
+
+def drop_old_outputs(folder: Path, kept: timedelta, now: datetime, most: int = BATCH) -> Removed:
+    """Remove what runs have printed (``RUN/compute_logs`` in the folder of Dagster's storage) longer ago than ``kept``.
+
+    Anything else there is left alone.
+    """
+    removed = 0
+    for printed in sorted(folder.glob("*/compute_logs")):
+        if removed == most:
+            return Removed(removed, more=True)
+        last = max((file.stat().st_mtime for file in (printed, *printed.iterdir())), default=0.0)
+        if now.timestamp() - last > kept.total_seconds():
+            shutil.rmtree(printed)
+            with contextlib.suppress(OSError):
+                printed.parent.rmdir()
+            removed += 1
+    return Removed(removed, more=False)
 
 
 def _in_transaction(db: Database, remove: Callable[[Connection], int], batch: int) -> Removed:

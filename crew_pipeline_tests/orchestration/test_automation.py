@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from unittest import mock
 
 import dagster as dg
 import pytest
@@ -19,7 +20,7 @@ from crew_pipeline.orchestration.discovery.schedule import build_discovery_sched
 from crew_pipeline.orchestration.ticks import next_run
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline_tests.conftest import NOW, bring, lines_at
+from crew_pipeline_tests.conftest import NOW, Run, bring, lines_at
 from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -191,3 +192,60 @@ def test_the_discovery_job_reads_history_tables_and_names_those_that_fail(
     assert not result.success
     assert "not_there" in result.failure_data_for_node("history_tables").user_failure_data.description
     assert query("SELECT text FROM lines") == [("hello",)]
+
+
+def test_a_run_of_the_ui_that_the_instance_s_own_limit_ends_has_not_failed_its_days(
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    run = fresh_instance.create_run_for_job(definitions.resolve_job_def("materialize_days"))
+    with db.write() as connection:
+        claims.take(connection, ClientDay("acme", date(2025, 1, 15)), run.run_id, 60, background=True)
+    fresh_instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id)
+    fresh_instance.report_run_failed(fresh_instance.get_run_by_id(run.run_id), "Exceeded maximum runtime of 0 seconds.")
+    settings_of = {**(fresh_instance.run_monitoring_settings or {}), "max_runtime_seconds": 0}
+    with mock.patch.object(type(fresh_instance), "run_monitoring_settings", settings_of):
+        settle(definitions, fresh_instance, run.run_id)
+    assert query("SELECT semantic_status, retry_at FROM data_items") == [("pending", None)]
+
+
+def test_what_the_sensor_finds_stands_in_the_asset_that_it_keeps_up_to_date(
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, history: History
+) -> None:
+    history.make()
+    history.say("s", "hello", "again")
+    with dg.build_sensor_context(fresh_instance, definitions=definitions, resources={
+        "database": definitions.resources["database"]
+    }) as context:  # fmt: skip
+        first = definitions.resolve_sensor_def("new_sessions").evaluate_tick(context)
+        second = definitions.resolve_sensor_def("new_sessions").evaluate_tick(context)
+    (found,) = first.asset_events
+    assert found.asset_key == dg.AssetKey("history_tables")
+    assert (found.metadata["conversations_new"].value, found.metadata["sessions_scanned"].value) == (1, 1)
+    assert second.asset_events == []
+
+
+def test_every_run_says_who_asked_for_it_whose_days_it_takes_and_how_much_it_may_use(
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance
+) -> None:
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "one")))
+    job = definitions.resolve_job_def("materialize_days")
+    one = {"ops": {"make_days": {"config": {"client": "acme"}}}}
+    told = [
+        job.execute_in_process(instance=fresh_instance, partition_key="2025-01-15", run_config=config, tags=tags)
+        for config, tags in ((None, {}), (one, {}), (None, {"dagster/backfill": "abc"}),
+                             (None, {"crew/trigger": "sweep", "crew/cores": "0.10"}))
+    ]  # fmt: skip
+    shown = [fresh_instance.get_run_by_id(result.run_id).tags for result in told]
+    assert [(tags["crew/trigger"], tags["crew/client"]) for tags in shown] == [
+        ("ui", "all"), ("ui", "acme"), ("backfill", "all"), ("sweep", "all"),
+    ]  # fmt: skip
+    assert [float(tags["crew/cores"]) > 0 for tags in shown] == [True] * 4
+    assert shown[3]["crew/cores"] == "0.10"
+
+
+def test_a_client_that_is_not_there_fails_the_run_with_a_sentence(run_days: Run) -> None:
+    outcome = run_days("2025-01-15", client="acmee")
+    assert (outcome.success, outcome.error) == (
+        False, "There is no client acmee; 'crew clients list' names those that there are.",
+    )  # fmt: skip

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -162,3 +163,27 @@ def test_imports_run_downwards_only() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_deployment_of_celery_has_the_lanes_and_limits_of_the_shipped_one() -> None:
+    shipped_one, celery = (
+        yaml.safe_load(path.read_text()) for path in (shipped("dagster.yaml"), TOP / "examples" / "dagster-celery.yaml")
+    )
+
+    def limited(content: dict[str, Any]) -> set[tuple[str, str]]:
+        rules = content["concurrency"]["runs"]["tag_concurrency_limits"]
+        return {(rule["key"], str(rule.get("value"))) for rule in rules}
+
+    assert limited(celery) == limited(shipped_one)
+    for name in ("run_retries", "telemetry", "retention"):
+        assert celery.get(name) == shipped_one.get(name), name
+    kept = shipped_one["run_monitoring"], celery["run_monitoring"]
+    assert [one["max_runtime_seconds"] for one in kept] == [3600, 3600]
+
+
+def test_launched_runs_keep_what_they_print_and_a_process_of_ours_does_not(instance: DagsterInstance) -> None:
+    assert "compute_logs" not in yaml.safe_load(shipped("dagster.yaml").read_text())
+    assert type(instance.compute_log_manager).__name__ == "NoOpComputeLogManager"
+    with DagsterInstance.from_config(instance.root_directory) as of_a_launched_run:
+        manager = of_a_launched_run.compute_log_manager
+    assert type(manager).__name__ == "LocalComputeLogManager"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from crew_pipeline.days import claims, publishing
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.upkeep.retention import Removed, keep_house, table_steps
+from crew_pipeline.upkeep.retention import Removed, drop_old_outputs, keep_house, table_steps
 from crew_pipeline_tests.conftest import bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -252,3 +254,24 @@ def test_events_that_a_transaction_holds_are_passed_over_and_not_waited_for(
         connection.exec_driver_sql("SELECT 1 FROM day_events ORDER BY seq LIMIT 1 FOR UPDATE")
         assert clean(db, settings) == {"events": 2}
     assert clean(db, settings) == {"events": 1}
+
+
+def test_what_old_runs_have_printed_goes_and_nothing_else(tmp_path: Path) -> None:
+    now = datetime(2025, 1, 20, tzinfo=UTC)
+
+    def printed(run: str, age_d: float, *more: str) -> Path:
+        folder = tmp_path / run / "compute_logs"
+        folder.mkdir(parents=True)
+        for file in (folder / "step.err", *(tmp_path / run / name for name in more)):
+            file.write_text("words")
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (now.timestamp() - age_d * 86_400,) * 2)
+        return folder
+
+    old, young, shared = printed("old", 31), printed("young", 29), printed("shared", 31, "a result")
+    (tmp_path / "schedules.db").write_text("kept")
+    assert drop_old_outputs(tmp_path, timedelta(days=30), now, most=1) == (1, True)
+    assert drop_old_outputs(tmp_path, timedelta(days=30), now) == (1, False)
+    assert [old.exists(), young.exists(), shared.exists()] == [False, True, False]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["schedules.db", "shared", "young"]
+    assert drop_old_outputs(tmp_path / "not there", timedelta(days=30), now) == (0, False)

@@ -3,16 +3,26 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from dagster import DefaultSensorStatus, RunRequest, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
+from dagster import (
+    AssetMaterialization,
+    DefaultSensorStatus,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
 
 from crew_pipeline.days.pace import allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, DayBatch, batches, run_key
 from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.discovery import metadata
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import queue
+from crew_pipeline.storage.sources.rounds import totals
 
 QUIET = timedelta(seconds=60)
 """A conversation that grew less than this ago is still going on; its day waits."""
@@ -74,16 +84,22 @@ def build_arrivals(settings: Settings) -> SensorDefinition:
         default_status=status,
         description="Notices new sessions in history tables and makes the days they touch ready once they are quiet.",
     )
-    def new_sessions(context: SensorEvaluationContext, database: DatabaseResource) -> list[RunRequest] | SkipReason:
+    def new_sessions(context: SensorEvaluationContext, database: DatabaseResource) -> SensorResult:
         now = datetime.now(UTC)
         if problem := apply_crews_file(database.db, settings):
             context.log.warning(problem)
         plan = RoundPlan(Trigger.SENSOR, due=True, patrol=False, budget_s=TICK_S)
-        for report in discover(database.db, settings, now, plan=plan):
+        reports = discover(database.db, settings, now, plan=plan)
+        for report in reports:
             if report.error or report.scanned:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.db.read() as connection:
             changes = queue.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
-        return day_requests(changes, settings, now) or SkipReason("no day has changed and gone quiet")
+            figures = metadata.of_round(reports, totals(connection))
+        asked = day_requests(changes, settings, now)
+        # What the sensor has found would else be missing from the asset, whose own rounds come after it.
+        found = [AssetMaterialization(tags.HISTORY_TABLES, metadata=figures)] if figures["sessions_scanned"] else []
+        skipped = None if asked else "no day has changed and gone quiet"
+        return SensorResult(run_requests=asked, skip_reason=skipped, asset_events=found)
 
     return new_sessions

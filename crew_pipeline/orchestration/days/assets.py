@@ -5,6 +5,7 @@ what it has come to, however it ends. What it made of each day, and how the chec
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from dagster import (
@@ -24,12 +25,14 @@ from dagster import (
     multi_asset,
 )
 
+from crew_pipeline.days.pace import allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN
 from crew_pipeline.orchestration.days import checks
 from crew_pipeline.orchestration.days.day_work import DayWork
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.orchestration.tags import DAY_JOB, DAY_STEP, HISTORY_TABLES, Asset
+from crew_pipeline.settings import Settings
 
 GROUP = "clean_up_crew"
 
@@ -49,16 +52,9 @@ class Scope(Config):
     force: bool = False
     retry_failed: bool = True
 
-
-def make_days(context: AssetExecutionContext, config: Scope, making: DayMaking) -> Iterator[Told]:
-    """Days from their conversations to the documents that are served, one after the other, the most urgent first."""
-    selected = context.selected_asset_check_keys
-    work = DayWork(context, making, client=config.client, force=config.force, with_failed=config.retry_failed)
-    for made in work.days():
-        for asset, figures in made.figures.items():
-            yield AssetMaterialization(AssetKey(asset.value), partition=made.day.isoformat(), metadata=figures)
-        yield from checks.evaluations(making.tools.db, selected, made.day, made.clients, context.run.run_id)
-    yield from checks.outputs(selected)
+    def as_wanted(self) -> dict[str, Any]:
+        """The same as ``DayWork`` takes it."""
+        return {"client": self.client, "force": self.force, "with_failed": self.retry_failed}
 
 
 _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
@@ -86,9 +82,10 @@ _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
 """What each asset is made from, with what, and what it is."""
 
 
-def build_assets(partitions: PartitionsDefinition[str]) -> AssetsDefinition:
+def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> AssetsDefinition:
     """The four assets of a day, over ``partitions``, with their checks."""
-    return multi_asset(
+
+    @multi_asset(
         name=DAY_STEP,
         # Skippable: what is made of a day is told when it is made, not at the end of the run.
         specs=[
@@ -100,7 +97,18 @@ def build_assets(partitions: PartitionsDefinition[str]) -> AssetsDefinition:
         backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_RUN),
         retry_policy=TRANSIENT_RETRIES,
         can_subset=True,
-    )(make_days)
+    )
+    def make_days(context: AssetExecutionContext, config: Scope, making: DayMaking) -> Iterator[Told]:
+        """Days from their conversations to their documents, one after the other, the most urgent first."""
+        selected = context.selected_asset_check_keys
+        allowed = allowance(settings, datetime.now(UTC))
+        for made in DayWork(context, making, **config.as_wanted(), allowed=allowed).days():
+            for asset, figures in made.figures.items():
+                yield AssetMaterialization(AssetKey(asset.value), partition=made.day.isoformat(), metadata=figures)
+            yield from checks.evaluations(making.tools.db, selected, made.day, made.clients, context.run.run_id)
+        yield from checks.outputs(selected)
+
+    return make_days
 
 
 def day_job() -> Any:

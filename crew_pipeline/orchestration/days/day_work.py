@@ -16,6 +16,7 @@ from dagster import AssetExecutionContext, DagsterRun, Failure
 
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.first_look import show_first_look
+from crew_pipeline.days.pace import Allowance
 from crew_pipeline.days.run import DayRun, DayTools
 from crew_pipeline.dedup import frames
 from crew_pipeline.model import ClientDay, Trigger
@@ -28,6 +29,7 @@ from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.orchestration.tags import Asset
+from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import queue, states
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.evidence import clusters
@@ -55,12 +57,20 @@ class DayWork:
     """The days of one run."""
 
     def __init__(
-        self, context: AssetExecutionContext, making: DayMaking, *, client: str, force: bool, with_failed: bool
+        self,
+        context: AssetExecutionContext,
+        making: DayMaking,
+        *,
+        client: str,
+        force: bool,
+        with_failed: bool,
+        allowed: Allowance,
     ) -> None:
         """Args:
         client: only this client's days; empty for all.
         force: also days that are ready.
         with_failed: also days whose last try failed.
+        allowed: what a run may use that was asked for in the Dagster UI.
         """
         self._context = context
         self._making = making
@@ -73,8 +83,9 @@ class DayWork:
             "force": force,
         }
         self._awaited = is_awaited(context.run)
-        self._pace = pace_of(context.run)
-        self._turn_s = float(context.run.tags.get(tags.TURN, math.inf))
+        self._tags = {**context.run.tags, **self._told(client, allowed)}
+        self._pace = pace_of(self._tags)
+        self._turn_s = float(self._tags.get(tags.TURN, math.inf))
         chosen = {key.to_user_string() for key in context.selected_asset_keys}
         self._assets = [asset for asset in Asset if asset in chosen]
 
@@ -86,6 +97,7 @@ class DayWork:
         """
         try:
             with permanent_errors_end_at_once(self._token), self._kept_alive():
+                self._refuse_unknown_client()
                 for day in self._in_order():
                     made = in_thread(lambda day=day: self._make(day))  # type: ignore[misc]
                     self._context.log.info(made.summary)
@@ -95,6 +107,22 @@ class DayWork:
                 self._give_back()
             raise
         self._fail_if_left()
+
+    def _told(self, client: str, allowed: Allowance) -> dict[str, str]:
+        """Tags that say what the run does, so that the list of runs can be filtered by them."""
+        missing = tags.missing_tags(self._context.run.tags, client, allowed)
+        if missing:
+            self._context.instance.add_run_tags(self._token, missing)
+        return missing
+
+    def _refuse_unknown_client(self) -> None:
+        client = self._wanted["client"]
+        with self._db.read() as connection:
+            if client is not None and not clients.exists(connection, client):
+                raise Failure(
+                    description=f"There is no client {client}; 'crew clients list' names those that there are.",
+                    allow_retries=False,
+                )
 
     def _kept_alive(self) -> Any:
         return claims.heartbeat(self._db, self._token, self._making.claim_ttl_s)
@@ -122,7 +150,7 @@ class DayWork:
         return [*urgent, *(day for day in days if day not in urgent)]
 
     def _work(self, days: list[date]) -> list[Work]:
-        after = self._context.run.tags.get(tags.CLAIM)
+        after = self._tags.get(tags.CLAIM)
         with self._db.read() as connection:
             return queue.work(
                 connection,
@@ -175,7 +203,7 @@ class DayWork:
 
     def _claim(self, day: date) -> list[ClientDay]:
         """Claim the clients' days that need work; those that this run has by now."""
-        after = self._context.run.tags.get(tags.CLAIM)
+        after = self._tags.get(tags.CLAIM)
         taken = []
         for work in self._work([day]):
             # Each in a transaction of its own: runs that take them in another order must not deadlock.

@@ -14,7 +14,7 @@ from dagster import (
 
 from crew_pipeline.days import claims
 from crew_pipeline.days.retries import Patience
-from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.dagster_internals import longest_s
 from crew_pipeline.orchestration.days.day_work import is_awaited
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
@@ -48,10 +48,12 @@ def build_endings(settings: Settings) -> Sequence[SensorDefinition]:
 
 
 def _cut_off(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether a run was ended because its time was over: in the background that is no failure of its days, which go on
-    from there the next time."""
-    limit = run.tags.get(tags.MAX_RUNTIME)
+    """Whether a run was ended because its time was over, its own or the instance's.
+
+    In the background that is no failure of its days, which go on from there the next time.
+    """
+    limit = longest_s(instance, run)
     record = instance.get_run_record_by_id(run.run_id)
     if limit is None or record is None or record.start_time is None or record.end_time is None:
         return False
-    return record.end_time - record.start_time >= float(limit)
+    return record.end_time - record.start_time >= limit

@@ -10,8 +10,6 @@ from dagster import (
     DagsterLogManager,
     Failure,
     MaterializeResult,
-    MetadataValue,
-    TableRecord,
     asset,
     define_asset_job,
     in_process_executor,
@@ -21,11 +19,12 @@ from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discov
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.discovery import metadata
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.sources.rounds import Totals, totals
+from crew_pipeline.storage.sources.rounds import totals
 from crew_pipeline.upkeep.alerts import watch_discovery
 
 
@@ -41,11 +40,11 @@ def build_history_tables(settings: Settings) -> AssetsDefinition:
     )
     def history_tables(context: AssetExecutionContext, database: DatabaseResource) -> MaterializeResult[Any]:
         """One round over all crews that are due; those that fail are named after the others have been read."""
-        reports, metadata = _round(context.log, database.db, settings)
+        reports, figures = _round(context.log, database.db, settings)
         errors = [report.error for report in reports if report.error]
         if errors:
-            raise Failure(description="; ".join(errors), metadata=metadata, allow_retries=False)
-        return MaterializeResult(metadata=metadata)
+            raise Failure(description="; ".join(errors), metadata=figures, allow_retries=False)
+        return MaterializeResult(metadata=figures)
 
     return history_tables
 
@@ -70,42 +69,4 @@ def _round(log: DagsterLogManager, db: Database, settings: Settings) -> tuple[li
     for news in watch_discovery(db, settings, datetime.now(UTC)):
         log.warning(f"alert {news.state}: {news.alert.message}")
     with db.read() as connection:
-        return reports, _metadata(reports, totals(connection))
-
-
-def _metadata(reports: list[CrewReport], sums: list[Totals]) -> dict[str, Any]:
-    """The figures of the round as an operator reads them; the same that ``crew status`` and ``/metrics`` show."""
-    scanned = sum(report.scanned for report in reports)
-    failed = sum(report.failed for report in reports)
-    ever = {(total.client, total.crew): total for total in sums}
-    records = []
-    for report in reports:
-        before = ever.get((report.client, report.crew))
-        records.append(
-            TableRecord(
-                {
-                    "crew": f"{report.client}/{report.crew}",
-                    "new": report.ingested.conversations_new,
-                    "changed": report.ingested.conversations_changed,
-                    "skipped": report.ingested.conversations_unchanged,
-                    "errors": report.rejected,
-                    "seconds": round(report.seconds, 3),
-                    "finished": report.finished,
-                    "failures_in_a_row": before.consecutive_failures if before else 0,
-                    "new_ever": before.created if before else 0,
-                    "error": report.error or "",
-                }
-            )
-        )
-    return {
-        "crews": len(reports),
-        "sessions_scanned": scanned,
-        "conversations_new": sum(report.ingested.conversations_new for report in reports),
-        "conversations_changed": sum(report.ingested.conversations_changed for report in reports),
-        "sessions_skipped": sum(report.ingested.conversations_unchanged for report in reports),
-        "rows_refused": sum(report.rejected for report in reports),
-        "error_rate": round(failed / scanned, 4) if scanned else 0.0,
-        "sessions_deleted": sum(len(report.deleted) for report in reports),
-        "seconds": round(sum(report.seconds for report in reports), 3),
-        "by_crew": MetadataValue.table(records) if records else MetadataValue.text("none is due"),
-    }
+        return reports, metadata.of_round(reports, totals(connection))

@@ -41,7 +41,7 @@ def text_embeddings(
     engine_config: ResourceParam[EngineConfig],
 ) -> None:
     """The embedding model's vectors of what the day's documents show."""
-    pace = pace_of(context.run)
+    pace = pace_of(context.run.tags)
     with permanent_errors_end_at_once(context.run.run_id), pace.kept():
         for day in days_of(context.partition_keys):
             figures = _embed(database.db, day, embedding_model, engine_config, pace)

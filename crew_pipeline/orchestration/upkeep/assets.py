@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -28,7 +30,7 @@ from crew_pipeline.storage.upkeep import retention
 from crew_pipeline.storage.upkeep.alerts import News
 from crew_pipeline.storage.upkeep.health import Sample
 from crew_pipeline.upkeep.health import Look, look
-from crew_pipeline.upkeep.retention import Report, Step, keep_house, table_steps
+from crew_pipeline.upkeep.retention import Report, Step, drop_old_outputs, keep_house, table_steps
 
 GROUP = "operation"
 HOUSEKEEPING_WITHIN_S = 600.0
@@ -112,8 +114,12 @@ def look_after(db: Database, settings: Settings, instance: DagsterInstance) -> S
 def _steps(db: Database, settings: Settings, instance: DagsterInstance) -> dict[str, Step]:
     """What housekeeping removes: from the tables, and from Dagster's history."""
     with db.read() as connection:
-        runs_before = retention.now(connection) - timedelta(days=settings.keep_runs_d)
-    return {**table_steps(db, settings), "dagster_runs": OldRuns(instance, runs_before)}
+        now = retention.now(connection)
+    runs_before = now - timedelta(days=settings.keep_runs_d)
+    printed = partial(
+        drop_old_outputs, Path(instance.storage_directory()), timedelta(days=settings.keep_records_d), now
+    )
+    return {**table_steps(db, settings), "dagster_runs": OldRuns(instance, runs_before), "outputs_of_runs": printed}
 
 
 def _not_cleaned(report: Report, metadata: dict[str, Any]) -> Failure:

@@ -180,13 +180,16 @@ class FailedDay(NamedTuple):
     lines: int
     error: str | None
     retry_at: datetime | None
+    run_id: str | None
 
 
 def failed(connection: Connection, client: str | None = None) -> list[FailedDay]:
     """Days whose last try failed, newest first."""
     rows = connection.execute(
         text("""
-            SELECT client, days_date AS day, count(*), sum(line_count), max(semantic_error), max(retry_at)
+            SELECT client, days_date AS day, count(*), sum(line_count), max(semantic_error), max(retry_at), (
+                SELECT token FROM day_claims AS tried
+                WHERE tried.client = data_items.client AND tried.day = days_date ORDER BY claimed_at DESC LIMIT 1)
             FROM data_items WHERE semantic_status = 'failed' AND (CAST(:client AS text) IS NULL OR client = :client)
             GROUP BY client, days_date ORDER BY days_date DESC, client
         """),
