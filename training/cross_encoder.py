@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_pipeline.dedup import pair_scorer
-from training import coverage, made_pairs
+from training import base_model, coverage, made_pairs
 from training.archive import write_npz
 from training.coverage import CoveragePair
 
@@ -75,7 +75,7 @@ def started(base: Path) -> Any:
     import torch
 
     weights = torch.load(base)["network"]
-    network = pair_scorer.architecture(len({name.split(".")[3] for name in weights if ".layer." in name}))
+    network = architecture(len({name.split(".")[3] for name in weights if ".layer." in name}))
     single = weights.pop("classifier.weight")
     del weights["classifier.bias"]
     network.load_state_dict(weights, strict=False)
@@ -83,6 +83,22 @@ def started(base: Path) -> Any:
         network.classifier.weight.copy_(0.3 * single.repeat(pair_scorer.OUTPUTS, 1))
         network.classifier.bias.zero_()
     return network
+
+
+def architecture(layers: int) -> Any:
+    """The cross-encoder without its weights, as it is fitted: a ``BertForSequenceClassification``."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    shape: dict[str, Any] = {
+        "vocab_size": base_model.VOCABULARY,
+        "hidden_size": base_model.WIDTH,
+        "num_hidden_layers": layers,
+        "num_attention_heads": base_model.HEADS,
+        "intermediate_size": base_model.INNER,
+        "max_position_embeddings": base_model.LONGEST,
+        "num_labels": pair_scorer.OUTPUTS,
+    }
+    return BertForSequenceClassification(BertConfig(**shape))
 
 
 def samples(pairs: Sequence[CoveragePair], left_out: Collection[str]) -> list[Sample]:

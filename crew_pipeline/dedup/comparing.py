@@ -17,6 +17,7 @@ from crew_pipeline.dedup.features import Texts
 from crew_pipeline.dedup.frames import Columns
 from crew_pipeline.dedup.judging import Judged, Pairs, PairScorer
 from crew_pipeline.dedup.languages import is_judged
+from crew_pipeline.dedup.neighbours import Near
 from crew_pipeline.dedup.pair_model import Basis, pair_model
 from crew_pipeline.dedup.speech import Utterance
 from crew_pipeline.dedup.text_vectors import Vectors
@@ -70,10 +71,13 @@ def compare_lines(
         raise MissingVectorsError(f"{missing} of {len(texts)} texts have no vector; make line_embeddings first")
     matrix = np.stack([vectors[key] for key in texts]) if texts else np.empty((0, text_vectors.DIMENSION), np.float32)
     bench = _Bench.of(lines, texts, config.languages)
-    judged = bench.by_words(matrix)
+    near = bench.nearest(matrix)
+    # What is in no doubt is not read, and what was not read folds nothing.
+    judged = bench.by_words(near, judging.KEPT if scorer is None else pair_model().doubt)
     if scorer is None:
-        return bench.comparison(judged, 0, "words")
-    return bench.comparison(*reading.read(bench.texts, judged, pair_model(), scorer), "reading")
+        return bench.comparison(judged, len(near), 0, "words")
+    judged, read = reading.read(bench.texts, judged, pair_model(), scorer)
+    return bench.comparison(judged, len(near), read, "reading")
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,13 @@ class _Bench:
         groups = [sorted(said) for _, said in sorted(said_by.items()) if len(said) > 1]
         return cls(list(texts), Texts([Utterance.of(core) for core in texts.values()]), groups, languages)
 
-    def by_words(self, matrix: Vectors) -> Judged:
-        """Judge what lies near each other by its words."""
-        near = neighbours.nearest_pairs(text_vectors.halves(matrix), self.groups)
-        return self._in_languages(judging.by_words(self.texts, near, pair_model()))
+    def nearest(self, matrix: Vectors) -> Near:
+        """What lies near each other."""
+        return neighbours.nearest_pairs(text_vectors.halves(matrix), self.groups)
+
+    def by_words(self, near: Near, least: float) -> Judged:
+        """Judge pairs by their words; those that are less likely to fold are left out."""
+        return self._in_languages(judging.likely_by_words(self.texts, near, pair_model(), least))
 
     def _in_languages(self, judged: Judged) -> Judged:
         """The pairs with nothing to be said for those of which a text is in a language that is not judged."""
@@ -115,5 +122,5 @@ class _Bench:
         left_under, right_under = (np.where(barred, 0.0, under) for under in (judged.left_under, judged.right_under))
         return replace(judged, left_under=left_under, right_under=right_under)
 
-    def comparison(self, judged: Judged, read: int, basis: Basis) -> Comparison:
-        return Comparison(self.keys, judging.kept(self.texts, judged), len(judged), read, basis)
+    def comparison(self, judged: Judged, candidates: int, read: int, basis: Basis) -> Comparison:
+        return Comparison(self.keys, judging.kept(self.texts, judged), candidates, read, basis)

@@ -103,10 +103,46 @@ class Judged:
     def __len__(self) -> int:
         return len(self.near.left)
 
+    def at(self, rows: Ints) -> Judged:
+        """Those of some of the pairs."""
+        return Judged(self.near.at(rows), self.rows.at(rows), self.left_under[rows], self.right_under[rows])
+
     @property
     def surer(self) -> Floats:
         """The probability of the likelier direction: float64 (n,)."""
         return np.maximum(self.left_under, self.right_under)
+
+
+_AT_ONCE = 16_384
+"""Pairs whose features are in memory together: some hundred numbers a pair, more for long texts."""
+
+
+def likely_by_words(texts: Texts, near: Near, model: PairModel, least: float) -> Judged:
+    """Judge pairs by their words alone, and keep those that are at least so likely to fold: a few of a hundred.
+
+    Args:
+        near: pairs of indices into ``texts``.
+    """
+    kept_ones = []
+    for start in range(0, max(1, len(near)), _AT_ONCE):
+        judged = by_words(texts, near.at(np.arange(start, min(start + _AT_ONCE, len(near)))), model)
+        kept_ones.append(judged.at(np.flatnonzero(judged.surer >= least)))
+    return _joined(kept_ones)
+
+
+def _joined(parts: Sequence[Judged]) -> Judged:
+    if len(parts) == 1:
+        return parts[0]
+    near = Near(*(np.concatenate([getattr(part.near, name) for part in parts]) for name in _OF_NEAR))
+    rows = Rows(*(np.concatenate([getattr(part.rows, name) for part in parts]) for name in _OF_ROWS))
+    return Judged(near, rows, *(np.concatenate([getattr(part, name) for part in parts]) for name in _OF_BOTH))
+
+
+_OF_NEAR, _OF_ROWS, _OF_BOTH = (
+    ("left", "right", "similarity"),
+    ("pair", "left", "right"),
+    ("left_under", "right_under"),
+)
 
 
 def by_words(texts: Texts, near: Near, model: PairModel) -> Judged:

@@ -42,6 +42,13 @@ class Near:
     right: Ints
     similarity: Floats
 
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def at(self, rows: Ints) -> Near:
+        """Those of some of the pairs."""
+        return Near(self.left[rows], self.right[rows], self.similarity[rows])
+
 
 def nearest_pairs(kinds: Sequence[Vectors], groups: Iterable[Sequence[int]], nearest: int = NEAREST) -> Near:
     """The pairs of each row with its nearest rows of a group that it belongs to.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.dedup.arithmetic import arithmetic, length_batches, multiply_in_bfloat16, prepare
+from crew_pipeline.dedup.arithmetic import arithmetic, length_batches, prepare
 from crew_pipeline.dedup.embedding import ModelNotFoundError, model_folder
 from crew_pipeline.model import BUNDLED_MODEL, Precision
 
@@ -24,7 +24,6 @@ FILE = Path(__file__).parent / "judge" / "pair_scorer.npz"
 LONGEST = 128
 """Tokens of a pair that are read; the longer text is cut first."""
 OUTPUTS = 4
-WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 384, 12, 1536, 30_522, 512
 SWAPPED = (1, 0, 2, 3)
 """The order of the outputs once the two texts have changed places."""
 SCALE = ".scale"
@@ -33,22 +32,6 @@ _AT_ONCE = 64
 _DECIMALS = 3
 
 Floats = NDArray[np.float64]
-
-
-def architecture(layers: int) -> Any:
-    """The cross-encoder without its weights: a ``BertForSequenceClassification`` of ``OUTPUTS`` outputs."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    shape: dict[str, Any] = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": WIDTH,
-        "num_hidden_layers": layers,
-        "num_attention_heads": HEADS,
-        "intermediate_size": INNER,
-        "max_position_embeddings": POSITIONS,
-        "num_labels": OUTPUTS,
-    }
-    return BertForSequenceClassification(BertConfig(**shape))
 
 
 class BundledScorer:
@@ -89,8 +72,7 @@ class BundledScorer:
             for length, rows in length_batches([len(one.ids) for one in encoded], LONGEST, _AT_ONCE):
                 batch = [padded(encoded[row], length) for row in rows]
                 ids, kinds, mask = (torch.tensor(column) for column in zip(*batch, strict=True))
-                output = network(input_ids=ids, token_type_ids=kinds, attention_mask=mask)
-                scores[rows] = output.logits.numpy().astype(np.float64)
+                scores[rows] = network(ids, kinds, mask).numpy().astype(np.float64)
         swapped = np.array([left > right for left, right in pairs], np.bool_)
         scores[swapped] = scores[swapped][:, SWAPPED]
         return scores.round(_DECIMALS)
@@ -98,23 +80,14 @@ class BundledScorer:
     def _network(self) -> Any:
         if self._loaded is None:
             prepare(self._threads)
-            import torch
+            from crew_pipeline.dedup.cross_encoder import CrossEncoder
 
-            weights = stored_weights(self._file)
-            layers = len({name.split(".")[3] for name in weights if name.startswith("bert.encoder.layer.")})
-            network = architecture(layers)
-            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-            network.eval()
-            if self._arithmetic == "bfloat16":
-                for layer in network.bert.encoder.layer:
-                    for module in (layer.intermediate.dense, layer.output.dense):
-                        multiply_in_bfloat16(module)
-            self._loaded = network
+            self._loaded = CrossEncoder(stored_weights(self._file), in_bfloat16=self._arithmetic == "bfloat16")
         return self._loaded
 
 
 def stored_weights(file: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights of a cross-encoder by their names in ``architecture``, read back from 8 bits."""
+    """The weights of a cross-encoder by their names in ``CrossEncoder``, read back from 8 bits."""
     with np.load(file) as stored:
         return {
             name: stored[name].astype(np.float32) * stored[name + SCALE]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crew_pipeline.dedup import judging
+from crew_pipeline.dedup import judging, neighbours, text_vectors
 from crew_pipeline.dedup.features import PAIR, Texts, compare
 from crew_pipeline.dedup.neighbours import Near
 from crew_pipeline.dedup.pair_model import pair_model
@@ -122,3 +122,30 @@ def test_stricter_points_ask_for_more() -> None:
     for basis in ("words", "reading"):
         least = [pair_model().threshold(point, basis) for point in get_args(OperatingPoint)]
         assert least == sorted(least, reverse=True)
+
+
+CORES = sorted(
+    f"{opening}{subject} {act}"
+    for opening in ("", "so ", "please ", "well ")
+    for subject in ("the printer on the second floor", "our invoice export", "the old mail server", "a lamp")
+    for act in ("does not work again", "was repaired", "needs two parts")
+)
+
+
+def test_pairs_that_are_judged_a_few_at_a_time_are_judged_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = Texts([Utterance.of(core) for core in CORES])
+    near = neighbours.nearest_pairs(text_vectors.halves(text_vectors.of_texts(texts)), [range(len(CORES))])
+    model = pair_model()
+    whole = judging.by_words(texts, near, model)
+    likely = np.flatnonzero(whole.surer >= model.doubt)
+    assert 0 < len(likely) < len(near)
+    for at_once in (1, 7, 10_000):
+        monkeypatch.setattr(judging, "_AT_ONCE", at_once)
+        found = judging.likely_by_words(texts, near, model, model.doubt)
+        assert np.array_equal(found.near.left, near.left[likely])
+        assert np.array_equal(found.near.right, near.right[likely])
+        assert np.array_equal(found.left_under, whole.left_under[likely])
+        assert np.array_equal(found.right_under, whole.right_under[likely])
+        assert np.array_equal(found.rows.pair, whole.rows.pair[likely])
+    nothing = judging.likely_by_words(texts, near.at(np.zeros(0, np.int64)), model, 0.5)
+    assert len(nothing) == 0

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from crew_pipeline.dedup import pair_scorer
+from crew_pipeline.dedup.arithmetic import length_batches, multiply_in_bfloat16, prepare
+from crew_pipeline.dedup.cross_encoder import CrossEncoder
 from crew_pipeline.dedup.embedding import ModelNotFoundError
 from crew_pipeline.dedup.pair_scorer import SWAPPED, BundledScorer, NamedScorer, scorer_of
 from training.archive import write_npz
+from training.cross_encoder import architecture
 
 PAIRS = [
     ("the invoice export times out again", "once more the export of invoices runs into a timeout"),
@@ -31,6 +37,37 @@ def test_a_pair_is_read_the_same_alone_and_in_company(scorer: BundledScorer) -> 
     together = scorer.logits(PAIRS)
     alone = np.concatenate([scorer.logits([pair]) for pair in PAIRS])
     assert np.array_equal(together, alone)
+
+
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+def test_the_network_gives_the_bits_of_the_library_that_it_was_fitted_with(in_bfloat16: bool) -> None:
+    prepare(2)
+    weights = pair_scorer.stored_weights(pair_scorer.FILE)
+    theirs = architecture(len({name.split(".")[3] for name in weights if ".layer." in name}))
+    theirs.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    theirs.eval()
+    if in_bfloat16:
+        for layer in theirs.bert.encoder.layer:
+            for module in (layer.intermediate.dense, layer.output.dense):
+                multiply_in_bfloat16(module)
+    ours = CrossEncoder(weights, in_bfloat16=in_bfloat16)
+    read = pair_scorer.tokenizer().encode_batch(PAIRS)
+    groups = list(length_batches([len(one.ids) for one in read], pair_scorer.LONGEST, 64))
+    whole = [(max(len(one.ids) for one in read), list(range(len(PAIRS))))]  # padded, so that the mask counts
+    with torch.inference_mode():
+        for length, rows in groups + whole:
+            batch = [pair_scorer.padded(read[row], length) for row in rows]
+            ids, kinds, mask = (torch.tensor(column) for column in zip(*batch, strict=True))
+            output = theirs(input_ids=ids, token_type_ids=kinds, attention_mask=mask)
+            assert torch.equal(ours(ids, kinds, mask), output.logits)
+
+
+def test_reading_pairs_imports_no_library_of_models() -> None:
+    code = (
+        "import sys; from crew_pipeline.dedup.pair_scorer import BundledScorer; BundledScorer().logits([('a', 'b')]); "
+        "sys.exit('transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_order_of_the_two_texts_does_not_matter(scorer: BundledScorer) -> None:
