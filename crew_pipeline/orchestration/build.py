@@ -16,9 +16,11 @@ from crew_pipeline.orchestration.discovery.assets import build_history_tables, d
 from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
 from crew_pipeline.orchestration.history.assets import build_history, history_job
 from crew_pipeline.orchestration.history.schedule import build_embedding_schedule
+from crew_pipeline.orchestration.lineage import outside
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_day_making, build_resources
 from crew_pipeline.orchestration.upkeep.assets import build_upkeep, upkeep_jobs
+from crew_pipeline.orchestration.upkeep.freshness import build_freshness
 from crew_pipeline.orchestration.upkeep.schedules import build_upkeep_schedules
 from crew_pipeline.settings import Settings
 
@@ -42,7 +44,9 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
                 build_assets(settings, partitions),
                 *build_history(partitions),
                 *build_upkeep(settings),
+                *outside(),
             ],
+            asset_checks=[build_freshness(settings)],
             jobs=[day_job(), discovery_job(), history_job(), *upkeep_jobs()],
             schedules=[
                 build_sweep(settings),

@@ -15,16 +15,19 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 
+from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.days.checks import CHECKS
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_resources
+from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.processes.everything import Addresses, children
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.shipped import shipped
 from crew_pipeline.storage.opening import DATABASE_URL_VARIABLE, Databases
 
 TOP = Path(__file__).resolve().parents[2]
+OUTSIDE = {"source_tables", "export_files", "served_days"}
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers")
 
 
@@ -51,7 +54,9 @@ def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None
         "text_embeddings",
         "system_health",
         "housekeeping",
+        *OUTSIDE,
     }
+    assert {key.to_user_string() for key in graph.external_asset_keys} == OUTSIDE
     assert {job.name for job in definitions.jobs or ()} == {
         "materialize_days",
         "discover_conversations",
@@ -72,12 +77,12 @@ def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None
         "settle_after_failure",
         "settle_after_canceled",
     }
-    assert {key.name for key in graph.asset_check_keys} == {check.name for check in CHECKS}
+    assert {key.name for key in graph.asset_check_keys} == {*(check.name for check in CHECKS), "recent_days_are_fresh"}
 
 
 def test_every_asset_covers_several_days_in_a_run_and_retries_with_backoff() -> None:
     for asset in build_defs(load_settings()).resolve_asset_graph().assets_defs:
-        if not asset.keys:
+        if not asset.keys or not asset.is_executable:
             continue
         if asset.partitions_def is None:
             assert asset.op.retry_policy.backoff == dg.Backoff.EXPONENTIAL
@@ -89,7 +94,7 @@ def test_every_asset_covers_several_days_in_a_run_and_retries_with_backoff() -> 
 def test_every_asset_is_a_few_lines_around_what_it_calls() -> None:
     lengths = {}
     for asset in build_defs(load_settings()).resolve_asset_graph().assets_defs:
-        if asset.keys:
+        if asset.keys and asset.is_executable:
             source = inspect.getsource(asset.op.compute_fn.decorated_fn)
             lengths[asset.op.name] = len(source[source.index("def ") :].strip().splitlines())
     assert len(lengths) == 5
@@ -103,7 +108,9 @@ def test_a_document_leads_back_to_the_history_tables() -> None:
         key = (upstream - looked_at).pop()
         looked_at.add(key)
         upstream |= graph.get(key).parent_keys
-    assert dg.AssetKey("history_tables") in upstream
+    names = {key.to_user_string() for key in upstream}
+    assert {"history_tables", "source_tables", "export_files"} <= names
+    assert graph.get(dg.AssetKey("served_days")).parent_keys == {dg.AssetKey("day_document")}
 
 
 def test_today_has_a_partition_in_the_configured_zone() -> None:
@@ -187,3 +194,18 @@ def test_launched_runs_keep_what_they_print_and_a_process_of_ours_does_not(insta
     with DagsterInstance.from_config(instance.root_directory) as of_a_launched_run:
         manager = of_a_launched_run.compute_log_manager
     assert type(manager).__name__ == "LocalComputeLogManager"
+
+
+def test_what_the_project_says_of_itself_is_what_dg_loads() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]
+    told = project["dg"]["project"]
+    assert told["code_location_target_module"] == project["dagster"]["module_name"]
+    assert told["code_location_name"] == project["dagster"]["code_location_name"]
+    assert project["dg"]["directory_type"] == "project"
+
+
+def test_a_partition_tells_the_engine_that_made_it() -> None:
+    settings = load_settings()
+    graph = build_defs(settings).resolve_asset_graph()
+    versions = {graph.get(dg.AssetKey(asset.value)).code_version for asset in Asset}
+    assert versions == {fingerprint_of(settings)}

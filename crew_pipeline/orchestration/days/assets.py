@@ -27,11 +27,12 @@ from dagster import (
 
 from crew_pipeline.days.pace import allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN
+from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.days import checks
 from crew_pipeline.orchestration.days.day_work import DayWork
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import DayMaking
-from crew_pipeline.orchestration.tags import DAY_JOB, DAY_STEP, HISTORY_TABLES, Asset
+from crew_pipeline.orchestration.tags import CODE_VERSION, DAY_JOB, DAY_STEP, EXPORTS, HISTORY_TABLES, Asset
 from crew_pipeline.settings import Settings
 
 GROUP = "clean_up_crew"
@@ -59,7 +60,7 @@ class Scope(Config):
 
 _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
     Asset.CONVERSATIONS: (
-        [HISTORY_TABLES],
+        [HISTORY_TABLES, EXPORTS],
         {"postgres"},
         "The lines of the day's clients that need work, whose days are claimed for the run.",
     ),
@@ -85,11 +86,22 @@ _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
 def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> AssetsDefinition:
     """The four assets of a day, over ``partitions``, with their checks."""
 
+    version = fingerprint_of(settings)
+
     @multi_asset(
         name=DAY_STEP,
         # Skippable: what is made of a day is told when it is made, not at the end of the run.
         specs=[
-            AssetSpec(asset.value, deps=deps, kinds=kinds, group_name=GROUP, description=what, skippable=True)
+            AssetSpec(
+                asset.value,
+                deps=deps,
+                kinds=kinds,
+                group_name=GROUP,
+                description=what,
+                code_version=version,
+                tags={"clean-up-crew/room": "days"},
+                skippable=True,
+            )
             for asset, (deps, kinds, what) in _MADE_FROM.items()
         ],
         check_specs=checks.specs(partitions),
@@ -104,7 +116,12 @@ def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> A
         allowed = allowance(settings, datetime.now(UTC))
         for made in DayWork(context, making, **config.as_wanted(), allowed=allowed).days():
             for asset, figures in made.figures.items():
-                yield AssetMaterialization(AssetKey(asset.value), partition=made.day.isoformat(), metadata=figures)
+                yield AssetMaterialization(
+                    AssetKey(asset.value),
+                    partition=made.day.isoformat(),
+                    metadata=figures,
+                    tags={CODE_VERSION: version},
+                )
             yield from checks.evaluations(making.tools.db, selected, made.day, made.clients, context.run.run_id)
         yield from checks.outputs(selected)
 

@@ -34,6 +34,7 @@ def build_history_tables(settings: Settings) -> AssetsDefinition:
     @asset(
         name=tags.HISTORY_TABLES,
         group_name="discovery",
+        deps=[tags.SOURCE_TABLES],
         kinds={"postgres"},
         retry_policy=TRANSIENT_RETRIES,
         description="What the history tables of all crews hold, as far as it has been discovered.",

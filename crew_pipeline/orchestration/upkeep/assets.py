@@ -23,6 +23,7 @@ from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, is_transient
 from crew_pipeline.orchestration.instance import daemon_age_s
 from crew_pipeline.orchestration.resources import DatabaseResource
+from crew_pipeline.orchestration.upkeep.freshness import FRESHNESS
 from crew_pipeline.orchestration.upkeep.old_runs import OldRuns
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
@@ -83,13 +84,13 @@ def upkeep_jobs() -> list[Any]:
     return [
         define_asset_job(
             name,
-            selection=AssetSelection.assets(materialized),
+            selection=selection,
             executor_def=in_process_executor,
             description=description,
         )
-        for name, materialized, description in (
-            (tags.HEALTH_JOB, "system_health", "How the system is."),
-            (tags.HOUSEKEEPING_JOB, "housekeeping", "Old records go."),
+        for name, selection, description in (
+            (tags.HEALTH_JOB, AssetSelection.assets("system_health") | FRESHNESS, "How the system is."),
+            (tags.HOUSEKEEPING_JOB, AssetSelection.assets("housekeeping"), "Old records go."),
         )
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -197,3 +197,25 @@ def lock_conversations(connection: Connection, client_days: Sequence[ClientDay])
             "days": [client_day.day for client_day in client_days],
         },
     )
+
+
+class Overdue(NamedTuple):
+    """A client's day that waits, and for how long (s)."""
+
+    client: str
+    day: date
+    waiting_s: float
+
+
+def overdue(connection: Connection, since: date, allowed: timedelta) -> list[Overdue]:
+    """Clients' days from ``since`` on that have waited longer than ``allowed``, or failed since; the longest first."""
+    rows = connection.execute(
+        text("""
+            SELECT client, days_date AS day, extract(epoch FROM now() - min(updated_at))::float8 AS waiting_s
+            FROM data_items
+            WHERE days_date >= :since AND semantic_status <> 'completed' AND updated_at < now() - :allowed
+            GROUP BY client, days_date ORDER BY waiting_s DESC, client, day
+        """),
+        {"since": since, "allowed": allowed},
+    )
+    return [Overdue(*row) for row in rows]

@@ -334,3 +334,27 @@ def test_runs_of_a_backfill_that_goes_on_stay(past: Past) -> None:
     assert run_ids(past.instance) == {old, last}
     past.instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
     assert past.clean() == 1
+
+
+def test_what_waits_longer_than_a_sweep_takes_is_overdue(
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    def checked() -> Any:
+        job = definitions.resolve_job_def("take_health_sample")
+        (found,) = [
+            event.asset_check_evaluation_data
+            for event in job.execute_in_process(instance=fresh_instance).all_events
+            if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ]
+        return found
+
+    today = datetime.now(UTC).date()
+    bring(db, lines_at(today.isoformat(), "a", ("Ann", "one")), today=today)
+    bring(db, lines_at("2025-01-15", "b", ("Ann", "an older day is a backlog, left to the sweep")), today=today)
+    assert checked().passed
+    query("UPDATE data_items SET updated_at = now() - interval '3 hours'")
+    late = checked()
+    assert (late.passed, late.metadata["overdue"].value) == (False, 1)
+    assert f"acme, {today}: for 3.0 h" in late.description
+    query("UPDATE data_items SET semantic_status = 'completed'")
+    assert checked().passed
