@@ -98,7 +98,10 @@ def build_arrivals(settings: Settings) -> SensorDefinition:
             figures = metadata.of_round(reports, totals(connection))
         asked = day_requests(changes, settings, now)
         # What the sensor has found would else be missing from the asset, whose own rounds come after it.
-        found = [AssetMaterialization(tags.HISTORY_TABLES, metadata=figures)] if figures["sessions_scanned"] else []
+        told = AssetMaterialization(
+            tags.HISTORY_TABLES, metadata=figures, tags={tags.DATA_VERSION: tags.OUTSIDE_VERSION}
+        )
+        found = [told] if figures["sessions_scanned"] else []
         skipped = None if asked else "no day has changed and gone quiet"
         return SensorResult(run_requests=asked, skip_reason=skipped, asset_events=found)
 

@@ -4,7 +4,7 @@ One step makes all four of them, day by day and client by client (``day_work``),
 what it has come to, however it ends. What it made of each day, and how the checks went, is told with that day.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +32,20 @@ from crew_pipeline.orchestration.days import checks
 from crew_pipeline.orchestration.days.day_work import DayWork
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
 from crew_pipeline.orchestration.resources import DayMaking
-from crew_pipeline.orchestration.tags import CODE_VERSION, DAY_JOB, DAY_STEP, EXPORTS, HISTORY_TABLES, Asset
+from crew_pipeline.orchestration.tags import (
+    CODE_VERSION,
+    DATA_VERSION,
+    DAY_JOB,
+    DAY_STEP,
+    EXPORTS,
+    HISTORY_TABLES,
+    INPUT_POINTER,
+    INPUT_VERSION,
+    NO_POINTER,
+    OUTSIDE_VERSION,
+    OWN_VERSION,
+    Asset,
+)
 from crew_pipeline.settings import Settings
 
 GROUP = "clean_up_crew"
@@ -83,6 +96,15 @@ _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
 """What each asset is made from, with what, and what it is."""
 
 
+def _data_versions(asset: Asset, versions: Mapping[Asset, str]) -> dict[str, str]:
+    """The tags by which Dagster tells whether what an asset was made from has changed since."""
+    depends_on, _, _ = _MADE_FROM[asset]
+    known = {made.value: version for made, version in versions.items()}
+    of_inputs = {f"{INPUT_VERSION}/{name}": known.get(name, OUTSIDE_VERSION) for name in depends_on}
+    pointers = {f"{INPUT_POINTER}/{name}": NO_POINTER for name in depends_on}
+    return {DATA_VERSION: versions[asset], OWN_VERSION: "true", **of_inputs, **pointers}
+
+
 def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> AssetsDefinition:
     """The four assets of a day, over ``partitions``, with their checks."""
 
@@ -120,7 +142,7 @@ def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> A
                     AssetKey(asset.value),
                     partition=made.day.isoformat(),
                     metadata=figures,
-                    tags={CODE_VERSION: version},
+                    tags={CODE_VERSION: version, **_data_versions(asset, made.versions)},
                 )
             yield from checks.evaluations(making.tools.db, selected, made.day, made.clients, context.run.run_id)
         yield from checks.outputs(selected)

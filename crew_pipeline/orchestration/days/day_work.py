@@ -30,7 +30,7 @@ from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.storage.conversations import clients
-from crew_pipeline.storage.days import queue, states
+from crew_pipeline.storage.days import queue, states, totals
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.evidence import clusters
 
@@ -44,12 +44,14 @@ class DayMade:
     Attributes:
         clients: the clients' days that the run has taken of it.
         figures: what an operator reads of it, by asset.
+        versions: what tells whether an asset of it has changed.
         summary: the same as a line of the log.
     """
 
     day: date
     clients: list[ClientDay] = field(default_factory=list)
     figures: dict[Asset, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[Asset, str] = field(default_factory=dict)
     summary: str = ""
 
 
@@ -174,8 +176,10 @@ class DayWork:
         self._leave_unfinished(day)
         doing.seconds = time.monotonic() - started
         with self._db.read() as connection:
-            figures = metadata.of_day(connection, day, taken, doing, self._assets)
-        return DayMade(day, taken, figures, metadata.in_words(day, taken, doing))
+            stored = totals.of_day(connection, day)
+            figures = metadata.of_day(connection, stored, taken, doing, self._assets)
+        versions = metadata.versions_of(stored, self._tools.config.fingerprint)
+        return DayMade(day, taken, figures, versions, metadata.in_words(day, taken, doing))
 
     def _make_client(self, run: DayRun, own: pd.DataFrame, doing: Doing, started: float) -> None:
         """A client's day, as far as the chosen assets go."""

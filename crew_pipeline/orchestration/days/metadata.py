@@ -20,7 +20,8 @@ from crew_pipeline.dedup.document import Document
 from crew_pipeline.dedup.frames import MEMBERS
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.tags import Asset
-from crew_pipeline.storage.days import totals, visits
+from crew_pipeline.storage.days import visits
+from crew_pipeline.storage.days.totals import DayTotals
 
 _LARGEST_SHOWN = 10
 _MOST_VERSIONS = 50
@@ -73,11 +74,24 @@ class Doing:
         self.hidden_lines += document.hidden_count
 
 
+def versions_of(stored: DayTotals, engine: str) -> dict[Asset, str]:
+    """What tells whether an asset of a day is another than it was: of those that the run makes or rests on."""
+    return {
+        Asset.CONVERSATIONS: stored.content,
+        Asset.EMBEDDINGS: f"{stored.content}-{engine}",
+        Asset.CLUSTERS: stored.versions,
+        Asset.DOCUMENT: stored.versions,
+    }
+
+
 def of_day(
-    connection: Connection, day: date, taken: Sequence[ClientDay], doing: Doing, assets: Sequence[Asset]
+    connection: Connection,
+    stored: DayTotals,
+    taken: Sequence[ClientDay],
+    doing: Doing,
+    assets: Sequence[Asset],
 ) -> dict[Asset, dict[str, Any]]:
     """The figures of a day, by asset: of those that the run makes."""
-    stored = totals.of_day(connection, day)
     figures: dict[Asset, dict[str, Any]] = {
         Asset.CONVERSATIONS: {
             "clients": stored.clients,

@@ -8,6 +8,7 @@ from dagster import (
     AssetsDefinition,
     AssetSelection,
     DagsterLogManager,
+    DataVersion,
     Failure,
     MaterializeResult,
     asset,
@@ -45,7 +46,7 @@ def build_history_tables(settings: Settings) -> AssetsDefinition:
         errors = [report.error for report in reports if report.error]
         if errors:
             raise Failure(description="; ".join(errors), metadata=figures, allow_retries=False)
-        return MaterializeResult(metadata=figures)
+        return MaterializeResult(metadata=figures, data_version=DataVersion(tags.OUTSIDE_VERSION))
 
     return history_tables
 

@@ -17,7 +17,9 @@ from dagster import (
     DagsterExecutionInterruptedError,
     DagsterInstance,
 )
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.loader import LoadingContextForTest
 from sqlalchemy.exc import OperationalError
 
 from crew_pipeline.days import claims
@@ -27,6 +29,7 @@ from crew_pipeline.dedup.text_vectors import TextEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.resources import DatabaseResource
+from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents
@@ -513,3 +516,26 @@ def test_events_tell_the_course_of_a_day(db: Database, run_days: Run, query: Que
     assert kinds[0] == "processing_started"
     assert kinds[-1] == "processing_completed"
     assert "processing_progress" in kinds
+
+
+def test_dagster_calls_a_day_unsynced_only_where_another_engine_has_made_it(
+    db: Database, instance: DagsterInstance, settings: Settings, database_url: str, run_days: Run
+) -> None:
+    definitions = build_defs(settings, {"database": DatabaseResource(url=database_url)})
+    graph = definitions.resolve_asset_graph()
+
+    def causes(asset: Asset, day: str) -> list[str]:
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        return [cause.reason for cause in resolver.get_stale_causes(AssetKey(asset.value), day)]
+
+    days = ("2025-03-01", "2025-03-02")
+    for day in days:
+        bring(db, lines_at(day, f"s-{day}", *TALK), today=date(2025, 3, 2))
+    assert run_days(*days).success
+    assert definitions.resolve_job_def("discover_conversations").execute_in_process(instance=instance).success
+    assert {reason for day in days for asset in Asset for reason in causes(asset, day)} == set()
+    bring(db, lines_at(days[0], "more", ("Lena", "Can I install it on Windows 10?")), today=date(2025, 3, 2))
+    assert run_days(days[0], days[0]).success
+    assert {reason for day in days for asset in Asset for reason in causes(asset, day)} == set()
+    graph = build_defs(settings.model_copy(update={"folding": "strict"}), {}).resolve_asset_graph()
+    assert causes(Asset.DOCUMENT, days[0]) == ["has a new code version"]
