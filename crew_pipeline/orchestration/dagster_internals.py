@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRun
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_run_id
@@ -56,6 +59,19 @@ def longest_s(instance: DagsterInstance, run: DagsterRun) -> float | None:
     configured = (instance.run_monitoring_settings or {}).get("max_runtime_seconds")
     limit = tagged if tagged is not None else configured
     return None if limit is None else float(limit)
+
+
+def checked(
+    instance: DagsterInstance, asset: str, partition: str
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """What a check of a partition's last materialization names, for Dagster to tell whether it is of the newest one."""
+    wanted = AssetRecordsFilter(asset_key=AssetKey(asset), asset_partitions=[partition])
+    found = instance.fetch_materializations(wanted, limit=1).records
+    if not found:
+        return None
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=found[0].storage_id, run_id=found[0].run_id, timestamp=found[0].timestamp
+    )
 
 
 def complete_tables(instance: DagsterInstance) -> None:

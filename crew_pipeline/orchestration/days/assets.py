@@ -144,7 +144,9 @@ def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> A
                     metadata=figures,
                     tags={CODE_VERSION: version, **_data_versions(asset, made.versions)},
                 )
-            yield from checks.evaluations(making.tools.db, selected, made.day, made.clients, context.run.run_id)
+            yield from checks.evaluations(
+                context.instance, making.tools.db, selected, made.day, made.clients, context.run.run_id
+            )
         yield from checks.outputs(selected)
 
     return make_days

@@ -13,12 +13,14 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    DagsterInstance,
     Output,
     PartitionsDefinition,
 )
 from sqlalchemy import Connection
 
 from crew_pipeline.model import ClientDay
+from crew_pipeline.orchestration.dagster_internals import checked
 from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import invariants
@@ -76,14 +78,21 @@ def specs(partitions: PartitionsDefinition[str]) -> list[AssetCheckSpec]:
 
 
 def evaluations(
-    db: Database, selected: Collection[AssetCheckKey], day: date, made: Sequence[ClientDay], token: str
+    instance: DagsterInstance,
+    db: Database,
+    selected: Collection[AssetCheckKey],
+    day: date,
+    made: Sequence[ClientDay],
+    token: str,
 ) -> Iterator[AssetCheckEvaluation]:
     """How the selected checks go for one day, told with its partition.
 
     Args:
+        instance: that knows the day's materializations.
         made: the clients' days that the run has taken of that day.
         token: id of the run.
     """
+    partition = day.isoformat()
     for check in CHECKS:
         if _key(check) not in selected:
             continue
@@ -96,7 +105,8 @@ def evaluations(
             severity=AssetCheckSeverity.ERROR,
             description="; ".join(violations[:3]) or None,
             metadata={"violations": len(violations), **({"first": violations[:_MOST_SHOWN]} if violations else {})},
-            partition=day.isoformat(),
+            partition=partition,
+            target_materialization_data=checked(instance, check.asset.value, partition),
         )
 
 

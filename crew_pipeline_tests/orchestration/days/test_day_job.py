@@ -18,7 +18,6 @@ from dagster import (
     DagsterInstance,
 )
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
-from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.loader import LoadingContextForTest
 from sqlalchemy.exc import OperationalError
 
@@ -28,9 +27,10 @@ from crew_pipeline.dedup.pair_scorer import BundledScorer
 from crew_pipeline.dedup.text_vectors import TextEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.tags import Asset
-from crew_pipeline.settings import Settings
+from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents
 from crew_pipeline_tests.conftest import Run, bring, lines_at
@@ -243,14 +243,15 @@ def test_a_day_that_passing_trouble_broke_off_is_tried_again_and_those_before_it
 
 def checked(instance: DagsterInstance, check: str, days: Sequence[str]) -> dict[str, str]:
     """How the check last went for each of the days, as the UI shows it at the partition."""
+    partitions = day_partitions(load_settings())
     key = AssetCheckKey(AssetKey("day_document"), check)
-    found = {
-        day: instance.event_log_storage.get_asset_check_execution_history(
-            key, limit=1, partition_filter=PartitionKeyFilter(key=day)
-        )
-        for day in days
+    state = instance.event_log_storage.get_asset_check_state([(key, partitions)])[key]
+    told = {
+        day: status.value
+        for status, subset in state.subsets.items()
+        for day in subset.subset_value.get_partition_keys()
     }
-    return {day: records[0].status.value if records else "never" for day, records in found.items()}
+    return {day: told.get(day, "never") for day in days}
 
 
 def test_every_day_of_a_run_has_its_own_checks(
