@@ -1,4 +1,4 @@
-"""Query parameters that a route does not know are refused: a misspelt one would be ignored in silence."""
+"""Query parameters that a route of the API does not know are refused: a misspelt one would be ignored in silence."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.requests import HTTPConnection
 
 
 async def refuse_unknown_parameters(connection: HTTPConnection) -> None:
-    """Refuse a request with a query parameter that its route does not have.
+    """Refuse a request with a query parameter that its route does not have. Pages keep their own state in theirs.
 
     Raises:
         HTTPException: 422, naming the parameter and those there are.
     """
     route = connection.scope.get("route")
-    if not connection.query_params or not isinstance(route, APIRoute):
+    if not connection.query_params or not isinstance(route, APIRoute) or not route.include_in_schema:
         return
     known = _names(route.dependant)
     for name in connection.query_params:

@@ -19,8 +19,8 @@ def _page() -> bytes:
     return (Path(__file__).parent / "day.html").read_bytes()
 
 
-@router.get("/")
+@router.get("/", include_in_schema=False)
 async def day_page() -> Response:
-    """The day page."""
+    """The day page, which keeps what it shows in its address (``?day=…``)."""
     headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
     return Response(_page(), headers=headers, media_type="text/html")

@@ -585,6 +585,12 @@ def test_a_misspelt_parameter_is_refused_with_those_there_are(api: TestClient, p
     assert known in refused.json()["detail"]
 
 
+def test_the_page_can_be_loaded_again_and_shared_with_all_that_stands_in_its_address(api: TestClient) -> None:
+    for address in ("/", f"/?day={DAY}", f"/?day={DAY}&client=acme&anything=else", "/?"):
+        page = api.get(address)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8"), address
+
+
 def test_days_the_wrong_way_round_are_refused(api: TestClient) -> None:
     refused = api.get("/api/conversations", params={"from": "2025-02-01", "to": "2025-01-01"})
     assert (refused.status_code, "swap them" in refused.json()["detail"]) == (422, True)
