@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crew_pipeline.days.planning import DayBatch, batches, run_key
-from crew_pipeline.orchestration.days.arrivals import MOST_OLDER_DAYS, QUIET, day_requests
+from crew_pipeline.days.rests import LONGEST as QUIET
+from crew_pipeline.days.rests import SHORTEST, quiet_needed
+from crew_pipeline.orchestration.days.arrivals import MOST_OLDER_DAYS, day_requests
 from crew_pipeline.orchestration.days.sweep import sweep_requests
 from crew_pipeline.orchestration.discovery.schedule import discovery_cron
 from crew_pipeline.orchestration.tags import partition_tags
@@ -125,3 +127,26 @@ def test_a_wrong_cron_expression_falls_back_with_a_warning(wrong: str, caplog: p
 
 def test_a_right_cron_expression_is_taken() -> None:
     assert discovery_cron(load_settings(discovery_cron="*/15 * * * *")) == "*/15 * * * *"
+
+
+@pytest.mark.parametrize(
+    ("usual_s", "last_said", "needed_s"),
+    [
+        (None, [], 60),
+        (None, ["so what about the printer"], 60),
+        (4.0, ["so what about the printer"], 12),
+        (0.5, ["so what about the printer"], 10),
+        (300.0, ["so what about the printer"], 60),
+        (None, ["Thanks, goodbye!"], 10),
+        (None, ["Vielen Dank, auf Wiedersehen."], 10),
+        (None, ["have a nice day :)"], 10),
+        (None, ["hasta luego"], 10),
+        (None, ["goodbye to the old printer, what now?"], 60),
+        (None, ["bye", "and the other one goes on"], 60),
+    ],
+)
+def test_a_conversation_is_over_after_a_farewell_or_when_it_has_rested_as_such_ones_do(
+    usual_s: float | None, last_said: list[str], needed_s: int
+) -> None:
+    assert quiet_needed(usual_s, last_said) == timedelta(seconds=needed_s)
+    assert SHORTEST <= quiet_needed(usual_s, last_said) <= QUIET

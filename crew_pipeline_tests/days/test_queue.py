@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 from crew_pipeline.days import claims, publishing, requests
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage.conversations.ingest import SourceLine
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import content, queue
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
@@ -149,3 +150,29 @@ def test_a_failed_day_comes_back_when_its_pause_is_over(db: Database, query: Que
     assert waiting() == [CLIENT_DAY]
     query("UPDATE data_items SET retry_at = NULL")
     assert waiting() == []
+
+
+def test_the_sensor_knows_how_long_the_conversations_of_a_crew_rest_and_how_they_end(db: Database) -> None:
+    day = date(2025, 1, 15)
+
+    def at(session: str, *seconds: int, text: str = "so it goes on") -> list[SourceLine]:
+        return [
+            SourceLine(
+                session, place, datetime(2025, 1, 15, 9, tzinfo=UTC) + timedelta(seconds=second), "Ann", text, place
+            )
+            for place, second in enumerate(seconds)
+        ]
+
+    for number in range(4):
+        bring(db, at(f"quick {number}", *range(0, 40, 4)), crew="quick")
+        bring(db, at(f"slow {number}", 0, 90, 180), crew="slow", client="other")
+    bring(db, at("last", 0, 4, text="thanks, bye!"), crew="quick")
+    with db.read() as connection:
+        changes = {change.work.client: change for change in queue.changes_of_discovery(connection, day)}
+    assert changes["acme"].usual_rest_s == 4
+    assert sorted(changes["acme"].last_said) == ["so it goes on"] * 4 + ["thanks, bye!"]
+    assert changes["other"].usual_rest_s is None  # eight rests are too few
+    bring(db, at("of another crew", 0, 500), crew="unknown")
+    with db.read() as connection:
+        (mixed, _) = queue.changes_of_discovery(connection, day)
+    assert mixed.usual_rest_s is None

@@ -15,6 +15,7 @@ from dagster import (
 
 from crew_pipeline.days.pace import allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, DayBatch, batches, run_key
+from crew_pipeline.days.rests import quiet_needed
 from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
@@ -24,8 +25,6 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.sources.rounds import totals
 
-QUIET = timedelta(seconds=60)
-"""A conversation that grew less than this ago is still going on; its day waits."""
 TICK_S = 20.0
 """Time that one tick gives all history tables together (s); Dagster ends a tick after 60."""
 MOST_OLDER_DAYS = MAX_DAYS_PER_RUN
@@ -39,7 +38,9 @@ def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datet
     repeated, or finds the same again, asks for nothing twice. A cursor would miss what changes while a run is at work
     on its day.
     """
-    quiet = [change for change in changes if now - change.updated_at >= QUIET]
+    quiet = [
+        change for change in changes if now - change.updated_at >= quiet_needed(change.usual_rest_s, change.last_said)
+    ]
     recent = now.astimezone(settings.zone).date() - timedelta(days=1)
     older = {change.work.day for change in quiet if change.work.day < recent}
     wanted = [change for change in quiet if change.work.day >= recent or len(older) <= MOST_OLDER_DAYS]
@@ -80,7 +81,7 @@ def build_arrivals(settings: Settings) -> SensorDefinition:
     @sensor(
         name="new_sessions",
         job_name=tags.DAY_JOB,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=10,
         default_status=status,
         description="Notices new sessions in history tables and makes the days they touch ready once they are quiet.",
     )

@@ -139,10 +139,21 @@ class Change(NamedTuple):
     """A client's day with conversations that arrived or grew, and when the last of them did.
 
     Where one has failed and its pause is over, the moment is the end of that pause.
+
+    Attributes:
+        usual_rest_s: nine of ten rests between two lines in the crews' conversations of the two weeks before are no
+            longer (s); None where too few are known.
+        last_said: the last line of each of these conversations.
     """
 
     work: Work
     updated_at: datetime
+    usual_rest_s: float | None = None
+    last_said: Sequence[str] = ()
+
+
+_CONVERSATIONS_KNOWN = 20
+_FEWEST_RESTS = 20
 
 
 def changes_of_discovery(connection: Connection, since: date, most: int = 500) -> list[Change]:
@@ -152,19 +163,42 @@ def changes_of_discovery(connection: Connection, since: date, most: int = 500) -
     """
     rows = connection.execute(
         text("""
+            WITH waiting AS (
             SELECT item.client, days_date AS day, max(processing_priority) AS priority, count(*) AS conversations,
                    sum(line_count) AS lines,
-                   max(CASE WHEN semantic_status = 'failed' THEN retry_at ELSE updated_at END) AS updated_at
+                   max(CASE WHEN semantic_status = 'failed' THEN retry_at ELSE updated_at END) AS updated_at,
+                   array_agg(DISTINCT crew_id) AS crew_ids,
+                   array_agg(right(last.text, 400)) FILTER (WHERE last.text IS NOT NULL) AS last_said
             FROM data_items AS item JOIN crews ON crews.id = crew_id
+            LEFT JOIN LATERAL (
+                SELECT text FROM lines WHERE conversation_id = item.id ORDER BY position DESC LIMIT 1
+            ) AS last ON days_date >= :since
             WHERE (semantic_status = 'pending' OR (semantic_status = 'failed' AND retry_at <= now()))
               AND (days_date >= :since OR history_table IS NOT NULL) AND NOT EXISTS (
                 SELECT 1 FROM day_claims AS claim WHERE claim.client = item.client AND claim.day = item.days_date
                 AND claim.ended_at IS NULL AND claim_lives(claim.expires_at, claim.ttl_s))
             GROUP BY item.client, days_date ORDER BY days_date DESC, item.client LIMIT :most
+            ), rests AS (
+                SELECT crew_id, percentile_cont(0.9) WITHIN GROUP (ORDER BY rest_s) AS usual_s
+                FROM (
+                    SELECT crew_id, extract(epoch FROM spoken_at - lag(spoken_at) OVER (
+                        PARTITION BY conversation_id ORDER BY position)) AS rest_s
+                    FROM (SELECT DISTINCT unnest(crew_ids) AS crew_id FROM waiting WHERE day >= :since) AS crew
+                    CROSS JOIN LATERAL (
+                        SELECT id FROM data_items WHERE data_items.crew_id = crew.crew_id AND NOT times_inferred
+                          AND days_date >= CAST(:since AS date) - 14 AND line_count BETWEEN 3 AND 500
+                        ORDER BY started_at DESC LIMIT :conversations
+                    ) AS recent JOIN lines ON conversation_id = recent.id
+                ) AS gaps WHERE rest_s >= 0 GROUP BY crew_id HAVING count(*) >= :fewest
+            )
+            SELECT client, day, priority, conversations, lines, updated_at, last_said, (
+                SELECT CASE WHEN count(*) = cardinality(crew_ids) THEN max(usual_s)::float8 END
+                FROM rests WHERE crew_id = ANY(crew_ids)) AS usual_s
+            FROM waiting ORDER BY day DESC, client
         """),
-        {"since": since, "most": most},
+        {"since": since, "most": most, "conversations": _CONVERSATIONS_KNOWN, "fewest": _FEWEST_RESTS},
     )
-    return [Change(Work(*row[:5]), row.updated_at) for row in rows]
+    return [Change(Work(*row[:5]), row.updated_at, row.usual_s, tuple(row.last_said or ())) for row in rows]
 
 
 class FailedDay(NamedTuple):
