@@ -131,7 +131,7 @@ def discover_crew(
 ) -> CrewReport:
     """Take one step over one crew and record how it ended; the report tells if the source failed.
 
-    A look of the sensor that found nothing gets no record: there is one every half minute.
+    A look of the sensor that found nothing gets no record: there is one every ten seconds.
     """
     report = CrewReport(source.client, source.code)
     started = time.monotonic()
