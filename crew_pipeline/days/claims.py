@@ -56,6 +56,7 @@ from crew_pipeline.storage.days.claims import (
     prolong,
     released,
     settle_stamp,
+    taken,
     want,
     wanted,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "settle_failure",
     "settle_stamp",
     "take",
+    "taken",
     "want",
     "wanted",
 ]

@@ -74,7 +74,8 @@ def show_first_look(connection: Connection, client_day: ClientDay, token: str, b
     if client_day not in claims.held(connection, token, [client_day.day], lock=True):
         return False
     preliminary.put(connection, client_day, token, body)
-    progress.tell(connection, client_day, token, "discovering", 0.02, message, preliminary=True)
+    fraction = max(0.02, progress.how_far(events.latest_progress(connection, client_day, token)))
+    progress.tell(connection, client_day, token, "discovering", fraction, message, preliminary=True)
     return True
 
 

@@ -39,7 +39,12 @@ from crew_pipeline.discovery.sources import SourceError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_KEY = 2**63 - 2
-_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?$"
+_ISO = (
+    r"^\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+    r"[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)$"
+)
+"""Moments on the calendar with a zone, which a database can take for what they are; not the 29th of February, which it
+may not know. A cast that fails would end the whole statement."""
 _NAMES: Mapping[str, Sequence[str]] = {
     "session_id": ("session_id", "session", "conversation_id", "thread_id", "chat_id"),
     "speaker": ("speaker", "role", "sender", "author", "name", "username"),

@@ -191,7 +191,14 @@ def test_times_that_are_kept_as_texts_are_read_on_and_what_is_none_is_passed_ove
     with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
         connection.execute(f"CREATE TABLE steps ({steps.columns.format(uuid='TEXT', json='JSON')})")  # type: ignore[call-overload]
         row = [*CHAINLIT_ROWS[0][:-1]]
-        for moment in (at(1), "yesterday", None, "2025-01-15 09:30:02.5+00"):
+        for moment in (
+            at(1),
+            "yesterday",
+            "2025-02-30T10:00:00Z",
+            "2025-01-15T25:00:00Z",
+            None,
+            "2025-01-15 09:30:02.5+00",
+        ):
             connection.cursor().execute(insert(steps, "%s"), [*row, moment])  # type: ignore[arg-type]
     with db.write() as store:
         set_history(store, "acme", "agents", "AGENTS_DB", "steps")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.discovery.exported import as_file, as_folder, as_zip, import_twice, read
 
+SEPARATOR = b"From ann@example.org Wed Jan 15 09:00:00 2025\n"
 ASKED = "Hello Ben,\n\nwhen does the boiler get repaired?\n\nFrom Monday on I am away.\n"
 
 
@@ -40,7 +43,7 @@ def box(*messages: EmailMessage) -> bytes:
     held = b""
     for message in messages:
         rows = message.as_bytes().splitlines()
-        held += b"From ann@example.org Wed Jan 15 09:00:00 2025\n"
+        held += SEPARATOR
         held += b"".join((b">" if row.startswith(b"From ") else b"") + row + b"\n" for row in rows) + b"\n"
     return held
 
@@ -159,11 +162,41 @@ class TestMail:
         )
         nested = letter(4, "")
         nested.set_content("<div>" * 20_000 + "deep" + "</div>" * 20_000, subtype="html")
-        raw = box(letter(0, ASKED)) + b"".join(b"From x\n" + one + b"\n" for one in (deep, undated, strange))
+        raw = box(letter(0, ASKED)) + b"".join(SEPARATOR + one + b"\n" for one in (deep, undated, strange))
         found = read(as_file(tmp_path / "box.mbox", raw + box(nested, letter(5, "still here"))))
         assert [line.text for line in found.lines][-1] == "still here"
         assert "qapla" in [line.text for line in found.lines]
         assert any("no date" in reason for reason in found.reasons)
+
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("hostile", ["quotes", "charset", "header", "part"])
+    def test_one_message_does_not_hold_up_the_others(self, tmp_path: Path, hostile: str) -> None:
+        bad = letter(4, "x")
+        raw = bad.as_bytes()
+        if hostile == "quotes":
+            bad.set_content("<blockquote>" * 60_000 + "deep", subtype="html")
+            raw = bad.as_bytes()
+        elif hostile == "charset":
+            raw = raw.replace(b"utf-8", b"punycode").replace(b"\nx\n", b"\n" + b"abc-def\n" * 300_000)
+        elif hostile == "header":
+            raw = raw.replace(b"\nTo:", b"\nX-Long: " + b";" * 2_000_000 + b"\nTo:")
+        else:
+            bad.add_attachment(b"1", maintype="application", subtype="pdf", filename="a.pdf")
+            raw = bad.as_bytes().replace(b'filename="a.pdf"', b";\n ".join([b"a" * 50] * 20_000))
+        rows = box(letter(3, "first")) + SEPARATOR + raw + b"\n" + box(letter(5, "still here"))
+        texts = [line.text for line in read(as_file(tmp_path / "box.mbox", rows)).lines]
+        assert (texts[0], texts[-1]) == ("first", "still here")
+
+    def test_a_row_that_begins_with_from_is_no_new_message_where_the_writer_marked_none(self, tmp_path: Path) -> None:
+        said = b"Hello.\n\nFrom what I know, the talk is on Friday at 10:30.\n"
+        raw = SEPARATOR + letter(0, "@").as_bytes().replace(b"@\n", said)
+        found = read(as_file(tmp_path / "box.mbox", raw + b"\n" + box(letter(1, "next"))))
+        assert [line.text for line in found.lines] == [said.decode().strip(), "next"]
+
+    def test_a_time_of_no_zone_is_utc(self, tmp_path: Path) -> None:
+        raw = letter(0, "late").as_bytes().replace(b"09:00:00 +0000", b"23:30:00 -0000")
+        found = read(as_file(tmp_path / "one.eml", raw), zone=ZoneInfo("Europe/Berlin"))
+        assert [line.spoken_at for line in found.lines] == [datetime(2025, 1, 15, 23, 30, tzinfo=UTC)]
 
     def test_of_a_huge_message_the_beginning_is_read(self, tmp_path: Path) -> None:
         huge = letter(0, "It is attached.")
@@ -241,6 +274,17 @@ class TestNotes:
         assert several.left == [("ideas.md", "it tells no day")]
         with pytest.raises(ExportError, match=r"name it like 2025-01-15\.md"):
             read(folder / "ideas.md")
+
+    def test_two_headings_of_a_day_are_one_day_and_rows_of_code_in_marks_open_none(self, tmp_path: Path) -> None:
+        note = "# 2025-01-15 morning\nRain.\n\n```ls -la```\n\n# 2025-01-15 evening\nRain.\n# 2025-01-16\nSun.\n"
+        found = read(as_file(tmp_path / "diary.md", note.encode()))
+        assert [(line.session_id, line.position, line.text) for line in found.lines] == [
+            ("diary/2025-01-15", 0, "Rain."),
+            ("diary/2025-01-15", 1, "```ls -la```"),
+            ("diary/2025-01-15", 2, "Rain."),
+            ("diary/2025-01-16", 0, "Sun."),
+        ]
+        assert found.reading.titles["diary/2025-01-15"] == "2025-01-15 morning"
 
     def test_days_that_are_on_no_calendar_are_none(self, tmp_path: Path) -> None:
         found = read(as_file(tmp_path / "2025-13-45.md", b"Rain."))

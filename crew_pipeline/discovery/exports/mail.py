@@ -10,7 +10,7 @@ import email
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
@@ -33,6 +33,11 @@ _MAX_LINE_BYTES = 64 * 1024
 _MOST_PARTS = 200
 _MESSAGES_REMEMBERED = 200_000
 _MAX_HTML_CHARS = 1_000_000
+_MAX_HEADER_CHARS = 32 * 1024
+"""Of the headers of a message, and of each of its parts: what is longer is hostile, and slow to take apart."""
+_SLOW_CHARSETS = ("punycode", "idna")
+"""Not for whole texts, and slower than linear in them."""
+_SEPARATOR = re.compile(rb"From \S+ .*\d\d:\d\d.*\d{4}")
 _MEDIA = {"image": "images", "audio": "recordings", "video": "recordings"}
 
 _NAMED = re.compile(r"\.(eml|mbox)(\.gz)?$", re.IGNORECASE)
@@ -86,20 +91,22 @@ def _messages(content: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     held: list[bytes] = []
     size, start, blank, is_box = 0, 1, True, False
     for number, line in bounded_lines(content, _MAX_LINE_BYTES):
-        if blank and line.startswith(b"From ") and (is_box or not held):
+        if blank and _SEPARATOR.match(line) and (is_box or not held):
             if held:
                 yield start, b"".join(held)
             held, size, start, is_box, blank = [], 0, number, True, False
             continue
         blank = not line.strip()
         if not (blank and not held) and size < MAX_MESSAGE_BYTES:
-            held.append(re.sub(rb"^>(>*From )", rb"\1", line) if is_box else line)
+            row = re.sub(rb"^>(>*From )", rb"\1", line) if is_box else line
+            held.append(row if row.endswith(b"\n") else row + b"\n")  # one that was cut does not run into the next
             size += len(line)
     if held:
         yield start, b"".join(held)
 
 
 def _found(message: Message, number: int, threads: _Threads, rows: Rows, reading: Reading) -> Iterator[Found]:
+    _refuse_long_headers(message)
     own = _header(message, "Message-ID").strip()
     if own and threads.knows(own):
         reading.leave_out({"copies of messages": 1})
@@ -150,7 +157,7 @@ def _header(message: Message, name: str) -> str:
         return ""
     try:
         decoded = [
-            part.decode(charset or "utf-8", "replace") if isinstance(part, bytes) else part
+            part.decode(_charset(charset), "replace") if isinstance(part, bytes) else part
             for part, charset in decode_header(str(value))
         ]
     except (LookupError, ValueError, MessageError):
@@ -158,12 +165,26 @@ def _header(message: Message, name: str) -> str:
     return "".join(decoded).replace("\x00", "")
 
 
+def _charset(named: str | None) -> str:
+    return "utf-8" if named is None or named.lower() in _SLOW_CHARSETS else named
+
+
+def _refuse_long_headers(part: Message) -> None:
+    """Raises:
+    MessageError: the headers are longer than any that programs write.
+    """
+    if sum(len(name) + len(str(value)) for name, value in part.raw_items()) > _MAX_HEADER_CHARS:
+        raise MessageError
+
+
 def _moment(message: Message) -> datetime | None:
     """When it was written, else when it was received first."""
     received = [str(value).rpartition(";")[2] for value in message.get_all("Received", [])]
     for written in (_header(message, "Date"), *reversed(received)):
         try:
-            return parsedate_to_datetime(written.strip())
+            moment = parsedate_to_datetime(written.strip())
+            # Without a zone it is UTC, which is what -0000 says.
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None
@@ -173,6 +194,7 @@ def _body(message: Message, left_out: Counter[str]) -> str:
     """What is said: the first plain text, else the first HTML as text; what is attached is counted."""
     plain = rich = None
     for part in islice(message.walk(), _MOST_PARTS):
+        _refuse_long_headers(part)
         if part.is_multipart():
             continue
         kind = part.get_content_type()
@@ -191,7 +213,7 @@ def _decoded(part: Message) -> str:
     payload = part.get_payload(decode=True)
     raw = payload if isinstance(payload, bytes) else b""
     try:
-        said = raw.decode(part.get_content_charset() or "utf-8", "replace")
+        said = raw.decode(_charset(part.get_content_charset()), "replace")
     except LookupError:
         said = raw.decode("utf-8", "replace")
     return said.replace("\x00", "").replace("\r\n", "\n")
@@ -203,7 +225,8 @@ def _text_of_html(html: str) -> str:
         unseen.decompose()
     for quoted in soup("blockquote"):
         if not quoted.decomposed:
-            quoted.replace_with("\n>\n")
+            quoted.insert_before("\n>\n")
+            quoted.decompose()
     rows = (" ".join(row.split()) for row in soup.get_text("\n").splitlines())
     return re.sub(r"\n{3,}", "\n\n", "\n".join(rows)).strip()
 

@@ -7,6 +7,7 @@ tells no speaker, so its author speaks.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, time
 from typing import IO, NamedTuple
@@ -25,7 +26,7 @@ _FIELD = re.compile(r"(?P<name>[a-z_]{2,20}):\s*[\"']?(?P<value>[^\"'\n]{1,200})
 _HEADING = re.compile(r"#{1,6}\s+(?P<title>\S.*)", re.DOTALL)
 _ITEM = re.compile(r"(?P<indent>\s*)(?:[-*+]|\d{1,3}[.)])\s+(?:\[.\]\s+)?(?P<text>.*)", re.DOTALL)
 _TIMED = re.compile(r"\*{0,2}(?P<hour>\d{1,2}):(?P<minute>\d{2})\*{0,2}(?:\s+[-–—]\s+|:?\s+)(?P<text>\S.*)", re.DOTALL)
-_FENCE = re.compile(r"\s*(```|~~~)")
+_FENCE = re.compile(r"\s*(```(?!.*`)|~~~)")
 _AUTHOR = "me"
 _MOST_ROWS_OF_HEAD = 100
 
@@ -73,13 +74,15 @@ def _note(rows: Sequence[str], member: Member, limits: Limits, reading: Reading)
     head = _head(rows)
     name = _NAMED.sub("", member.name)
     day = _day(head.date or "", limits) or _day(member.base, limits)
-    session, position, clock = name, 0, time.min
+    session, clock = name, time.min
+    positions: Counter[str] = Counter()
     reading.entitle(session, head.title or name.rpartition("/")[2])
     for block in _blocks(rows[head.rows :]):
         if _DATED_HEADING.fullmatch(block) and (said_day := _day(block, limits)):
-            day, position, clock = said_day, 0, time.min
+            day, clock = said_day, time.min
             session = f"{name}/{said_day.date()}"
-            reading.entitle(session, _text(block))
+            if not positions[session]:
+                reading.entitle(session, _text(block))
             continue
         if day is None:
             yield Found(RejectedLineError("no day is told before it; name the note 2025-01-15.md"), where=member.base)
@@ -90,13 +93,13 @@ def _note(rows: Sequence[str], member: Member, limits: Limits, reading: Reading)
             continue
         record = {
             "session_id": session,
-            "line": position,
+            "line": positions[session],
             "created_at": datetime.combine(day.date(), clock, limits.zone),
             "time_inferred": clock == time.min,
             "speaker": head.author,
             "text": text,
         }
-        position += 1
+        positions[session] += 1
         yield Found(record, where=member.base)
 
 

@@ -29,8 +29,8 @@ from crew_pipeline.days.pace import allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.days import checks
-from crew_pipeline.orchestration.days.day_work import DayWork
-from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES
+from crew_pipeline.orchestration.days.day_work import DayMade, DayWork
+from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.orchestration.tags import (
     CODE_VERSION,
@@ -96,6 +96,17 @@ _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
 """What each asset is made from, with what, and what it is."""
 
 
+def _materialized(made: DayMade, engine: str) -> Iterator[AssetMaterialization]:
+    """What was made of a day, asset by asset."""
+    for asset, figures in made.figures.items():
+        yield AssetMaterialization(
+            AssetKey(asset.value),
+            partition=made.day.isoformat(),
+            metadata=figures,
+            tags={CODE_VERSION: engine, **_data_versions(asset, made.versions)},
+        )
+
+
 def _data_versions(asset: Asset, versions: Mapping[Asset, str]) -> dict[str, str]:
     """The tags by which Dagster tells whether what an asset was made from has changed since."""
     depends_on, _, _ = _MADE_FROM[asset]
@@ -136,17 +147,10 @@ def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> A
         """Days from their conversations to their documents, one after the other, the most urgent first."""
         selected = context.selected_asset_check_keys
         allowed = allowance(settings, datetime.now(UTC))
-        for made in DayWork(context, making, **config.as_wanted(), allowed=allowed).days():
-            for asset, figures in made.figures.items():
-                yield AssetMaterialization(
-                    AssetKey(asset.value),
-                    partition=made.day.isoformat(),
-                    metadata=figures,
-                    tags={CODE_VERSION: version, **_data_versions(asset, made.versions)},
-                )
-            yield from checks.evaluations(
-                context.instance, making.tools.db, selected, made.day, made.clients, context.run.run_id
-            )
+        with permanent_errors_end_at_once(context.run.run_id):
+            for made in DayWork(context, making, **config.as_wanted(), allowed=allowed).days():
+                yield from _materialized(made, version)
+                yield from checks.evaluations(context.instance, making.tools.db, selected, made, context.run.run_id)
         yield from checks.outputs(selected)
 
     return make_days

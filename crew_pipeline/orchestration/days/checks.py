@@ -4,7 +4,6 @@ Clusters are held against theirs in the transaction that stores them as well, so
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import date
 from typing import NamedTuple
 
 from dagster import (
@@ -21,6 +20,7 @@ from sqlalchemy import Connection
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.dagster_internals import checked
+from crew_pipeline.orchestration.days.day_work import DayMade
 from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import invariants
@@ -81,23 +81,22 @@ def evaluations(
     instance: DagsterInstance,
     db: Database,
     selected: Collection[AssetCheckKey],
-    day: date,
-    made: Sequence[ClientDay],
+    made: DayMade,
     token: str,
 ) -> Iterator[AssetCheckEvaluation]:
     """How the selected checks go for one day, told with its partition.
 
     Args:
         instance: that knows the day's materializations.
-        made: the clients' days that the run has taken of that day.
+        made: what the run has made of that day.
         token: id of the run.
     """
-    partition = day.isoformat()
+    partition = made.day.isoformat()
     for check in CHECKS:
         if _key(check) not in selected:
             continue
         with db.read() as connection:
-            violations = check.violations(connection, made, token)
+            violations = check.violations(connection, made.clients, token)
         yield AssetCheckEvaluation(
             asset_key=AssetKey(check.asset.value),
             check_name=check.name,

@@ -5,6 +5,7 @@ told of every day when it is done.
 """
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class DayWork:
             "force": force,
         }
         self._awaited = is_awaited(context.run)
+        self._stopped = threading.Event()
         self._tags = {**context.run.tags, **self._told(client, allowed)}
         self._pace = pace_of(self._tags)
         self._turn_s = float(self._tags.get(tags.TURN, math.inf))
@@ -130,6 +132,8 @@ class DayWork:
         return claims.heartbeat(self._db, self._token, self._making.claim_ttl_s)
 
     def _give_back(self) -> None:
+        # The thread that computes goes on for as long as the process: it must take nothing more.
+        self._stopped.set()
         with self._db.write() as connection:
             claims.give_back(connection, self._token)
 
@@ -166,16 +170,24 @@ class DayWork:
         """One day: what needs work is claimed, then made client by client."""
         started = time.monotonic()
         doing = Doing(self._tools.encoder.model_id)
-        taken = self._claim(day) if Asset.CONVERSATIONS in self._assets else self._claim_as_chosen(day)
+        if Asset.CONVERSATIONS in self._assets:
+            self._claim(day)
+        else:
+            self._claim_as_chosen(day)
         lines = lines_held(self._tools, self._token, day)
-        for client in sorted(set(lines["client"])):
-            run = DayRun(self._tools, ClientDay(client, day), self._token)
-            with isolated(self._tools, run.client_day, self._token, self._making.patience, self._context.log):
-                self._make_client(run, frames.of_client(lines, client), doing, started)
+        # Those whose last conversation has left meanwhile have no lines, and an empty day to be finished.
+        for client_day in self._held(day):
+            if self._stopped.is_set():
+                break
+            run = DayRun(self._tools, client_day, self._token)
+            with isolated(self._tools, client_day, self._token, self._making.patience, self._context.log):
+                self._make_client(run, frames.of_client(lines, client_day.client), doing, started)
             self._pace.rest()
         self._leave_unfinished(day)
         doing.seconds = time.monotonic() - started
         with self._db.read() as connection:
+            # Also what an earlier try of the step has done: its checks would else be told anew, over nothing.
+            taken = claims.taken(connection, self._token, day)
             stored = totals.of_day(connection, day)
             figures = metadata.of_day(connection, stored, taken, doing, self._assets)
         versions = metadata.versions_of(stored, self._tools.config.fingerprint)
@@ -205,11 +217,21 @@ class DayWork:
                 publishing.publish_made(self._tools, run.client_day, self._token, document)
                 doing.published(run.client_day.client, document)
 
-    def _claim(self, day: date) -> list[ClientDay]:
-        """Claim the clients' days that need work; those that this run has by now."""
+    def _held(self, day: date) -> list[ClientDay]:
+        with self._db.read() as connection:
+            return claims.held(connection, self._token, [day])
+
+    def _claim(self, day: date) -> None:
+        """Claim the clients' days that need work, but for those that an earlier try of the step has finished."""
         after = self._tags.get(tags.CLAIM)
-        taken = []
+        with self._db.read() as connection:
+            held = claims.held(connection, self._token, [day])
+            finished = {*claims.taken(connection, self._token, day)} - {*held}
         for work in self._work([day]):
+            if self._stopped.is_set():
+                return
+            if work.client_day in finished:
+                continue
             # Each in a transaction of its own: runs that take them in another order must not deadlock.
             with self._db.write() as connection:
                 is_taken = claims.take(
@@ -221,15 +243,11 @@ class DayWork:
                     background=not self._awaited,
                     after=after,
                 )
-            if is_taken:
-                taken.append(work.client_day)
-            else:
+            if not is_taken:
                 self._context.log.warning(f"{work.client_day}: another run is at work on it; left to that one")
-        return taken
 
-    def _claim_as_chosen(self, day: date) -> list[ClientDay]:
+    def _claim_as_chosen(self, day: date) -> None:
         """Claim a day of which some later assets were chosen in the UI; what somebody else holds is left alone."""
-        taken = []
         with self._db.write() as connection:
             for client_day in states.client_days_on(connection, day):
                 claim = claims.acquire(
@@ -241,9 +259,6 @@ class DayWork:
                 )
                 if claim == "new" and Asset.DOCUMENT in self._assets:
                     claims.begin(connection, client_day)
-                if claim is not None:
-                    taken.append(client_day)
-        return taken
 
     def _leave_unfinished(self, day: date) -> None:
         """Let go of a day of which no document was asked for."""

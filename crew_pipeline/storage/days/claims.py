@@ -164,6 +164,15 @@ def failures_in_a_row(connection: Connection, client_day: ClientDay) -> int:
     return sum(1 for _ in takewhile(lambda row: row.outcome in _FAILURES, rows))
 
 
+def taken(connection: Connection, token: str, day: date) -> list[ClientDay]:
+    """The clients' days of a day that ``token`` has claimed, whatever became of them."""
+    rows = connection.execute(
+        text("SELECT client, day FROM day_claims WHERE token = :token AND day = :day ORDER BY client"),
+        {"token": token, "day": day},
+    )
+    return [ClientDay(*row) for row in rows]
+
+
 def released(connection: Connection, token: str) -> list[ClientDay]:
     """What was taken from ``token`` without being made, because somebody cancelled its run or a step lacked what it
     needs; of those the days that nobody has made ready since."""

@@ -143,7 +143,7 @@ class Change(NamedTuple):
     Attributes:
         usual_rest_s: nine of ten rests between two lines in the crews' conversations of the two weeks before are no
             longer (s); None where too few are known.
-        last_said: the last line of each of these conversations.
+        last_said: the last line of each of these conversations, where they are few.
     """
 
     work: Work
@@ -154,6 +154,8 @@ class Change(NamedTuple):
 
 _CONVERSATIONS_KNOWN = 20
 _FEWEST_RESTS = 20
+_MOST_LAST_LINES = 50
+"""Conversations of a day that wait and whose last lines are looked at; of more, some go on anyway."""
 
 
 def changes_of_discovery(connection: Connection, since: date, most: int = 500) -> list[Change]:
@@ -168,11 +170,8 @@ def changes_of_discovery(connection: Connection, since: date, most: int = 500) -
                    sum(line_count) AS lines,
                    max(CASE WHEN semantic_status = 'failed' THEN retry_at ELSE updated_at END) AS updated_at,
                    array_agg(DISTINCT crew_id) AS crew_ids,
-                   array_agg(right(last.text, 400)) FILTER (WHERE last.text IS NOT NULL) AS last_said
+                   CASE WHEN days_date >= :since AND count(*) <= :few THEN array_agg(item.id) END AS ids
             FROM data_items AS item JOIN crews ON crews.id = crew_id
-            LEFT JOIN LATERAL (
-                SELECT text FROM lines WHERE conversation_id = item.id ORDER BY position DESC LIMIT 1
-            ) AS last ON days_date >= :since
             WHERE (semantic_status = 'pending' OR (semantic_status = 'failed' AND retry_at <= now()))
               AND (days_date >= :since OR history_table IS NOT NULL) AND NOT EXISTS (
                 SELECT 1 FROM day_claims AS claim WHERE claim.client = item.client AND claim.day = item.days_date
@@ -187,18 +186,27 @@ def changes_of_discovery(connection: Connection, since: date, most: int = 500) -
                     CROSS JOIN LATERAL (
                         SELECT id FROM data_items WHERE data_items.crew_id = crew.crew_id AND NOT times_inferred
                           AND days_date >= CAST(:since AS date) - 14 AND line_count BETWEEN 3 AND 500
-                        ORDER BY started_at DESC LIMIT :conversations
+                        ORDER BY days_date DESC, started_at DESC LIMIT :conversations
                     ) AS recent JOIN lines ON conversation_id = recent.id
                 ) AS gaps WHERE rest_s >= 0 GROUP BY crew_id HAVING count(*) >= :fewest
             )
-            SELECT client, day, priority, conversations, lines, updated_at, last_said, (
+            SELECT client, day, priority, conversations, lines, updated_at, ARRAY(
+                SELECT right(last.text, 400) FROM unnest(ids) AS waits (id) CROSS JOIN LATERAL (
+                    SELECT text FROM lines WHERE conversation_id = waits.id ORDER BY position DESC LIMIT 1
+                ) AS last) AS last_said, (
                 SELECT CASE WHEN count(*) = cardinality(crew_ids) THEN max(usual_s)::float8 END
                 FROM rests WHERE crew_id = ANY(crew_ids)) AS usual_s
             FROM waiting ORDER BY day DESC, client
         """),
-        {"since": since, "most": most, "conversations": _CONVERSATIONS_KNOWN, "fewest": _FEWEST_RESTS},
+        {
+            "since": since,
+            "most": most,
+            "conversations": _CONVERSATIONS_KNOWN,
+            "fewest": _FEWEST_RESTS,
+            "few": _MOST_LAST_LINES,
+        },
     )
-    return [Change(Work(*row[:5]), row.updated_at, row.usual_s, tuple(row.last_said or ())) for row in rows]
+    return [Change(Work(*row[:5]), row.updated_at, row.usual_s, tuple(row.last_said)) for row in rows]
 
 
 class FailedDay(NamedTuple):

@@ -27,12 +27,14 @@ from crew_pipeline.dedup.pair_scorer import BundledScorer
 from crew_pipeline.dedup.text_vectors import TextEncoder
 from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.build import build_defs
+from crew_pipeline.orchestration.days import day_work
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.settings import Settings, load_settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents
+from crew_pipeline.storage.evidence import invariants
 from crew_pipeline_tests.conftest import Run, bring, lines_at
 
 Query = Callable[..., list[tuple[object, ...]]]
@@ -252,6 +254,62 @@ def checked(instance: DagsterInstance, check: str, days: Sequence[str]) -> dict[
         for day in subset.subset_value.get_partition_keys()
     }
     return {day: told.get(day, "never") for day in days}
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, DagsterExecutionInterruptedError])
+def test_a_run_that_is_told_to_stop_while_a_day_is_checked_does_not_begin_again(
+    db: Database, run_days: Run, query: Query, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    for day in ("2025-01-15", "2025-01-16"):
+        bring(db, lines_at(day, f"s-{day}", *TALK))
+
+    def stopped(*_: object) -> Any:
+        raise interrupt
+
+    monkeypatch.setattr(invariants, "broken_documents", stopped)
+    outcome = run_days("2025-01-15", "2025-01-16")
+    assert (outcome.success, outcome.error) == (False, "The run was told to stop; its days were given back.")
+    assert query("SELECT days_date::text, semantic_status FROM data_items ORDER BY 1") == [
+        ("2025-01-15", "completed"), ("2025-01-16", "pending"),
+    ]  # fmt: skip
+    assert query("SELECT count(*) FROM day_claims WHERE ended_at IS NULL") == [(0,)]
+
+
+def test_a_check_that_failed_stays_failed_when_the_step_is_tried_again(
+    db: Database, instance: DagsterInstance, run_days: Run
+) -> None:
+    days = ("2025-02-11", "2025-02-12")
+    for day in days:
+        bring(db, lines_at(day, f"s-{day}", *TALK), client="healthy", today=date(2025, 2, 12))
+    bring(db, lines_at(days[0], "p", ("Ann", "this line is poison to it")), client="broken", today=date(2025, 2, 12))
+    trouble = OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    class Both(FailingEncoder):
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            if self.calls == 2:
+                self.calls += 1
+                raise trouble
+            return super().encode(texts)
+
+    assert run_days(*days, resources={"encoder": Both(ValueError("cannot embed that"), on="poison")}).success
+    assert checked(instance, "no_client_failed", days) == {days[0]: "FAILED", days[1]: "SUCCEEDED"}
+    assert checked(instance, "documents_lose_nothing", days) == dict.fromkeys(days, "SUCCEEDED")
+
+
+def test_a_client_whose_last_conversation_leaves_while_its_day_is_claimed_is_done(
+    db: Database, run_days: Run, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(db, lines_at("2025-01-15", "a", TALK[0], first=3, hour=0))
+    lines_held = day_work.lines_held
+
+    def meanwhile(*values: Any) -> Any:
+        bring(db, lines_at("2025-01-14", "a", ("Zoe", "it began the evening before"), hour=23))
+        return lines_held(*values)
+
+    monkeypatch.setattr(day_work, "lines_held", meanwhile)
+    assert run_days("2025-01-15").success
+    assert query("SELECT count(*) FROM day_claims WHERE ended_at IS NULL") == [(0,)]
+    assert query("SELECT count(*) FROM day_documents WHERE day = '2025-01-15' AND is_current") == [(0,)]
 
 
 def test_every_day_of_a_run_has_its_own_checks(
