@@ -221,16 +221,30 @@ def test_a_worker_whose_supervisor_is_killed_stops(databases: Databases, home: P
     wait_for(lambda: not alive(worker), "the worker has ended")
 
 
-def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
+def a_pair_scorer_of_one_s_own(folder: Path) -> None:
+    """A cross-encoder that knows nothing, in the form in which people keep theirs."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    bundled = model_folder("bundled")
+    assert bundled is not None
+    small = BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, num_labels=1
+    )  # fmt: skip
+    BertForSequenceClassification(small).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+        if (bundled / name).exists():
+            shutil.copyfile(bundled / name, folder / name)
+
+
+def test_a_pair_scorer_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
     databases: Databases, start: Start, home: Path, tmp_path: Path
 ) -> None:
     db = databases.db
-    bundled = model_folder("bundled")
-    assert bundled is not None
-    model = tmp_path / "model"
-    shutil.copytree(bundled, model)
+    model, kept = tmp_path / "model", tmp_path / "kept"
+    a_pair_scorer_of_one_s_own(model)
+    shutil.copytree(model, kept)
     ask_for_a_long_day(db, 50)
-    first = start(model=model)
+    first = start(pair_scorer=model)
     wait_until_all_is_done(db)
     shutil.rmtree(model)
     bring(db, lines_at("2025-01-15", "more", *said(2, 20), hour=20), client="default")
@@ -241,13 +255,13 @@ def test_a_model_that_disappears_stops_no_worker_that_has_it_and_costs_no_day(
     bring(db, lines_at("2025-01-15", "again", *said(3, 20), hour=21), client="default")
     with db.write() as connection:
         requests.request(connection, CLIENT_DAY)
-    without = start(model=model)
-    wait_for(lambda: not alive(without), "a worker without a model gives up")
-    assert "set CREW_MODEL to 'bundled'" in (home / "worker.log").read_text()
+    without = start(pair_scorer=model)
+    wait_for(lambda: not alive(without), "a worker without its pair scorer gives up")
+    assert "CREW_PAIR_SCORER" in (home / "worker.log").read_text()
     with db.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM data_items WHERE semantic_status = 'queued'")) == 1
-    shutil.copytree(bundled, model)
-    start(model=model)
+    shutil.copytree(kept, model)
+    start(pair_scorer=model)
     wait_until_all_is_done(db)
     check_everything(db)
 
