@@ -13,6 +13,7 @@ that a passage begins or ends finds them all, in time that is linear in the pass
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,10 @@ class ReadLine(NamedTuple):
     begin: int
 
 
+def _whole_numbers() -> array[int]:
+    return array("q")
+
+
 @dataclass
 class DayPassages:
     """The passages of the visible lines of one client's day, in order of time, and what repeats of them.
@@ -44,15 +49,18 @@ class DayPassages:
         lines: each line, parted.
         numbers: of each passage; equal numbers say the same. Between lines stands one that is no passage's.
         roots: of each passage the place of the visible one that it stands under; its own where it is visible.
-        places: of each passage where it starts in which line.
+        keys, of_line, starts: the lines in order; of each passage its line, as a place in ``keys``, and its start.
         first, alone: where each least run stood first, by a hash of its numbers, or by its one number.
         shown: hashes of passages that repeat nothing, for people want to see them wherever they stand.
     """
 
     lines: dict[LineKey, ReadLine] = field(default_factory=dict)
-    numbers: list[int] = field(default_factory=list)
-    roots: list[int] = field(default_factory=list)
-    places: list[tuple[LineKey, int]] = field(default_factory=list)
+    # Arrays, not lists: a day of agents has millions of passages, and an object for each would be collected and cached.
+    numbers: array[int] = field(default_factory=_whole_numbers)
+    roots: array[int] = field(default_factory=_whole_numbers)
+    keys: list[LineKey] = field(default_factory=list)
+    of_line: array[int] = field(default_factory=_whole_numbers)
+    starts: array[int] = field(default_factory=_whole_numbers)
     first: dict[int, int] = field(default_factory=dict)
     alone: dict[int, int] = field(default_factory=dict)
     shown: frozenset[bytes] = frozenset()
@@ -81,7 +89,8 @@ class DayPassages:
             if number and kept[number - 1][0].stop != run.start:
                 stretch = run.start
             first, last = line.parts[run.start - line.begin], line.parts[run.stop - 1 - line.begin]
-            of, start = self.places[self.roots[run.start]]
+            root = self.roots[run.start]
+            of, start = self.keys[self.of_line[root]], self.starts[root]
             more_folds = number + 1 < len(kept) and kept[number + 1][0].start == run.stop
             is_last = run.stop == line.begin + len(line.parts)
             folded_and_next = line.parts[stretch - line.begin : run.stop + 1 - line.begin]
@@ -98,7 +107,9 @@ class DayPassages:
         begin = len(self.numbers)
         key = (line.conversation_id, line.position)
         self.lines[key] = ReadLine(line.text, parts, begin)
-        self.places.extend((key, part.start) for part in parts)
+        self.of_line.extend([len(self.keys)] * (len(parts) + 1))
+        self.keys.append(key)
+        self.starts.extend(part.start for part in parts)
         if len(parts) == 1:
             self._number_alone(line.text, parts[0])
         else:
@@ -106,7 +117,7 @@ class DayPassages:
             self._find_roots(begin)
         self.numbers.append(_NONE)
         self.roots.append(_NONE)
-        self.places.append((key, len(line.text)))
+        self.starts.append(len(line.text))
 
     def _number_alone(self, text: str, part: Passage) -> None:
         """Take in a line of one passage: it is never folded here, but others may fold under it."""
