@@ -9,7 +9,15 @@ from fastapi import APIRouter, Response
 
 router = APIRouter()
 
-_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "style-src 'self' 'unsafe-inline'",
+        "script-src 'self' 'unsafe-inline'",
+        "frame-ancestors 'none'",
+    )
+)
 
 
 @lru_cache(maxsize=1)
