@@ -17,11 +17,13 @@ from crew_pipeline.days.pace import allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, DayBatch, batches, run_key
 from crew_pipeline.days.rests import quiet_needed
 from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
+from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.discovery import metadata
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import queue
 from crew_pipeline.storage.sources.rounds import totals
 
@@ -74,6 +76,16 @@ def _request(batch: DayBatch, changes: Sequence[queue.Change], share: dict[str, 
     )
 
 
+def _found(db: Database, reports: Sequence[CrewReport]) -> list[AssetMaterialization]:
+    """What the sensor has found, as the asset tells it, whose own rounds come after it and would find nothing."""
+    if not any(report.scanned for report in reports):
+        return []
+    with db.read() as connection:
+        figures = metadata.of_round(reports, totals(connection))
+    version = {tags.DATA_VERSION: tags.OUTSIDE_VERSION}
+    return [AssetMaterialization(tags.HISTORY_TABLES, metadata=figures, tags=version)]
+
+
 def build_arrivals(settings: Settings) -> SensorDefinition:
     """The sensor; switched on from the start unless background jobs are turned off."""
     status = DefaultSensorStatus.RUNNING if settings.enable_background_jobs else DefaultSensorStatus.STOPPED
@@ -96,14 +108,8 @@ def build_arrivals(settings: Settings) -> SensorDefinition:
                 context.log.info(f"{report.client}/{report.crew}: {report.error or report.summary}")
         with database.db.read() as connection:
             changes = queue.changes_of_discovery(connection, now.astimezone(settings.zone).date() - timedelta(days=1))
-            figures = metadata.of_round(reports, totals(connection))
         asked = day_requests(changes, settings, now)
-        # What the sensor has found would else be missing from the asset, whose own rounds come after it.
-        told = AssetMaterialization(
-            tags.HISTORY_TABLES, metadata=figures, tags={tags.DATA_VERSION: tags.OUTSIDE_VERSION}
-        )
-        found = [told] if figures["sessions_scanned"] else []
         skipped = None if asked else "no day has changed and gone quiet"
-        return SensorResult(run_requests=asked, skip_reason=skipped, asset_events=found)
+        return SensorResult(run_requests=asked, skip_reason=skipped, asset_events=_found(database.db, reports))
 
     return new_sessions

@@ -24,7 +24,7 @@ from crew_pipeline.model import ClientDay, Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.days import metadata
 from crew_pipeline.orchestration.days.metadata import Doing
-from crew_pipeline.orchestration.failures import isolated, permanent_errors_end_at_once
+from crew_pipeline.orchestration.failures import isolated
 from crew_pipeline.orchestration.interrupts import INTERRUPTS, in_thread
 from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.partitions import days_of
@@ -97,18 +97,17 @@ class DayWork:
         """Each day as it is done, the most urgent first; those without work last.
 
         Raises:
-            Failure: days that this run had taken were given back and are not ready, or an error ends it.
+            Failure: days that this run had taken were given back and are not ready.
         """
         try:
-            with permanent_errors_end_at_once(self._token), self._kept_alive():
+            with claims.heartbeat(self._db, self._token, self._making.claim_ttl_s):
                 self._refuse_unknown_client()
                 for day in self._in_order():
                     made = in_thread(lambda day=day: self._make(day))  # type: ignore[misc]
                     self._context.log.info(made.summary)
                     yield made
-        except (Failure, GeneratorExit) as ended:
-            if isinstance(ended, GeneratorExit) or isinstance(ended.__cause__, INTERRUPTS):
-                self._give_back()
+        except (GeneratorExit, *INTERRUPTS):
+            self._give_back()
             raise
         self._fail_if_left()
 
@@ -127,9 +126,6 @@ class DayWork:
                     description=f"There is no client {client}; 'crew clients list' names those that there are.",
                     allow_retries=False,
                 )
-
-    def _kept_alive(self) -> Any:
-        return claims.heartbeat(self._db, self._token, self._making.claim_ttl_s)
 
     def _give_back(self) -> None:
         # The thread that computes goes on for as long as the process: it must take nothing more.
