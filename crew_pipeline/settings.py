@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crew_pipeline.home import find_home
@@ -18,6 +18,22 @@ from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint, Pr
 
 DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def known_zone(value: str) -> str:
+    """Let only the names of time zones through.
+
+    Raises:
+        ValueError: this machine knows none of this name.
+    """
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("an IANA time zone such as UTC or Europe/Berlin") from None
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(known_zone)]
 
 
 class SettingsError(ValueError):
@@ -37,8 +53,22 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="your own Postgres (postgresql://…); unset: the embedded one under CREW_HOME"
     )
-    timezone: str = Field("UTC", description="IANA time zone in which a day begins and ends")
-    first_day: date = Field(date(2000, 1, 1), description="first day that has a partition; older lines are rejected")
+    timezone: TimeZone = Field(
+        "UTC", description="IANA time zone in which a day begins and ends; a client may have one of its own"
+    )
+    first_day: date = Field(date(2000, 1, 1), description="first day that may hold lines; older ones are rejected")
+    first_partition: date | None = Field(
+        None,
+        description="first day that Dagster lists as a partition; 'crew up' and 'crew env' set it to the year in which "
+        "data begin, unset: CREW_FIRST_DAY",
+    )
+    days_ahead: int = Field(
+        0,
+        ge=0,
+        le=1,
+        description="days after today that are partitions: 1 where a client's time zone is ahead of CREW_TIMEZONE, "
+        "which 'crew up' and 'crew env' see to",
+    )
 
     model: str = Field(
         BUNDLED_MODEL,
@@ -172,16 +202,10 @@ class Settings(BaseSettings):
         20, ge=1, description="runs for visitors that are submitted to it and not ended; further days wait their turn"
     )
     document_cache_mb: int = Field(32, ge=0, description="day documents that the API keeps in memory (MiB)")
+    asset_owners: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="who Dagster shows as owners of the assets (team:NAME or addresses of mail)"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("an IANA time zone such as UTC or Europe/Berlin") from None
-        return value
 
     @field_validator("business_hours", mode="before")
     @classmethod
@@ -213,6 +237,16 @@ class Settings(BaseSettings):
             raise ValueError("codes of languages such as en,de, or any")
         return codes
 
+    @field_validator("asset_owners", mode="before")
+    @classmethod
+    def _owners(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        owners = tuple(owner.strip() for owner in value.split(",") if owner.strip())
+        if not all(re.fullmatch(r"team:[\w./-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner) for owner in owners):
+            raise ValueError("owners such as team:talk,ann@example.org")
+        return owners
+
     @field_validator("database_url")
     @classmethod
     def _postgres_only(cls, value: str | None) -> str | None:
@@ -240,6 +274,10 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The configured time zone."""
         return ZoneInfo(self.timezone)
+
+    def in_zone(self, timezone: str | None) -> Settings:
+        """The same settings with another time zone, where one is given."""
+        return self if timezone is None else self.model_copy(update={"timezone": timezone})
 
     @property
     def home_path(self) -> Path:

@@ -215,6 +215,12 @@ def test_a_client_can_fold_at_another_point(home: Path, sample: Path) -> None:
     assert client["folding"] == "strict"
     assert told(home, "process", "2025-01-13")["runs"] == 0
     told(home, "clients", "set", "default", "--folding", "default")
+    refused = crew(home, "clients", "set", "default", "--timezone", "Mars/Olympus")
+    assert (refused.returncode, "an IANA time zone" in refused.stderr) == (2, True)
+    crew(home, "clients", "set", "default", "--timezone", "Asia/Tokyo")
+    assert told(home, "clients", "list")["clients"][0]["timezone"] == "Asia/Tokyo"
+    crew(home, "clients", "set", "default", "--timezone", "default")
+    assert told(home, "clients", "list")["clients"][0]["timezone"] is None
 
 
 def test_labelling_asks_with_one_key_a_pair(home: Path, sample: Path) -> None:

@@ -15,6 +15,7 @@ from crew_pipeline.settings import Settings, SettingsError, describe_settings, l
         ("CREW_MIN_WORDS", "few", "a valid integer"),
         ("CREW_FIRST_DAY", "2000-13-01", "date"),
         ("CREW_FALLBACK_AFTER_S", "31", "less than or equal to 30"),
+        ("CREW_ASSET_OWNERS", "team:talk,Ann", "owners such as"),
         ("CREW_LOG_LEVEL", "loud", "'debug', 'info'"),
     ],
 )

@@ -92,7 +92,7 @@ async def conversations(
     answer = await services.days.read(ClientDay(client, day), shown, force=force_process, wait_s=wait)
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
     services.visits.count(client, kind, 1000 * (time.perf_counter() - started))
-    zone = services.settings.timezone
+    zone = answer.timezone or services.settings.timezone
     return _respond(answer, day, zone, shown, if_none_match, started)
 
 
@@ -126,7 +126,7 @@ def _respond(
         # Weak, since how long it took differs; who polls with it is not sent the same raw day again.
         tag = f'W/"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}-{answer.preliminary:d}"'
         headers = {"Retry-After": "2", "Cache-Control": "no-store", "ETag": tag, **timing}
-        if if_none_match and _matches(if_none_match, tag.removeprefix("W/")):
+        if if_none_match and matches(if_none_match, tag.removeprefix("W/")):
             return Response(status_code=304, headers=headers)
         return Response(_envelope(answer.body, metadata), 202, headers, JSON)
     if answer.stale or not answer.hit:
@@ -136,8 +136,8 @@ def _respond(
     headers = {"Cache-Control": "private, no-cache", **timing}
     if answer.version is not None and answer.processed_at is not None:
         made = int(answer.processed_at.timestamp() * 1e6)
-        headers["ETag"] = f'"{answer.version}-{made:x}-{view.lines}-{view.passages}"'
-        if if_none_match and _matches(if_none_match, headers["ETag"]):
+        headers["ETag"] = f'"{answer.version}-{made:x}-{view.lines}-{view.passages}-{zone}"'
+        if if_none_match and matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
     return Response(_envelope(answer.body, metadata), 200, headers, JSON)
 
@@ -155,7 +155,8 @@ def _failure(answer: DayAnswer, metadata: dict[str, Any]) -> bytes:
     )  # fmt: skip
 
 
-def _matches(if_none_match: str, etag: str) -> bool:
+def matches(if_none_match: str, etag: str) -> bool:
+    """Whether a header ``If-None-Match`` names a tag."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag in tags
 

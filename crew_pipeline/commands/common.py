@@ -86,10 +86,9 @@ def open_store(*, prepare: bool = True) -> Iterator[tuple[Settings, Databases]]:
 
 
 def day_named(name: str, settings: Settings, databases: Databases, client: str | None) -> date:
-    """A day by its date or by name, in the configured time zone."""
-    today = datetime.now(settings.zone).date()
+    """A day by its date or by name, in the time zone of ``settings``."""
     if name in {"today", "yesterday"}:
-        return today - timedelta(days=name == "yesterday")
+        return datetime.now(settings.zone).date() - timedelta(days=name == "yesterday")
     if name == "latest":
         from crew_pipeline.storage.days.states import latest_day
 

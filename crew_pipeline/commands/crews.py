@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,8 +119,8 @@ def crews_apply(
     from crew_pipeline.discovery.registry import apply_registry, read_registry
 
     registry = read_registry(file)
-    with open_store() as (_, databases), databases.db.write() as connection:
-        applied = apply_registry(connection, registry, prune=prune)
+    with open_store() as (settings, databases), databases.db.write() as connection:
+        applied = apply_registry(connection, registry, settings, datetime.now(UTC), prune=prune)
     console.say(f"{len(applied.read)} crews are read: {', '.join(applied.read) or 'none'}.")
     if applied.stopped:
         console.say(f"{len(applied.stopped)} are not read: {', '.join(applied.stopped)}.")

@@ -27,9 +27,11 @@ def day_(
     from crew_pipeline.days import standing_texts
     from crew_pipeline.days.reading import View, read_day
     from crew_pipeline.dedup.config import fingerprint_of
-    from crew_pipeline.storage.conversations import parts
+    from crew_pipeline.storage.conversations import clients, parts
 
-    with open_store() as (settings, databases):
+    with open_store() as (general, databases):
+        with databases.db.read() as connection:
+            settings = clients.settings_of(connection, general, client)
         wanted = day_named(day, settings, databases, client)
         view = View("full" if full else "condensed")
         with databases.db.read() as connection:

@@ -39,7 +39,7 @@ def discover(
 
     with open_store() as (settings, databases):
         db = databases.db
-        if problem := apply_crews_file(db, settings):
+        if problem := apply_crews_file(db, settings, datetime.now(UTC)):
             raise CommandError(problem)
         now = datetime.now(UTC)
         reports = run(

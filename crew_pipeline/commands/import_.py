@@ -139,10 +139,12 @@ def _undo(import_id: int, as_json: bool) -> None:
     from crew_pipeline.storage.conversations.parts import calendar_of
 
     with open_store() as (settings, databases):
-        calendar = calendar_of(settings, datetime.now(UTC))
+        now = datetime.now(UTC)
         try:
             with databases.db.write() as connection:
-                found, undone = imports.undo(connection, import_id, calendar)
+                found, undone = imports.undo(
+                    connection, import_id, lambda client: calendar_of(connection, settings, client, now)
+                )
         except imports.UndoError as error:
             raise CommandError(str(error)) from None
     if as_json:

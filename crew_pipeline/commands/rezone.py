@@ -10,7 +10,7 @@ from crew_pipeline.commands.common import CommandError, JsonOption, in_home, ope
 
 @in_home
 def rezone(as_json: JsonOption = False) -> None:
-    """Move conversations to the days that they have in CREW_TIMEZONE, after it was changed."""
+    """Move conversations to the days that they have in CREW_TIMEZONE, or their client's own, after it was changed."""
     from crew_pipeline.processes.everything import alone_in
     from crew_pipeline.processes.supervisor import StartError
     from crew_pipeline.storage.conversations import rezoning
@@ -19,7 +19,9 @@ def rezone(as_json: JsonOption = False) -> None:
     with open_store() as (settings, databases):
         try:
             with alone_in(settings.home_path), databases.db.write() as connection:
-                done = rezoning.rezone(connection, calendar_of(settings, datetime.now(UTC)))
+                done = rezoning.rezone(
+                    connection, lambda client: calendar_of(connection, settings, client, datetime.now(UTC))
+                )
         except StartError as error:
             raise CommandError(str(error)) from None
     days = sum(len(changed) for changed in done.days.values())

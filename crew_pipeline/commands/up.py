@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from crew_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from crew_pipeline.processes.everything import Addresses
+    from crew_pipeline.processes.partitions import ShownDays
+    from crew_pipeline.storage.opening import Databases
 
 
 @in_home
@@ -25,6 +28,7 @@ def up(
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.orchestration.instance import daemon_age_s, dagster_instance, prepare_home
     from crew_pipeline.processes.everything import Addresses, alone_in, children, refuse_taken_port
+    from crew_pipeline.processes.partitions import ShownDays
     from crew_pipeline.processes.pool import READY_WITHIN_S, environment, grace_s
     from crew_pipeline.processes.supervisor import Supervisor
 
@@ -41,8 +45,9 @@ def up(
         with dagster_instance(home) as instance:
             # Dagster's tables are made here, once: the processes would otherwise race to create them.
             instance.get_runs_count()
+            days = ShownDays(settings, databases, instance, supervisor.start_anew)
             processes = children(settings, databases, addresses, lambda: daemon_age_s(instance))
-            supervisor.watch(processes, variables, databases.revive, grace_s(settings))
+            supervisor.watch(processes, variables | days.variables, _upkeep(databases, days), grace_s(settings))
             try:
                 console.say("Starting database, worker, API and Dagster…")
                 if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"  {name} is ready")):
@@ -51,6 +56,14 @@ def up(
             finally:
                 console.say("Stopping…")
                 supervisor.stop()
+
+
+def _upkeep(databases: Databases, days: ShownDays) -> Callable[[], None]:
+    def keep_up() -> None:
+        databases.revive()
+        days.follow()
+
+    return keep_up
 
 
 def _say_where(settings: Settings, addresses: Addresses) -> None:

@@ -67,7 +67,7 @@ def forget(db: Database, settings: Settings, scope: Scope, now: datetime, *, dry
 def _forget(db: Database, settings: Settings, scope: Scope, now: datetime, *, dry_run: bool) -> Forgotten:
     token = f"forget-{uuid.uuid4()}"
     with db.read() as connection:
-        calendar = calendar_of(settings, now)
+        calendar = calendar_of(connection, settings, scope.client, now)
         client_days = forgetting.choose(connection, scope, calendar)
         if not dry_run:
             _hold(connection, client_days, token)

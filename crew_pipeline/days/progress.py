@@ -106,17 +106,25 @@ class Reporter:
             part = min(_MOST_BY_TIME, work.spent_s / estimate_s) if stage == "comparing" else 0.0
         # Never back: a day that was paused goes on from where it was.
         fraction = max(self._before, begin + (end - begin) * part)
-        left = remaining(fraction, work.spent_s, estimate_s)
+        left = remaining(fraction, work.spent_s, estimate_s, self._before)
         tell(connection, self._client_day, self._token, stage, fraction, message, left)
 
 
-def remaining(fraction: float, spent_s: float, estimate_s: float) -> float:
-    """Seconds that are left: at first by what past runs took, later more and more by its own pace."""
-    by_past = max(0.0, estimate_s - spent_s)
-    if fraction <= 0:
+def remaining(fraction: float, spent_s: float, estimate_s: float, before: float = 0.0) -> float:
+    """Seconds that are left: at first by what past runs took, later more and more by its own pace.
+
+    Args:
+        fraction: how much of the day is done.
+        spent_s: by this run.
+        estimate_s: what past runs say of the whole day.
+        before: how much was done when this run began.
+    """
+    to_do, done = 1 - before, fraction - before
+    by_past = max(0.0, estimate_s * to_do - spent_s)
+    if done <= 0:
         return round(by_past, 1)
-    by_pace = spent_s * (1 - fraction) / fraction
-    return round(fraction * by_pace + (1 - fraction) * by_past, 1)
+    by_pace = spent_s * (1 - fraction) / done
+    return round((done * by_pace + (to_do - done) * by_past) / to_do, 1)
 
 
 def tell(

@@ -27,7 +27,7 @@ def check_source(db: Database, settings: Settings, source: HistorySource) -> dic
                 table = examine(source_connection, source.history_table, source.columns)
             check |= {"columns": table.columns, "key": table.kind, "warnings": table.warnings}
             check["framework"] = table.framework.name if table.framework is not None else None
-            limits = limits_of(settings, datetime.now(UTC))
+            limits = limits_of(settings.in_zone(source.timezone), datetime.now(UTC))
             batch = read_batch(source_connection, table, None, limits, most_sessions=10, most_rows=20)
             refused = [f"row {key}: {reason}" for key, _, reason in batch.refused]
             check["first_rows"] = {"read": len(batch.rows), "refused": refused}

@@ -95,7 +95,7 @@ def compare(db: Database, source: HistorySource, settings: Settings, now: dateti
     Raises:
         SourceError: the source cannot be opened or is no history table.
     """
-    limits = limits_of(settings, now)
+    limits = limits_of(settings.in_zone(source.timezone), now)
     result = Comparison(source.client, source.code)
     with opened(source, db, 10 * settings.discovery_timeout_s) as source_connection, db.write() as connection:
         with source_connection.begin():

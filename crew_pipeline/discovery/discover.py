@@ -89,7 +89,7 @@ def discover(
     return reports
 
 
-def apply_crews_file(db: Database, settings: Settings) -> str | None:
+def apply_crews_file(db: Database, settings: Settings, now: datetime) -> str | None:
     """Set up what the file of ``CREW_CREWS_FILE`` lists, if there is one; a sentence if it cannot be used.
 
     In that case what was set up before stays, and is read.
@@ -99,7 +99,7 @@ def apply_crews_file(db: Database, settings: Settings) -> str | None:
     try:
         registry = read_registry(settings.crews_file)
         with db.write() as connection:
-            apply_registry(connection, registry)
+            apply_registry(connection, registry, settings, now)
     except CrewError as error:
         return str(error)
     return None
@@ -139,7 +139,7 @@ def discover_crew(
         with opened(source, db, _statement_s(settings, seconds)) as source_connection:
             table = _examined(source_connection, source)
             report.warnings = table.warnings
-            limits = limits_of(settings, now)
+            limits = limits_of(settings.in_zone(source.timezone), now)
             deadline = started + seconds
             step(CrewRound(db, source_connection, source, table, settings, limits, report, deadline, on_batch))
     except SourceError as error:

@@ -11,7 +11,7 @@ from crew_pipeline.discovery.moments import ANY_FORM, Times
 from crew_pipeline.discovery.records import limits_of
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.conversations import imports
+from crew_pipeline.storage.conversations import clients, imports
 from crew_pipeline.storage.conversations.index import stored_of
 from crew_pipeline.storage.conversations.ingest import CrewKey, SourceTraits, ingest
 from crew_pipeline.storage.conversations.parts import calendar_of
@@ -43,12 +43,13 @@ def import_export(
     reading = report.reading
     with db.write() as connection:
         crew_id = crews.ensure_crew(connection, client, crew)
+        own = clients.settings_of(connection, settings, client, hold=True)
         import_id = imports.begin(connection, crew_id, export.path.name, export.format)
         report.ingested = ingest(
             connection,
             crew=CrewKey(client, crew, crew_id),
-            lines=export.lines(replace(limits_of(settings, now), times=times), reading, on_progress),
-            calendar=calendar_of(settings, now),
+            lines=export.lines(replace(limits_of(own, now), times=times), reading, on_progress),
+            calendar=calendar_of(connection, settings, client, now),
             source=SourceTraits(
                 titles=reading.titles,
                 whole_sessions=export.whole_sessions,

@@ -122,9 +122,8 @@ class CrewRound:
     def _out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline
 
-    @property
-    def _calendar(self) -> Calendar:
-        return calendar_of(self.settings, self.limits.now)
+    def _calendar(self, connection: Connection) -> Calendar:
+        return calendar_of(connection, self.settings, self.source.client, self.limits.now)
 
     @property
     def _crew(self) -> CrewKey:
@@ -349,7 +348,7 @@ class CrewRound:
             placed = self._take_in(connection, batch, mark)
             kept += [position for _, position in placed.places]
             mark, more, reached = placed.mark, batch.more, batch.reached
-        days = withdraw(connection, crew=self._crew, session_id=session, keep=kept, calendar=self._calendar)
+        days = withdraw(connection, crew=self._crew, session_id=session, keep=kept, calendar=self._calendar(connection))
         self.report.ingested.days = sorted({*self.report.ingested.days, *days})
         return mark
 
@@ -374,7 +373,7 @@ class CrewRound:
                 connection,
                 crew=self._crew,
                 lines=placed.lines,
-                calendar=self._calendar,
+                calendar=self._calendar(connection),
                 source=SourceTraits(from_history=True),
             )
             report.ingested.add(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Connection
 
 from crew_pipeline.model import OperatingPoint
-from crew_pipeline.storage.conversations import clients
+from crew_pipeline.settings import Settings, TimeZone
+from crew_pipeline.storage.conversations import clients, rezoning
 from crew_pipeline.storage.sources import crews
 from crew_pipeline.storage.sources.crews import CrewError
 
@@ -29,6 +31,7 @@ class ListedClient(BaseModel, extra="forbid"):
 
     active: bool = True
     folding: OperatingPoint | None = None
+    timezone: TimeZone | None = None
     crews: dict[str, ListedCrew] = Field(default_factory=dict)
 
 
@@ -67,7 +70,9 @@ def read_registry(path: Path) -> Registry:
         raise CrewError(f"{path}: {place}: {first['msg']}; write clients: NAME: crews: NAME: table: NAME.") from None
 
 
-def apply_registry(connection: Connection, registry: Registry, *, prune: bool = False) -> Applied:
+def apply_registry(
+    connection: Connection, registry: Registry, settings: Settings, now: datetime, *, prune: bool = False
+) -> Applied:
     """Set up what is listed; with ``prune``, crews that are not listed are no longer read.
 
     Raises:
@@ -79,6 +84,8 @@ def apply_registry(connection: Connection, registry: Registry, *, prune: bool = 
         clients.set_active(connection, client, active=listed.active)
         if listed.folding is not None:
             clients.set_folding(connection, client, listed.folding)
+        if listed.timezone is not None:
+            rezoning.set_timezone(connection, settings, client, listed.timezone, now)
         for code, crew in sorted(listed.crews.items()):
             crews.set_history(connection, client, code, crew.source_env, crew.table, crew.columns)
             if not crew.active:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executor
+from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executor, with_source_code_references
 
 from crew_pipeline.orchestration.days.arrivals import build_arrivals
 from crew_pipeline.orchestration.days.assets import build_assets, day_job
@@ -39,13 +39,15 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
         warnings.simplefilter("ignore", BetaWarning)
         warnings.simplefilter("ignore", PreviewWarning)
         return Definitions(
-            assets=[
-                build_history_tables(settings),
-                build_assets(settings, partitions),
-                *build_history(partitions),
-                *build_upkeep(settings),
-                *outside(),
-            ],
+            assets=with_source_code_references(
+                [
+                    build_history_tables(settings),
+                    build_assets(settings, partitions),
+                    *build_history(partitions),
+                    *build_upkeep(settings),
+                    *outside(),
+                ]
+            ),
             asset_checks=[build_freshness(settings)],
             jobs=[day_job(), discovery_job(), history_job(), *upkeep_jobs()],
             schedules=[

@@ -118,13 +118,14 @@ def _run(
     from crew_pipeline.orchestration.dagster_internals import new_run_id
     from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
     from crew_pipeline.orchestration.interrupts import in_thread, terminated_as_interrupted
+    from crew_pipeline.orchestration.partitions import any_day
     from crew_pipeline.orchestration.runs import DayRunner
 
     total = sum(batch.lines for batch in planned) or 1
     done = 0
     patience = Patience.of(settings)
     with dagster_instance(prepare_home(settings)) as instance:
-        runner = DayRunner(build_defs(settings, resource_overrides), instance)
+        runner = DayRunner(build_defs(any_day(settings), resource_overrides), instance)
         for batch in planned:
             run_id = new_run_id()
             run = partial(runner.run, batch, trigger=Trigger.COMMAND, client=client, force=force, run_id=run_id)

@@ -112,6 +112,14 @@ def lane_tags(allowed: Allowance, number: int) -> dict[str, str]:
     }
 
 
+def recent_lane_tags(allowed: Allowance, _number: int) -> dict[str, str]:
+    """The tags of a background run over days that somebody will look at next: it waits for no sweep.
+
+    While it works, the background takes at most one lane more than its share.
+    """
+    return {**lane_tags(allowed, 0), LANE: "recent"}
+
+
 def day_config(*, client: str = "", force: bool = False, retry_failed: bool = True) -> dict[str, Any]:
     """The configuration of a run of the day job, see ``days.assets.Scope``."""
     scope = {"client": client, "force": force, "retry_failed": retry_failed}

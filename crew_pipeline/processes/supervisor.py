@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -167,17 +167,17 @@ class Supervisor:
                 self._look_after(child)
             time.sleep(_LOOK_S)
 
+    def start_anew(self, names: Collection[str], variables: Mapping[str, str]) -> None:
+        """Stop some of the children, politely if they let themselves, and start them with other variables."""
+        self._environment |= variables
+        chosen = [child for child in self._children if child.name in names]
+        _end(chosen, self._grace_s)
+        for child in chosen:
+            child.start(self._environment)
+
     def stop(self) -> None:
         """Stop everything: politely, then by force. Afterwards nothing that was started is left."""
-        for child in self._children:
-            child.signal_group(signal.SIGTERM)
-        deadline = time.monotonic() + self._grace_s
-        while any(child.group_alive() for child in self._children) and time.monotonic() < deadline:
-            time.sleep(_LOOK_S / 2)
-        for child in self._children:
-            child.signal_group(signal.SIGKILL)
-            if child.process is not None:
-                child.process.wait()
+        _end(self._children, self._grace_s)
 
     def _keep_up(self) -> None:
         if time.monotonic() - self._kept_up_at < _UPKEEP_S:
@@ -206,6 +206,18 @@ class Supervisor:
         )
         child.signal_group(signal.SIGKILL)
         child.restart_at = now + delay
+
+
+def _end(children: Sequence[Child], grace_s: float) -> None:
+    for child in children:
+        child.signal_group(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while any(child.group_alive() for child in children) and time.monotonic() < deadline:
+        time.sleep(_LOOK_S / 2)
+    for child in children:
+        child.signal_group(signal.SIGKILL)
+        if child.process is not None:
+            child.process.wait()
 
 
 def _is_ready(child: Child) -> bool:

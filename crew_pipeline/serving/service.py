@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,7 @@ from crew_pipeline.days import reading, requests
 from crew_pipeline.days.reading import AS_STORED, View
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents, preliminary
 from crew_pipeline.storage.days.states import status_of
@@ -40,6 +41,7 @@ class DayAnswer:
             visible ones (code points).
         processing_ms: how long a document's day was in work; None for raw conversations.
         preliminary: whether it is a first look, while the rest is being made.
+        timezone: of the client's days, where it has one of its own.
     """
 
     state: State
@@ -53,6 +55,7 @@ class DayAnswer:
     hidden_character_count: int | None = None
     processing_ms: float | None = None
     error: str | None = None
+    timezone: str | None = None
 
 
 class DayService:
@@ -78,16 +81,16 @@ class DayService:
         self, client_day: ClientDay, view: View = AS_STORED, *, force: bool = False, wait_s: float = 5
     ) -> DayAnswer:
         """The answer for a client's day: at once where it is ready, else after at most ``wait_s`` seconds."""
-        if force:
-            return await self._make(client_day, view, wait_s, force=True)
-        ready = await self._ready(client_day, view)
+        ready = None if force else await self.ready(client_day, view)
         if ready is None:
-            return await self._make(client_day, view, wait_s, force=False)
+            made = await self._make(client_day, view, wait_s, force=force)
+            zone = await self._db_of(client_day).reading(clients.timezone_of, client_day.client)
+            return replace(made, timezone=zone)
         if ready.stale:
             await self._ask(client_day, waiting=False)
         return ready
 
-    async def _ready(self, client_day: ClientDay, view: View, *, hit: bool = True) -> DayAnswer | None:
+    async def ready(self, client_day: ClientDay, view: View, *, hit: bool = True) -> DayAnswer | None:
         """The document in force, from memory where its version is known."""
         known = self._documents.get((client_day, view))
         stored = await documents.current_in_loop(self._db, client_day, self._fingerprint, known[0] if known else "")
@@ -111,6 +114,7 @@ class DayService:
             character_count=stored.character_count,
             hidden_character_count=stored.hidden_character_count,
             processing_ms=stored.processing_ms,
+            timezone=stored.timezone,
         )
 
     async def _ask(self, client_day: ClientDay, *, force: bool = False, waiting: bool = True) -> None:
@@ -138,7 +142,7 @@ class DayService:
             answer = await self._awaited(client_day, view, woken, deadline, force=force)
         if answer is not None:
             return answer
-        if force and (present := await self._ready(client_day, view)):
+        if force and (present := await self.ready(client_day, view)):
             return present
         body = await db.reading(preliminary.current, client_day)
         if body is not None:
@@ -164,7 +168,7 @@ class DayService:
 
     async def _outcome(self, client_day: ClientDay, view: View, *, force: bool) -> DayAnswer | None:
         """The final answer; None while there is still something to wait for."""
-        ready = await self._ready(client_day, view, hit=False)
+        ready = await self.ready(client_day, view, hit=False)
         if ready and not (force and ready.stale):
             return ready
         db = self._db_of(client_day)

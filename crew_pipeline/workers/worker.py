@@ -23,6 +23,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.build import build_defs
 from crew_pipeline.orchestration.instance import dagster_instance, prepare_home
+from crew_pipeline.orchestration.partitions import any_day
 from crew_pipeline.orchestration.runs import DayRunner
 from crew_pipeline.orchestration.upkeep.assets import look_after
 from crew_pipeline.settings import Settings
@@ -186,7 +187,7 @@ def run_worker(settings: Settings, databases: Databases) -> int:
     """Load the model, then serve until SIGTERM or SIGINT; returns the exit status."""
     os.environ.update(databases.environment())
     _wait_for_database(databases.db)
-    definitions = build_defs(settings)
+    definitions = build_defs(any_day(settings))
     warm_up((definitions.resources or {})["scorer"])
     with dagster_instance(prepare_home(settings)) as instance:
         maker = WarmMaker(settings, databases.db, DayRunner(definitions, instance))

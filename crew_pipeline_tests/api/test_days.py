@@ -26,6 +26,7 @@ from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.conversations.ingest import CrewKey, withdraw
 from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database
@@ -256,6 +257,23 @@ def test_who_polls_a_missing_day_is_sent_what_is_new_only(
         claims.give_back(connection, "at work")
     make_ready(DAY)
     assert api.get(PATH, headers=seen).status_code == 200
+
+
+@pytest.mark.usefixtures("talk")
+def test_a_day_names_the_zone_of_its_client_and_another_zone_is_another_answer(
+    api: TestClient, db: Database, make_ready: Ready
+) -> None:
+    def set_zone(zone: str) -> None:
+        with db.write() as connection:
+            clients.set_timezone(connection, "default", zone)
+
+    set_zone("Asia/Tokyo")
+    assert api.get(PATH, params={"wait_s": 0}).json()["metadata"]["timezone"] == "Asia/Tokyo"
+    make_ready(DAY)
+    first = api.get(PATH)
+    assert first.json()["metadata"]["timezone"] == "Asia/Tokyo"
+    set_zone("Asia/Seoul")
+    assert api.get(PATH, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
 
 
 @pytest.mark.usefixtures("talk")

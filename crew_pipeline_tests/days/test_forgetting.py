@@ -269,7 +269,7 @@ class TestPartsOfASession:
         wrong = bring_whole(db, said("s", 1, "14T23:30", "before"), said("s", 2, "15T00:30", "wrongly edited"))
         forgetting.forget(db, settings, Scope("acme", first=date(2025, 1, 15), last=date(2025, 1, 15)), NOW)
         with db.write() as connection:
-            imports.undo(connection, wrong, CALENDAR)
+            imports.undo(connection, wrong, lambda _: CALENDAR)
         assert words_left(query) == ["before", "of the 14th"]
 
 
@@ -343,7 +343,7 @@ class TestWhatWasKeptAside:
         )
         forgetting.forget(db, settings, Scope("acme", line=(ids(query)[DAY], 0)), NOW)
         with db.write() as connection:
-            _, undone = imports.undo(connection, second, CALENDAR)
+            _, undone = imports.undo(connection, second, lambda _: CALENDAR)
         assert traces.in_database(db, SECRET) == []
         assert undone.restored == (1 if inferred else 2)
         assert words_left(query) == [texts[0], texts[2]]

@@ -31,10 +31,10 @@ def test_the_queue_is_by_priority_then_oldest_first(db: Database) -> None:
 def test_priorities_sink_as_days_age(db: Database) -> None:
     bring(db, lines_at("2025-01-20", "a", ("Ann", "one")))
     with db.write() as connection:
-        assert queue.refresh_priorities(connection, date(2025, 1, 20)) == 0
-        assert queue.refresh_priorities(connection, date(2025, 1, 22)) == 1
+        assert queue.refresh_priorities(connection, datetime(2025, 1, 20, 12, tzinfo=UTC), "UTC") == 0
+        assert queue.refresh_priorities(connection, datetime(2025, 1, 22, 12, tzinfo=UTC), "UTC") == 1
         assert queue.work(connection, "e")[0].priority == 2
-        queue.refresh_priorities(connection, date(2025, 2, 22))
+        queue.refresh_priorities(connection, datetime(2025, 2, 22, 12, tzinfo=UTC), "UTC")
         assert queue.work(connection, "e")[0].priority == 1
 
 

@@ -314,5 +314,5 @@ def test_what_was_left_out_is_told_by_crew_until_the_import_is_taken_back(
         assert told()["chats"] == {"images": count, "thoughts": count}
     assert report.import_id is not None
     with db.write() as connection:
-        imports.undo(connection, report.import_id, calendar_of(settings, NOW))
+        imports.undo(connection, report.import_id, lambda client: calendar_of(connection, settings, client, NOW))
     assert told()["chats"] == {"images": 1, "thoughts": 1}

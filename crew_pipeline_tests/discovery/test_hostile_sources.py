@@ -364,11 +364,11 @@ def test_applying_the_crews_file_again_undoes_neither_backoff_nor_anything_else(
     path.write_text("clients: {acme: {crews: {agents: {table: told, source_env: NOT_SET}}}}")
     chosen = settings.model_copy(update={"crews_file": path})
     for _ in range(3):
-        assert apply_crews_file(db, chosen) is None
+        assert apply_crews_file(db, chosen, NOW) is None
         discover(db, chosen, NOW, plan=RoundPlan(due=True))
     assert query("SELECT count(*) FROM crew_discovery_rounds") == [(1,)]
     path.write_text("clients: [")
-    assert "no YAML" in str(apply_crews_file(db, chosen))
+    assert "no YAML" in str(apply_crews_file(db, chosen, NOW))
     assert len(discover(db, chosen, datetime.now(UTC))) == 1
 
 

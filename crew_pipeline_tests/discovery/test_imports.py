@@ -48,7 +48,7 @@ def bring(db: Database, settings: Settings, path: Path, crew: str = "desk") -> C
 def take_back(db: Database, import_id: int | None) -> Undone:
     assert import_id is not None
     with db.write() as connection:
-        return imports.undo(connection, import_id, Calendar("UTC", timedelta(hours=4), TODAY))[1]
+        return imports.undo(connection, import_id, lambda _: Calendar("UTC", timedelta(hours=4), TODAY))[1]
 
 
 def held(query: Query) -> list[tuple[object, ...]]:

@@ -49,7 +49,7 @@ def test_a_file_of_crews_is_set_up_and_applying_it_twice_changes_nothing(
     registry = read_registry(write(tmp_path / "crews.yaml", LISTED))
     for _ in range(2):
         with db.write() as connection:
-            applied = apply_registry(connection, registry)
+            applied = apply_registry(connection, registry, load_settings(), NOW)
         assert applied.read == ["acme/agents", "acme/desk"]
         assert sources(db) == [("acme", "agents", "n8n_chat_histories"), ("acme", "desk", "desk_log")]
     assert query("SELECT client, folding, active FROM clients ORDER BY client") == [
@@ -63,10 +63,10 @@ def test_crews_that_a_file_does_not_list_stay_unless_pruned(tmp_path: Path, db: 
         set_history(connection, "acme", "older", None, "older")
     registry = read_registry(write(tmp_path / "crews.yaml", "clients: {acme: {crews: {desk: {table: desk_log}}}}"))
     with db.write() as connection:
-        apply_registry(connection, registry)
+        apply_registry(connection, registry, load_settings(), NOW)
     assert [code for _, code, _ in sources(db)] == ["desk", "older"]
     with db.write() as connection:
-        assert apply_registry(connection, registry, prune=True).stopped == ["acme/older"]
+        assert apply_registry(connection, registry, load_settings(), NOW, prune=True).stopped == ["acme/older"]
     assert [code for _, code, _ in sources(db)] == ["desk"]
 
 

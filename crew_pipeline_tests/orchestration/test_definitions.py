@@ -209,3 +209,14 @@ def test_a_partition_tells_the_engine_that_made_it() -> None:
     graph = build_defs(settings).resolve_asset_graph()
     versions = {graph.get(dg.AssetKey(asset.value)).code_version for asset in Asset}
     assert versions == {fingerprint_of(settings)}
+
+
+def test_assets_tell_their_table_their_source_and_their_owners() -> None:
+    graph = build_defs(load_settings(asset_owners="team:talk, ann@example.org")).resolve_asset_graph()
+    for asset in Asset:
+        spec = graph.get(dg.AssetKey(asset.value))
+        assert spec.owners == ["team:talk", "ann@example.org"]
+        columns = [column.name for column in spec.metadata["dagster/column_schema"].columns]
+        assert len(columns) > 2, spec.metadata
+        (reference, *_) = spec.metadata["dagster/code_references"].code_references
+        assert Path(reference.file_path).name == "assets.py"

@@ -40,8 +40,11 @@ def test_being_told_to_stop_is_never_tried_again(interrupt: type[BaseException])
 
 
 STOPPED = """
+import signal
 import time
 from crew_pipeline.orchestration.interrupts import in_thread, terminated_as_interrupted
+# A shell that starts this in the background has it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 done = []
 def work():
     print("begun", flush=True)

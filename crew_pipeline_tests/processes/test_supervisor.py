@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,22 @@ def test_a_process_that_was_ready_and_keeps_dying_does_not_end_the_start_of_the_
     )
     supervisor.watch([once_ready, waits], dict(os.environ))
     assert supervisor.start(30, lambda _: None)
+
+
+def test_some_are_started_anew_with_other_variables_and_the_others_go_on(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    program = f"import os; open({str(told)!r}, 'a').write(os.environ.get('NEWS', 'none') + ' '); {{ready}}; {LIVES}"
+    renewed, steady = child(tmp_path, "renewed", program), child(tmp_path, "steady", f"{{ready}}; {LIVES}")
+    supervisor.watch([renewed, steady], dict(os.environ))
+    assert supervisor.start(30, lambda _: None)
+    before = [each.process.pid for each in (renewed, steady) if each.process]
+    supervisor.start_anew(["renewed"], {"NEWS": "good"})
+    deadline = time.monotonic() + 30
+    while told.read_text() != "none good " and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert told.read_text() == "none good "
+    after = [each.process.pid for each in (renewed, steady) if each.process]
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
+    assert renewed.deaths == 0

@@ -1,6 +1,6 @@
 """Days are made ready as sessions arrive: a sensor looks for new ones, and asks for their days once they are quiet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
@@ -13,7 +13,7 @@ from dagster import (
     sensor,
 )
 
-from crew_pipeline.days.pace import allowance
+from crew_pipeline.days.pace import Allowance, allowance
 from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, DayBatch, batches, run_key
 from crew_pipeline.days.rests import quiet_needed
 from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover
@@ -21,6 +21,7 @@ from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.discovery import metadata
+from crew_pipeline.orchestration.partitions import Span
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
@@ -36,21 +37,39 @@ MOST_OLDER_DAYS = MAX_DAYS_PER_RUN
 def day_requests(changes: Sequence[queue.Change], settings: Settings, now: datetime) -> list[RunRequest]:
     """Which days to ask for: those with conversations that have changed and gone quiet.
 
-    Today and yesterday always; older days while they are few. A run key contains what has changed, so a tick that is
-    repeated, or finds the same again, asks for nothing twice. A cursor would miss what changes while a run is at work
-    on its day.
+    Today and yesterday always, in a lane of their own; older days while they are few. A run key contains what has
+    changed, so a tick that is repeated, or finds the same again, asks for nothing twice. A cursor would miss what
+    changes while a run is at work on its day.
     """
+    span = Span.of(settings)
     quiet = [
-        change for change in changes if now - change.updated_at >= quiet_needed(change.usual_rest_s, change.last_said)
+        change
+        for change in changes
+        if now - change.updated_at >= quiet_needed(change.usual_rest_s, change.last_said)
+        and span.holds(change.work.day, settings, now)
     ]
     recent = now.astimezone(settings.zone).date() - timedelta(days=1)
     older = {change.work.day for change in quiet if change.work.day < recent}
     wanted = [change for change in quiet if change.work.day >= recent or len(older) <= MOST_OLDER_DAYS]
-    planned = batches(
-        [change.work for change in wanted], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
-    )
     allowed = allowance(settings, now)
-    return [_request(batch, wanted, tags.lane_tags(allowed, number)) for number, batch in enumerate(planned)]
+    newest = [change for change in wanted if change.work.day >= recent]
+    others = [change for change in wanted if change.work.day < recent]
+    return [
+        *_requests(newest, settings, allowed, tags.recent_lane_tags),
+        *_requests(others, settings, allowed, tags.lane_tags),
+    ]
+
+
+def _requests(
+    changes: Sequence[queue.Change],
+    settings: Settings,
+    allowed: Allowance,
+    lane_of: Callable[[Allowance, int], dict[str, str]],
+) -> list[RunRequest]:
+    planned = batches(
+        [change.work for change in changes], max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN
+    )
+    return [_request(batch, changes, lane_of(allowed, number)) for number, batch in enumerate(planned)]
 
 
 def _request(batch: DayBatch, changes: Sequence[queue.Change], share: dict[str, str]) -> RunRequest:
@@ -99,7 +118,7 @@ def build_arrivals(settings: Settings) -> SensorDefinition:
     )
     def new_sessions(context: SensorEvaluationContext, database: DatabaseResource) -> SensorResult:
         now = datetime.now(UTC)
-        if problem := apply_crews_file(database.db, settings):
+        if problem := apply_crews_file(database.db, settings, now):
             context.log.warning(problem)
         plan = RoundPlan(Trigger.SENSOR, due=True, patrol=False, budget_s=TICK_S)
         reports = discover(database.db, settings, now, plan=plan)

@@ -30,6 +30,7 @@ from crew_pipeline.days.planning import MAX_DAYS_PER_RUN
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.days import checks
 from crew_pipeline.orchestration.days.day_work import DayMade, DayWork
+from crew_pipeline.orchestration.days.metadata import table_of
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.orchestration.tags import (
@@ -47,6 +48,7 @@ from crew_pipeline.orchestration.tags import (
     Asset,
 )
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.migrations import schema
 
 GROUP = "clean_up_crew"
 
@@ -70,6 +72,14 @@ class Scope(Config):
         """The same as ``DayWork`` takes it."""
         return {"client": self.client, "force": self.force, "with_failed": self.retry_failed}
 
+
+_KEPT_IN: dict[Asset, type[schema.Base]] = {
+    Asset.CONVERSATIONS: schema.LineRow,
+    Asset.EMBEDDINGS: schema.LineEmbedding,
+    Asset.CLUSTERS: schema.LineClusterMapping,
+    Asset.DOCUMENT: schema.DayDocument,
+}
+"""The table whose rows an asset is, or is computed into."""
 
 _MADE_FROM: dict[Asset, tuple[list[str], set[str], str]] = {
     Asset.CONVERSATIONS: (
@@ -133,6 +143,8 @@ def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> A
                 description=what,
                 code_version=version,
                 tags={"clean-up-crew/room": "days"},
+                owners=list(settings.asset_owners),
+                metadata=table_of(_KEPT_IN[asset]),
                 skippable=True,
             )
             for asset, (deps, kinds, what) in _MADE_FROM.items()

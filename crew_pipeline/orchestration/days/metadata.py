@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from dagster import MetadataValue, TableRecord
+from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.document import Document
@@ -22,8 +23,10 @@ from crew_pipeline.model import ClientDay
 from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.storage.days import visits
 from crew_pipeline.storage.days.totals import DayTotals
+from crew_pipeline.storage.migrations import schema
 
 _LARGEST_SHOWN = 10
+_POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 _MOST_VERSIONS = 50
 _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
 _CLUSTER = MEMBERS.index("cluster_id")
@@ -160,3 +163,12 @@ def _largest(sizes: Counter[tuple[str, str]]) -> MetadataValue[Any]:
         TableRecord({"client": client, "cluster": cluster, "lines": size}) for (client, cluster), size in largest
     ]
     return MetadataValue.table(records) if records else MetadataValue.text("none")
+
+
+def table_of(table: type[schema.Base]) -> dict[str, Any]:
+    """Name and columns of a table, as Dagster shows them beside an asset."""
+    columns = [
+        TableColumn(column.name, str(column.type.compile(dialect=_POSTGRES)), column.comment)
+        for column in table.__table__.columns
+    ]
+    return {"dagster/table_name": table.__tablename__, "dagster/column_schema": TableSchema(columns=columns)}

@@ -13,12 +13,17 @@ from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, batches
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
+from crew_pipeline.orchestration.partitions import Span
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.orchestration.ticks import UNFINISHED, skip_while_at_work, status_at_start
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days import queue
 
 _MOST_DAYS = 10_000
+_NO_PARTITIONS = (
+    "are no partitions (these begin on {}); 'crew up' sees to it once no run is at work, a Dagster of your own when it "
+    "is started anew with the variables of 'crew env'"
+)
 
 
 def sweep_requests(work: Sequence[queue.Work], settings: Settings, tick: datetime) -> list[RunRequest]:
@@ -64,8 +69,12 @@ def build_sweep(settings: Settings) -> ScheduleDefinition:
             return skip
         tick = context.scheduled_execution_time
         with database.db.write() as connection:
-            queue.refresh_priorities(connection, tick.astimezone(settings.zone).date())
+            queue.refresh_priorities(connection, tick, settings.timezone)
             waiting = queue.work(connection, fingerprint_of(settings), which="waiting", most=_MOST_DAYS)
-        return sweep_requests(waiting, settings, tick) or SkipReason("every day is ready")
+        span = Span.of(settings)
+        known = [work for work in waiting if span.holds(work.day, settings, tick)]
+        if left := len(waiting) - len(known):
+            context.log.warning(f"{left} days {_NO_PARTITIONS.format(span.first)}")
+        return sweep_requests(known, settings, tick) or SkipReason("every day is ready")
 
     return sweep

@@ -63,7 +63,7 @@ def discovery_job() -> Any:
 
 def _round(log: DagsterLogManager, db: Database, settings: Settings) -> tuple[list[CrewReport], dict[str, Any]]:
     """One round and its figures."""
-    if problem := apply_crews_file(db, settings):
+    if problem := apply_crews_file(db, settings, datetime.now(UTC)):
         log.warning(problem)
     reports = discover(db, settings, datetime.now(UTC), plan=RoundPlan(Trigger.SCHEDULE, due=True))
     for report in reports:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import OperatingPoint
+from crew_pipeline.settings import Settings
 
 
 def ensure_client(connection: Connection, client: str) -> None:
@@ -32,6 +33,48 @@ def set_folding(connection: Connection, client: str, folding: OperatingPoint | N
     )
 
 
+def settings_of(connection: Connection, settings: Settings, client: str, *, hold: bool = False) -> Settings:
+    """The settings as they are for a client, which may have a time zone of its own.
+
+    Args:
+        hold: let nobody change it until the transaction ends.
+    """
+    return settings.in_zone(timezone_of(connection, client, hold=hold))
+
+
+def timezone_of(connection: Connection, client: str, *, hold: bool = False) -> str | None:
+    """The client's own time zone, if it has one; with ``hold`` it stays until the transaction ends."""
+    asked = "SELECT timezone FROM clients WHERE client = :client"
+    zone: str | None = connection.scalar(text(f"{asked} FOR SHARE" if hold else asked), {"client": client})
+    return zone
+
+
+def set_timezone(connection: Connection, client: str, zone: str | None) -> bool:
+    """Give a client a time zone of its own; None goes back to the system's. Returns whether it had another.
+
+    Its conversations stay in their days, see ``rezoning``.
+    """
+    ensure_client(connection, client)
+    return bool(
+        connection.execute(
+            text("UPDATE clients SET timezone = :zone WHERE client = :client AND timezone IS DISTINCT FROM :zone"),
+            {"client": client, "zone": zone},
+        ).rowcount
+    )
+
+
+def timezones(connection: Connection) -> list[str]:
+    """The time zones that clients have of their own."""
+    return list(
+        connection.scalars(text("SELECT DISTINCT timezone FROM clients WHERE timezone IS NOT NULL ORDER BY timezone"))
+    )
+
+
+def names(connection: Connection) -> list[str]:
+    """Every client, by name."""
+    return list(connection.scalars(text("SELECT client FROM clients ORDER BY client")))
+
+
 def exists(connection: Connection, client: str) -> bool:
     """Whether a client is known."""
     found = connection.execute(text("SELECT 1 FROM clients WHERE client = :client"), {"client": client})
@@ -54,13 +97,15 @@ class ClientInfo(NamedTuple):
     days: int
     folding: OperatingPoint | None
     active: bool
+    timezone: str | None
 
 
 def list_all(connection: Connection) -> list[ClientInfo]:
     """Every client, by name."""
     rows = connection.execute(
         text("""
-            SELECT client, coalesce(conversations, 0), coalesce(days, 0), folding, coalesce(active, true)
+            SELECT client, coalesce(conversations, 0), coalesce(days, 0), folding, coalesce(active, true),
+                   timezone
             FROM (SELECT client, count(*) AS conversations, count(DISTINCT days_date) AS days
                   FROM data_items GROUP BY client) AS having_some
             FULL JOIN clients USING (client) ORDER BY client

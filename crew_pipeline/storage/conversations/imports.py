@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -126,13 +126,14 @@ def list_all(connection: Connection, client: str | None = None, *, with_undone: 
     return [Import(*row) for row in rows]
 
 
-def undo(connection: Connection, import_id: int, calendar: Calendar) -> tuple[Import, Undone]:
+def undo(connection: Connection, import_id: int, calendar_of: Callable[[str], Calendar]) -> tuple[Import, Undone]:
     """Take an import back: the lines that it brought go, those that it changed or took away are as they were.
 
     What a later import or the source itself has changed since stays as that left it.
 
     Args:
         connection: in a transaction that the caller commits.
+        calendar_of: gives the calendar of a client.
 
     Raises:
         UndoError: there is no such import, or it was taken back already.
@@ -147,6 +148,7 @@ def undo(connection: Connection, import_id: int, calendar: Calendar) -> tuple[Im
     if found.undone_at is not None:
         raise UndoError(f"Import {import_id} was taken back already, on {found.undone_at:%Y-%m-%d %H:%M}.")
     crew = CrewKey(found.client, found.crew, _crew_of(connection, import_id))
+    calendar = calendar_of(crew.client)
     one_at_a_time(connection, crew)
     gone = connection.execute(
         text(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.conversations import tombstones
+from crew_pipeline.storage.conversations import clients, tombstones
 
 
 class Calendar(NamedTuple):
@@ -33,9 +33,10 @@ class Calendar(NamedTuple):
     today: date
 
 
-def calendar_of(settings: Settings, now: datetime) -> Calendar:
-    """The calendar that the settings ask for."""
-    return Calendar(settings.timezone, timedelta(hours=settings.rest_h), now.astimezone(settings.zone).date())
+def calendar_of(connection: Connection, settings: Settings, client: str, now: datetime) -> Calendar:
+    """The calendar of a client, whose time zone stays as it is until the transaction ends."""
+    own = clients.settings_of(connection, settings, client, hold=True)
+    return Calendar(own.timezone, timedelta(hours=own.rest_h), now.astimezone(own.zone).date())
 
 
 FIRST_ID = "substr(encode(sha256(convert_to(concat_ws(E'\\x1f', client, code, session_id), 'UTF8')), 'hex'), 1, 20)"

@@ -22,6 +22,7 @@ class StoredDocument(NamedTuple):
         character_count, hidden_character_count: of all texts, and of hidden lines and what repeats in visible ones
             (code points); None for a document of a version that did not count them.
         processing_ms: how long its day was in work.
+        timezone: of the client's days, where it has one of its own.
         body: the bytes to send, or None where the visitor named this version as known.
     """
 
@@ -32,6 +33,7 @@ class StoredDocument(NamedTuple):
     character_count: int | None
     hidden_character_count: int | None
     processing_ms: float
+    timezone: str | None
     body: bytes | None
 
     @property
@@ -49,6 +51,7 @@ SELECT version, processed_at,
            WHERE client = %(client)s AND days_date = %(day)s AND semantic_status <> 'completed'
        ) AS unfinished,
        character_count, hidden_character_count, processing_ms,
+       (SELECT timezone FROM clients WHERE clients.client = day_documents.client) AS timezone,
        CASE WHEN version = %(known)s THEN NULL ELSE body END AS body
 FROM day_documents WHERE client = %(client)s AND day = %(day)s AND is_current
 """
@@ -134,6 +137,45 @@ def totals(connection: Connection, client: str | None = None) -> Totals:
         {"client": client},
     ).one()
     return Totals(*row)
+
+
+class Version(NamedTuple):
+    """A result of a day: the one in force, or one that it took the place of.
+
+    Attributes:
+        processing_ms: how long the day was in work.
+        token: of the claim that it was made under: the Dagster run, where a run made it.
+    """
+
+    version: str
+    processed_at: datetime
+    is_current: bool
+    conversations: int
+    lines: int
+    hidden: int
+    processing_ms: float
+    token: str
+
+
+def versions(connection: Connection, client_day: ClientDay) -> list[Version]:
+    """The results of a client's day that are kept, the latest first."""
+    rows = connection.execute(
+        text(
+            "SELECT version, processed_at, is_current, conversation_count, line_count, hidden_count, processing_ms, "
+            "token FROM day_documents WHERE client = :client AND day = :day ORDER BY processed_at DESC, version"
+        ),
+        {"client": client_day.client, "day": client_day.day},
+    )
+    return [Version(*row) for row in rows]
+
+
+def body_of(connection: Connection, client_day: ClientDay, version: str) -> bytes | None:
+    """The bytes of one result; None where it is not kept."""
+    body: bytes | None = connection.scalar(
+        text("SELECT body FROM day_documents WHERE client = :client AND day = :day AND version = :version"),
+        {"client": client_day.client, "day": client_day.day, "version": version},
+    )
+    return body
 
 
 def exists(connection: Connection, client_day: ClientDay) -> bool:

@@ -122,16 +122,23 @@ def work(
     return [Work(*row) for row in rows]
 
 
-def refresh_priorities(connection: Connection, today: date) -> int:
-    """Lower the priority of what has aged since it arrived; returns how many rows changed."""
+def refresh_priorities(connection: Connection, now: datetime, zone: str) -> int:
+    """Lower the priority of what has aged since it arrived; returns how many rows changed.
+
+    Args:
+        zone: in which days begin for clients without a time zone of their own.
+    """
     return connection.execute(
         text(
-            "WITH aged AS (SELECT id FROM data_items WHERE semantic_status IN ('pending', 'queued', 'failed') "
-            "AND processing_priority <> priority_of_day(days_date, :today) ORDER BY id FOR UPDATE) "
-            "UPDATE data_items SET processing_priority = priority_of_day(days_date, :today) "
-            "FROM aged WHERE data_items.id = aged.id"
+            "WITH dated AS (SELECT item.id, processing_priority AS before, priority_of_day(days_date, "
+            "(CAST(:now AS timestamptz) AT TIME ZONE coalesce(timezone, :zone))::date) AS priority "
+            "FROM data_items AS item LEFT JOIN clients ON clients.client = item.client "
+            "WHERE semantic_status IN ('pending', 'queued', 'failed')), "
+            "aged AS (SELECT data_items.id, priority FROM data_items JOIN dated ON dated.id = data_items.id "
+            "WHERE before <> priority ORDER BY data_items.id FOR UPDATE OF data_items) "
+            "UPDATE data_items SET processing_priority = priority FROM aged WHERE data_items.id = aged.id"
         ),
-        {"today": today},
+        {"now": now, "zone": zone},
     ).rowcount
 
 

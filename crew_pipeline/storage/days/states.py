@@ -22,11 +22,12 @@ class DayStatus(NamedTuple):
 
 
 # A day is as far as the least finished of its conversations.
-_DAY_STATUS = """CASE WHEN bool_or(semantic_status = 'processing') THEN 'processing'
+DAY_STATUS = """CASE WHEN bool_or(semantic_status = 'processing') THEN 'processing'
      WHEN bool_or(semantic_status = 'queued') THEN 'queued'
      WHEN bool_or(semantic_status = 'pending') THEN 'pending'
      WHEN bool_or(semantic_status = 'failed') THEN 'failed'
      ELSE 'completed' END"""
+"""SQL: the state of a group of conversations."""
 
 
 def status_of(connection: Connection, client_day: ClientDay) -> DayStatus | None:
@@ -35,7 +36,7 @@ def status_of(connection: Connection, client_day: ClientDay) -> DayStatus | None
         text(f"""
             SELECT count(*) AS conversations, coalesce(sum(line_count), 0) AS lines, max(semantic_processed_at) AS at,
                    max(semantic_error) AS error,
-                   {_DAY_STATUS} AS status
+                   {DAY_STATUS} AS status
             FROM data_items WHERE client = :client AND days_date = :day
         """),
         {"client": client_day.client, "day": client_day.day},
@@ -81,6 +82,17 @@ def latest_day(connection: Connection, client: str | None = None) -> date | None
     return day
 
 
+def first_day(connection: Connection) -> date | None:
+    """The oldest day that holds a conversation, of any client."""
+    day: date | None = connection.scalar(
+        text(
+            "SELECT min(oldest) FROM clients CROSS JOIN LATERAL ("
+            "SELECT min(days_date) AS oldest FROM data_items WHERE data_items.client = clients.client) AS of_client"
+        )
+    )
+    return day
+
+
 def days_between(connection: Connection, first: date, last: date, client: str | None = None) -> list[date]:
     """The days from ``first`` to ``last``, both included, that hold conversations or once did."""
     rows = connection.execute(
@@ -114,7 +126,7 @@ def summaries(connection: Connection, first: date, last: date, client: str | Non
     rows = connection.execute(
         text(f"""
             SELECT item.client, item.days_date AS day,
-                   {_DAY_STATUS} AS status,
+                   {DAY_STATUS} AS status,
                    count(*) AS conversations, sum(item.line_count) AS lines, max(document.hidden_count) AS hidden,
                    max(document.character_count) AS characters,
                    max(document.hidden_character_count) AS hidden_characters, max(semantic_error) AS error
@@ -135,7 +147,7 @@ def counts_by_status(connection: Connection) -> dict[str, tuple[int, int]]:
         text(f"""
             SELECT status, count(*) AS days, sum(conversations) AS conversations FROM (
                 SELECT client, days_date, count(*) AS conversations,
-                       {_DAY_STATUS} AS status
+                       {DAY_STATUS} AS status
                 FROM data_items GROUP BY client, days_date
             ) AS day GROUP BY status
         """)

@@ -56,6 +56,7 @@ class Client(Base):
         comment="operating point: strict, balanced or loose; unset: the system's"
     )
     active: Mapped[bool] = mapped_column(server_default=text("true"), comment="whether its crews are discovered")
+    timezone: Mapped[str | None] = mapped_column(comment="IANA time zone of its days; unset: the system's")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -29,6 +29,7 @@ class HistorySource:
     Attributes:
         source_env: environment variable that holds the address of the source database; unset: the application's own.
         columns: column by field, where it is not to be guessed.
+        timezone: the client's own, where it has one.
     """
 
     crew_id: int
@@ -37,6 +38,7 @@ class HistorySource:
     source_env: str | None
     history_table: str
     columns: dict[str, str] = field(default_factory=dict)
+    timezone: str | None = None
 
 
 def ensure_crew(connection: Connection, client: str, code: str) -> int:
@@ -131,7 +133,8 @@ def deactivate(connection: Connection, client: str, code: str) -> bool:
 
 
 _SOURCES = """
-SELECT crews.id AS crew_id, client, code, source_env, history_table, columns
+SELECT crews.id AS crew_id, client, code, source_env, history_table, columns,
+       clients.timezone
 FROM crews JOIN clients USING (client)
 LEFT JOIN crew_discovery_state AS state ON state.crew_id = crews.id
 WHERE crews.active AND clients.active AND history_table IS NOT NULL

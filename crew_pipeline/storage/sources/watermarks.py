@@ -19,7 +19,8 @@ _REFUSED_KEPT = 1_000
 _LOCK = """
 SELECT set_config('synchronous_commit', 'off', true), watermark,
        crews.active AND clients.active AND history_table IS NOT NULL AS is_read,
-       crews.id AS crew_id, client, code, source_env, history_table, columns
+       crews.id AS crew_id, client, code, source_env, history_table, columns,
+       clients.timezone
 FROM crew_discovery_state AS state JOIN crews ON crews.id = crew_id JOIN clients USING (client)
 WHERE crew_id = :id FOR UPDATE OF state
 """

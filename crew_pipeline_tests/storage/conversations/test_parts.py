@@ -177,7 +177,7 @@ def test_taking_an_import_back_leaves_the_parts_that_others_brought(db: Database
         assert imports.finish(connection, number, done, {})
     assert stored(db) != before
     with db.write() as connection:
-        imports.undo(connection, number, CALENDAR)
+        imports.undo(connection, number, lambda _: CALENDAR)
     assert stored(db) == before
 
 
@@ -207,7 +207,7 @@ def test_another_time_zone_moves_everything_to_where_it_would_have_come(
     bring(db, lines, zone=before)
     query("UPDATE data_items SET semantic_status = 'completed'")
     with db.write() as connection:
-        done = rezoning.rezone(connection, Calendar(after, timedelta(hours=4), TODAY))
+        done = rezoning.rezone(connection, lambda _: Calendar(after, timedelta(hours=4), TODAY))
     assert stored(db) == expected
     with db.read() as connection:
         assert rezoning.in_other_days(connection, after) == 0
