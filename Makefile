@@ -52,8 +52,26 @@ next-steps:
 	@echo "  $(BIN)/crew import FILE --crew NAME   your own conversations (the format is in README.md)"
 	@echo "  $(BIN)/crew status                    what is ready and what waits"
 
-test: install
+test: install .venv/browser
 	$(BIN)/python -m pytest -m "not slow"
+
+# The types of the pages' scripts, which are written in their comments.
+.PHONY: check-pages
+check-pages:
+	npx --yes --package typescript@5 tsc -p crew_pipeline/web
+
+.PHONY: test-browser
+test-browser: install .venv/browser
+	$(BIN)/python -m pytest -m browser
+
+# What drives the pages in a browser; where no Chromium is installed and none can be, those tests say so and skip.
+.venv/browser: .venv/installed
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt 'playwright>=1.50' 'axe-playwright-python>=0.1.4'
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && echo "Installing Chromium for the tests of the pages…" \
+		&& { apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } \
+		|| echo "No Chromium is installed (Debian's package is 'chromium'): the tests of the pages are skipped."
+	@touch .venv/browser
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -35,6 +35,7 @@ def routes() -> set[str]:
         *(f"{method.upper()} {path}" for path, methods in described.items() for method in methods),
         "WS /ws/semantic/{day}",
         "GET /",
+        "GET /status",
     }
 
 
@@ -102,10 +103,8 @@ def test_commands_that_the_pages_name_exist() -> None:
 
 def test_routes_that_the_pages_name_exist() -> None:
     there = {re.sub(r"\{[a-z_]+\}", "{}", route.split(" ")[1]) for route in routes()}
-    named = {
-        re.sub(r"\{[a-z_]+\}", "{}", path) for path in re.findall(r"(?:GET|POST|DELETE|WS) (/[a-z{}_/.-]+)", EVERYTHING)
-    }
-    assert named - there == set()
+    paths = re.findall(r"(?:GET|POST|PUT|DELETE|WS) (/[a-z{}_/.-]+)", EVERYTHING)
+    assert {re.sub(r"\{[a-z_]+\}", "{}", path) for path in paths} - there == set()
 
 
 def test_files_and_modules_that_the_pages_name_exist() -> None:

@@ -16,6 +16,8 @@ from crew_pipeline.model import DEFAULT_CLIENT
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import Database
 
+SESSION_COOKIE = "crew_session"
+_SAFE = ("GET", "HEAD")
 _FRESH_S = 2.0
 
 
@@ -71,13 +73,39 @@ class Doorkeeper:
             _refuse_foreign_sites(request)
             return named or DEFAULT_CLIENT
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        client = self._clients.get(tokens.token_hash(token.strip())) if scheme.lower() == "bearer" else None
+        client = self._known(token) if scheme.lower() == "bearer" else None
+        if client is None and not scheme:
+            client = self._signed_in(request)
         if client is None:
             raise HTTPException(
                 401, "Send a valid token: Authorization: Bearer TOKEN.", headers={"WWW-Authenticate": "Bearer"}
             )
         if named is not None and named != client:
             raise HTTPException(403, "The token is another client's; leave ?client= out.")
+        return client
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is configured, and this machine's own pages and programs are served without one."""
+        return self._open
+
+    async def client_of_token(self, token: str) -> str | None:
+        """The client of a token; None where it is not in force."""
+        await self._refresh()
+        return self._known(token)
+
+    def _known(self, token: str) -> str | None:
+        return self._clients.get(tokens.token_hash(token.strip()))
+
+    def _signed_in(self, request: HTTPConnection) -> str | None:
+        """The client of a browser that has signed in. What changes something, and a WebSocket, only its own page asks.
+
+        Raises:
+            HTTPException: 403 where another site asks.
+        """
+        client = self._known(request.cookies.get(SESSION_COOKIE, ""))
+        if client is not None and request.scope.get("method") not in _SAFE:
+            refuse_other_sites(request)
         return client
 
     async def operator_or_client(self, request: HTTPConnection) -> str | None:
@@ -114,6 +142,20 @@ def _refuse_foreign_sites(request: HTTPConnection) -> None:
     names = [request.url.hostname or "", *([urlsplit(origin).hostname or ""] if origin else [])]
     if not all(is_loopback(name) for name in names) or request.headers.get("sec-fetch-site") == "cross-site":
         raise HTTPException(403, "Without tokens only this machine's own pages and programs are answered.")
+
+
+def refuse_other_sites(request: HTTPConnection) -> None:
+    """Refuse what a browser asks for a page of another origin than this server's: its cookie is not theirs to use.
+
+    Programs send no origin, and no cookie either.
+
+    Raises:
+        HTTPException: 403.
+    """
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise HTTPException(403, "Only the pages of this server may do that with its cookie.")
 
 
 NamedClient = Annotated[

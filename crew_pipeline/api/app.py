@@ -9,7 +9,20 @@ from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from crew_pipeline import __version__
-from crew_pipeline.api import conversations, days, feedback, follow, forgetting, lines, operation, problems
+from crew_pipeline.api import (
+    calendar,
+    conversations,
+    days,
+    feedback,
+    follow,
+    forgetting,
+    lines,
+    operation,
+    pages,
+    problems,
+    results,
+    session,
+)
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
@@ -20,7 +33,6 @@ from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import database_at
-from crew_pipeline.web import page
 
 
 def create_app(
@@ -71,12 +83,15 @@ def create_app(
     )
     app.state.services = services
     app.include_router(days.router, tags=["days"])
+    app.include_router(calendar.router, tags=["days"])
+    app.include_router(results.router, tags=["days"])
     app.include_router(follow.router, tags=["days"])
     app.include_router(lines.router, tags=["days"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(forgetting.router, tags=["conversations"])
+    app.include_router(session.router, tags=["access"])
     app.include_router(operation.router, tags=["operation"])
-    app.include_router(page.router, include_in_schema=False)
+    app.include_router(pages.router, include_in_schema=False)
     problems.install(app)
     return app

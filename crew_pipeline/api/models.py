@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from crew_pipeline.model import OperatingPoint
 from crew_pipeline.storage.evidence.verdicts import Verdict
 
 JSON = "application/json"
@@ -406,3 +407,113 @@ class IndexedConversation(BaseModel):
     conversation: ListedConversation
     new: bool
     changed: bool
+
+
+class CalendarDay(BaseModel):
+    """A day that holds conversations."""
+
+    date: date
+    conversations: int
+    lines: int
+    folded: int
+    state: Literal["ready", "stale", "waiting", "processing", "failed"]
+
+
+class Calendar(BaseModel):
+    """A row a day, oldest first."""
+
+    timezone: str
+    days: list[CalendarDay]
+
+
+class NewSession(BaseModel, extra="forbid"):
+    """A token to sign in with; ``keep``: for thirty days, not only until the browser is closed."""
+
+    token: Annotated[str, Field(min_length=1, max_length=200)]
+    keep: bool = False
+
+
+class Session(BaseModel):
+    """Whose days are seen; ``open``: no token is configured, and any of ``clients`` may be named."""
+
+    client: str
+    open: bool
+    clients: list[str]
+    timezone: str
+
+
+class DayVersion(BaseModel):
+    """A result of a day."""
+
+    version: str
+    processed_at: datetime
+    is_current: bool
+    conversations: int
+    lines: int
+    folded: int
+    processing_time_ms: float
+    run_url: str | None
+
+
+class DayVersions(BaseModel):
+    """The results of a day that are kept, the latest first."""
+
+    versions: list[DayVersion]
+
+
+class ChangedLine(BaseModel):
+    """A line that is seen otherwise; ``under``: the line that it is folded under, in the result that folds it."""
+
+    line_id: str
+    speaker: str
+    text: str
+    under: str | None
+    under_text: str | None
+    reason: str | None
+    probability: float | None
+
+
+class DayChanges(BaseModel):
+    """What differs between two results of a day."""
+
+    before: str = Field(alias="from")
+    after: str = Field(alias="to")
+    folded: list[ChangedLine]
+    unfolded: list[ChangedLine]
+    came: list[ChangedLine]
+    went: list[ChangedLine]
+
+
+class TriedFolding(BaseModel):
+    """What another operating point would change."""
+
+    at: OperatingPoint
+    folded: list[ChangedLine]
+    unfolded: list[ChangedLine]
+
+
+class NewFolding(BaseModel, extra="forbid"):
+    """An operating point to fold at; ``default``: the system's."""
+
+    folding: OperatingPoint | Literal["default"]
+
+
+class FoldingPoint(BaseModel):
+    """The operating point in force; the days that were folded again by a change, and those that follow."""
+
+    folding: OperatingPoint
+    own: bool
+    refolded: list[date] = []
+    later: list[date] = []
+
+
+class SystemStatus(BaseModel, extra="allow"):
+    """The system in figures: days by status, the queue, last runs, workers, discovery, alerts, and what failed."""
+
+    by_status: dict[str, dict[str, int]]
+    queue: list[dict[str, Any]]
+    workers: int
+    alerts: list[dict[str, Any]]
+    failed: list[dict[str, Any]]
+    samples: list[dict[str, Any]]
+    visits: list[dict[str, Any]]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from crew_pipeline.api.models import JSON, Health, Readiness
+from crew_pipeline.api.models import JSON, Health, Readiness, SystemStatus
+from crew_pipeline.api.problems import PROBLEMS
 from crew_pipeline.api.services import ServicesOf
 from crew_pipeline.storage import migrate
 from crew_pipeline.storage.database import UNANSWERED, Database
 from crew_pipeline.storage.upkeep import workers
+from crew_pipeline.upkeep.overview import operators_view
 
 router = APIRouter()
 
@@ -44,6 +46,16 @@ def _dependencies(db: Database) -> dict[str, str]:
     except UNANSWERED:
         return told
     return told
+
+
+@router.get("/api/status", summary="The whole system in figures", response_model=SystemStatus, responses=PROBLEMS)
+async def status(request: Request, services: ServicesOf) -> Response:
+    """What `crew status` knows, failed days, samples of the last day, and visits of two weeks: of all clients, for
+    programs and browsers of this machine only."""
+    if await services.doorkeeper.operator_or_client(request) is not None:
+        raise HTTPException(403, "This page is the operator's: it is shown on the machine itself only.")
+    content = await asyncio.to_thread(operators_view, services.db, services.settings)
+    return Response(orjson.dumps(content), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)

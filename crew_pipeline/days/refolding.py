@@ -9,12 +9,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection
 
-from crew_pipeline.days import claims, folding, publishing, requests
+from crew_pipeline.days import changes, claims, folding, publishing, requests
+from crew_pipeline.days.changes import Changes
 from crew_pipeline.dedup.config import EngineConfig
 from crew_pipeline.dedup.cores import distinct_texts
+from crew_pipeline.dedup.document import Document
+from crew_pipeline.dedup.folding import Clusters
 from crew_pipeline.model import ClientDay, DayState, OperatingPoint
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
@@ -91,20 +96,46 @@ def refold(db: Database, settings: Settings, client_day: ClientDay) -> bool:
     return done
 
 
-def _fold_again(connection: Connection, settings: Settings, client_day: ClientDay, token: str) -> bool:
+def try_at(db: Database, settings: Settings, client_day: ClientDay, point: OperatingPoint) -> Changes | None:
+    """What another operating point would change in a ready day; nothing is stored. None where that cannot be told."""
+    with db.read() as connection:
+        now = _folded(connection, settings, client_day)
+        tried = _folded(connection, settings, client_day, point)
+    if now is None or tried is None:
+        return None
+    return changes.between(orjson.loads(now.document.body), orjson.loads(tried.document.body))
+
+
+class _Folded(NamedTuple):
+    clusters: Clusters
+    document: Document
+    fingerprint: str
+
+
+def _folded(
+    connection: Connection, settings: Settings, client_day: ClientDay, at: OperatingPoint | None = None
+) -> _Folded | None:
+    """A day folded from its judged pairs; None where they are not those of its lines and of this engine."""
     config = EngineConfig.of(settings)
     status = states.status_of(connection, client_day)
     lines = folding.columns_of(client_day, content.discovered_of(connection, client_day))
     comparison = pairs.load(connection, client_day, config.judgement)
     if status is None or status.state != DayState.COMPLETED or comparison is None:
-        return False
+        return None
     if list(distinct_texts(lines, config)) != list(comparison.texts):
-        return False
+        return None
     wishes = folding.wishes_of(connection, client_day.client, config)
+    wishes = wishes._replace(config=wishes.config.at(at))
     clusters = folding.fold(client_day, lines, comparison, wishes)
-    publishing.replace_clusters(connection, client_day, token, clusters.rows)
     fingerprint = wishes.config.fingerprint
     folds = folding.folds_in(clusters.rows)
-    document = folding.document_of(client_day, lines, folds, fingerprint, wishes.verdicts)
-    publishing.publish(connection, client_day, document, fingerprint, token)
+    return _Folded(clusters, folding.document_of(client_day, lines, folds, fingerprint, wishes.verdicts), fingerprint)
+
+
+def _fold_again(connection: Connection, settings: Settings, client_day: ClientDay, token: str) -> bool:
+    folded = _folded(connection, settings, client_day)
+    if folded is None:
+        return False
+    publishing.replace_clusters(connection, client_day, token, folded.clusters.rows)
+    publishing.publish(connection, client_day, folded.document, folded.fingerprint, token)
     return True

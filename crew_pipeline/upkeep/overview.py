@@ -26,6 +26,7 @@ _STATES_SHOWN = (
 )
 _QUEUE_SHOWN = 10
 _RUNS_SHOWN = 10
+_SAMPLES_SHOWN = 150
 _VISITS_OVER = {"day": timedelta(days=1), "two_weeks": timedelta(days=14)}
 
 
@@ -61,6 +62,20 @@ def overview(db: Database, settings: Settings) -> dict[str, Any]:
             ],
             "alerts": [alert._asdict() for alert in alerts.in_force(connection)],
         }
+
+
+def operators_view(db: Database, settings: Settings) -> dict[str, Any]:
+    """What the operator's page shows: the overview, failed days, a day of samples, two weeks of visits."""
+    told = overview(db, settings)
+    with db.read() as connection:
+        samples = system_health.over(connection, _VISITS_OVER["day"], _SAMPLES_SHOWN)
+        served = visits.by_day(connection, _VISITS_OVER["two_weeks"])
+    return {
+        **told,
+        "failed": failed_days(db)["days"],
+        "samples": [{**sample._asdict(), "longest_wait_s": sample.longest_wait_s} for sample in samples],
+        "visits": [{"date": day, **kinds} for day, kinds in served],
+    }
 
 
 def _system(connection: Connection) -> dict[str, Any] | None:

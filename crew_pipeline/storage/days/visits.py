@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -52,6 +52,21 @@ def since(connection: Connection, back: timedelta, client: str | None = None) ->
     )
     by_kind = {row.kind: Visits(int(row.visits), float(row.milliseconds)) for row in rows}
     return {kind: by_kind.get(kind, Visits(0, 0.0)) for kind in KINDS}
+
+
+def by_day(connection: Connection, back: timedelta) -> list[tuple[date, dict[Kind, int]]]:
+    """Requests of each kind, day by day (UTC), oldest first; days without any are left out."""
+    rows = connection.execute(
+        text(
+            "SELECT (hour AT TIME ZONE 'UTC')::date AS day, kind, sum(visits)::bigint AS visits FROM day_visits "
+            "WHERE hour > now() - :back GROUP BY 1, 2 ORDER BY 1"
+        ),
+        {"back": back},
+    )
+    found: dict[date, dict[Kind, int]] = {}
+    for day, kind, visits in rows:
+        found.setdefault(day, dict.fromkeys(KINDS, 0))[kind] = visits
+    return list(found.items())
 
 
 def instant_share(visits: Mapping[Kind, Visits]) -> float | None:

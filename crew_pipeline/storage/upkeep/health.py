@@ -167,6 +167,21 @@ def newest(connection: Connection, most: int) -> list[Sample]:
     return [Sample(*row) for row in rows]
 
 
+def over(connection: Connection, back: timedelta, most: int) -> list[Sample]:
+    """Samples from ``back`` ago until now, oldest first; of more than ``most`` every second, third, … one."""
+    rows = connection.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM ("  # noqa: S608  a constant
+            "SELECT *, row_number() OVER (ORDER BY taken_at DESC, id DESC) AS number, count(*) OVER () AS many "
+            "FROM health_samples WHERE taken_at > now() - :back"
+            ") AS recent WHERE (number - 1) % greatest(1, ceil(many / CAST(:most AS numeric))::int) = 0 "
+            "ORDER BY taken_at, id"
+        ),
+        {"back": back, "most": most},
+    )
+    return [Sample(*row) for row in rows]
+
+
 def newest_with_age(connection: Connection) -> tuple[Sample, float] | None:
     """The sample that was taken last and how old it is (s), by the database's clock; None where there is none."""
     samples = newest(connection, 1)

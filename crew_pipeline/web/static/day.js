@@ -1,0 +1,371 @@
+// @ts-check
+/** The day page: which day is looked at, how far it is, and the way to other days. */
+
+import { About, exportLink } from "./about.js";
+import { Problem, Unreachable, address, ask, get, send } from "./api.js";
+import { Calendar, dayLink } from "./calendar.js";
+import { DayModel, percent } from "./day_model.js";
+import { $, counted, el, whenIdle } from "./dom.js";
+import { Find } from "./find.js";
+import { Follower } from "./follow.js";
+import { listen } from "./keys.js";
+import { LineList } from "./list.js";
+import { learnSince } from "./message.js";
+import { say } from "./message_bar.js";
+import { apply } from "./preferences.js";
+import { Settings } from "./settings.js";
+import { askForTokens } from "./sign_in.js";
+import { clock, dayName, isDay, monthsOn, setZone, shifted, today, zoneName } from "./time.js";
+import { Verdicts, sentence } from "./verdicts.js";
+
+/** @typedef {{day: string, status: number, tag: string, answer: any}} Answer */
+
+const VIEW = { view: "full", passages: "omit", wait_s: "0" };
+const KEPT_DAYS = 6, LOOK_AGAIN_MS = 60000, RETRY_MS = 2000;
+
+/** Days that were asked for, the latest last. @type {Map<string, Answer>} */
+const known = new Map();
+const place = new URLSearchParams(location.search);
+let day = "";
+let showing = 0;
+/** @type {Follower | null} */
+let follower = null;
+
+const list = new LineList($("conversations"), {
+  say: (verdict, words) => void verdicts.say(verdict, words),
+  sameAs: (line) => verdicts.sameAs(line),
+  copy: (line) => void copy(line),
+  linkTo: (lineId) => dayLink(day, { line: lineId }),
+  openDay: (other) => open(other),
+});
+const verdicts = new Verdicts(() => day, () => look(day, showing, true));
+const calendar = new Calendar((other) => open(other));
+const find = new Find(list);
+const about = new About(list, (other) => open(other));
+const settings = new Settings(() => day, () => list.model && list.show(list.model), () => look(day, showing, true), (lineId) => void list.goTo(lineId));
+
+/** @param {import("./day_model.js").Line} line */
+async function copy(line) {
+  const text = `${clock(line.spoken_at)} ${line.speaker}: ${line.text}`;
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch {
+    say("The browser does not let this page copy; select the line instead.");
+  }
+}
+
+// Which day
+
+/** Go to another day. @param {string} other @param {{keep?: boolean, line?: string}} [how] */
+function open(other, { keep = true, line = "" } = {}) {
+  if (!isDay(other)) return say(`${other} is no day; write YYYY-MM-DD.`);
+  day = other;
+  const mine = ++showing;
+  follower?.stop();
+  follower = null;
+  verdicts.leave();
+  verdicts.said = [];
+  list.opened.clear();
+  list.active = null;
+  delete document.body.dataset.shown;
+  place.set("day", other);
+  if (line) place.set("line", line);
+  else place.delete("line");
+  if (keep) history.pushState(null, "", `/?${place}`);
+  name(other);
+  progress(null);
+  const ready = known.get(other);
+  if (ready) draw(ready, mine);
+  else {
+    chip("…", "");
+    summary("");
+  }
+  if (!line) window.scrollTo(0, 0);
+  void follow(other, mine, line);
+}
+
+/** @param {string} other */
+function name(other) {
+  const title = dayName(other, { weekday: "short", day: "numeric", month: "long", year: "numeric" });
+  $("day-name").textContent = title;
+  document.title = `${title} · Clean Up Crew`;
+  $("before").disabled = calendar.tag && !calendar.beside(other, -1);
+  $("after").disabled = calendar.tag && !calendar.beside(other, 1);
+  for (const link of document.querySelectorAll("[data-export]")) {
+    const [form, view] = (/** @type {HTMLElement} */ (link).dataset.export || "").split(" ");
+    /** @type {HTMLAnchorElement} */ (link).href = exportLink(other, view === "full")(form);
+  }
+}
+
+/** The next day that holds something, or simply the next where that is not known. @param {number} by */
+function move(by) {
+  const other = calendar.tag ? calendar.beside(day, by) : shifted(day, by);
+  if (other) open(other);
+  else say(by < 0 ? "Nothing was said before this day." : "Nothing has been said after this day.");
+}
+
+// What is known of it
+
+/** Ask for a day, follow it until it is ready, and look again from time to time. @param {string} other @param {number} mine @param {string} line */
+async function follow(other, mine, line) {
+  await look(other, mine);
+  if (mine !== showing) return;
+  if (line && !list.goTo(line)) say("This line is not in the day any more.");
+  void calendar.refresh().then(() => mine === showing && (name(other), prefetch(other)), () => {});
+  const told = () => get(`/api/days/${other}/parts`).then(({ parts }) => mine === showing && list.linkParts(parts), () => {});
+  whenIdle(() => mine === showing && (void told(), void learnSince(other, list.root)));
+}
+
+/**
+ * Ask for a day once, show it, and follow it where it is not ready.
+ * @param {string} other @param {number} mine @param {boolean} [atOnce] whether somebody has just changed it
+ * @returns {Promise<void>}
+ */
+async function look(other, mine, atOnce = false) {
+  let asked;
+  try {
+    asked = await fetched(other);
+  } catch (error) {
+    if (mine !== showing) return;
+    if (error instanceof Unreachable) {
+      chip("offline", "offline", "The server does not answer. What you see stays; the page asks again.");
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      return mine === showing ? look(other, mine) : undefined;
+    }
+    return refuse(sentence(error));
+  }
+  if (mine !== showing) return;
+  draw(asked, mine, atOnce);
+  const { answer, status } = asked;
+  const making = status === 202 || answer.metadata.stale;
+  if (!making) {
+    follower?.stop();
+    follower = null;
+    progress(null);
+  } else follower ||= new Follower(other, (told) => onTold(told, other, mine), (how) => onConnection(how));
+}
+
+/** @param {string} other @returns {Promise<Answer>} */
+async function fetched(other) {
+  const before = known.get(other);
+  const response = await ask(`/api/days/${other}/conversations`, before?.tag ? { headers: { "If-None-Match": before.tag } } : {}, VIEW);
+  if (response.status === 304 && before) return before;
+  const answer = await response.json().catch(() => ({}));
+  if (!answer.metadata) throw new Problem(response.status, answer.detail || "This day cannot be shown.");
+  const found = { day: other, status: response.status, tag: response.headers.get("ETag") || "", answer };
+  known.delete(other);
+  known.set(other, found);
+  if (known.size > KEPT_DAYS) known.delete(/** @type {string} */ (known.keys().next().value));
+  return found;
+}
+
+/** Have the days beside this one at hand. @param {string} other */
+function prefetch(other) {
+  whenIdle(async () => {
+    for (const by of [1, -1]) {
+      const beside = calendar.beside(other, by);
+      const there = calendar.days.get(beside || "");
+      if (!beside || known.has(beside) || there?.state !== "ready" || there.lines > 5000) continue;
+      if (day !== other) return;
+      await fetched(beside).catch(() => null);
+    }
+  });
+}
+
+/** @param {Answer} asked @param {number} mine @param {boolean} [atOnce] */
+function draw(asked, mine, atOnce = false) {
+  if (mine !== showing) return;
+  const { answer } = asked, conversations = answer.success ? answer.data : answer.fallback_data;
+  setZone(answer.metadata.timezone);
+  if (list.model?.day === asked.day && list.model.holdsTheSame(conversations)) {
+    if (list.model.conversations !== conversations) list.fold(conversations, answer.metadata, atOnce);
+  } else list.show(new DayModel(asked.day, conversations, answer.metadata));
+  find.again();
+  document.body.dataset.shown = asked.day;
+  $("nothing").hidden = conversations.length > 0;
+  $("nothing").textContent = `Nothing was said on ${dayName(asked.day, { day: "numeric", month: "long", year: "numeric" })}.`;
+  tellState(answer, conversations);
+}
+
+/** @param {any} answer @param {any[]} conversations */
+function tellState(answer, conversations) {
+  const { metadata } = answer, model = /** @type {DayModel} */ (list.model);
+  const share = percent(metadata.hidden_character_count, metadata.character_count);
+  const folded = model.hiddenCount ? `${model.hiddenCount.toLocaleString("en")} folded${share ? ` (${share}% of the characters)` : ""}`
+    : share ? `${share}% of the characters folded` : "";
+  const parts = conversations.length
+    ? [counted(conversations.length, "conversation"), counted(model.lineCount, "line"), folded, zoneName()] : [zoneName()];
+  summary(parts.filter(Boolean).join(" · "));
+  $("failure").hidden = true;
+  if (!answer.success) return failed(answer.error);
+  const since = metadata.processed_at ? `made ${clock(metadata.processed_at)}` : "";
+  if (metadata.stale) chip("out of date", "stale", `Made again now, since lines came or the engine changed; ${since}.`);
+  else if (metadata.processing_status !== "completed") chip(metadata.preliminary ? "first look" : "in work", "processing", "What repeats is being found.");
+  else if (!conversations.length) chip("empty", "", "Nothing was said.");
+  else chip("ready", "ready", `${since}${metadata.cache_hit ? "" : ", just now"}`);
+}
+
+/** @param {string} error */
+function failed(error) {
+  chip("failed", "failed", error);
+  progress(null);
+  const again = el("button", { text: "Try again", onclick: async () => {
+    await send("POST", `/api/semantic/retry/${day}`).catch((problem) => say(sentence(problem)));
+    known.delete(day);
+    await look(day, showing);
+  } });
+  $("failure").replaceChildren(el("p", {}, "This day could not be processed; here is every line as it was said. ", el("span", { class: "soft", text: error })), again);
+  $("failure").hidden = false;
+}
+
+/** @param {string} detail */
+function refuse(detail) {
+  chip("not shown", "failed", detail);
+  summary(detail);
+  document.body.dataset.shown = "";
+  list.root.replaceChildren();
+  list.model = null;
+}
+
+// How far it is
+
+/** @param {import("./follow.js").Told} told @param {string} other @param {number} mine */
+function onTold(told, other, mine) {
+  if (mine !== showing) return;
+  if (told.type === "processing_progress" || told.type === "snapshot") {
+    const left = told.estimated_remaining_s ? `, about ${Math.ceil(told.estimated_remaining_s)} s left` : "";
+    if (told.message || told.stage) summary(`${told.message || told.stage}${left}`);
+    if (told.progress) progress(told.progress);
+  }
+  const over = told.type === "processing_completed" || told.type === "processing_failed" ||
+    (told.type === "snapshot" && ["completed", "failed"].includes(told.semantic_status || ""));
+  if (over) {
+    follower?.stop();
+    follower = null;
+    void look(other, mine).then(() => calendar.refresh()).catch(() => {});
+  } else if (told.preliminary) void look(other, mine);
+}
+
+/** @param {"live" | "polling" | "offline"} how */
+function onConnection(how) {
+  if (how === "offline") chip("offline", "offline", "The server does not answer; the page asks again.");
+  else if ($("state").dataset.state === "offline") void look(day, showing);
+}
+
+/** @param {number | null} fraction */
+function progress(fraction) {
+  const bar = $("bar");
+  bar.classList.toggle("on", fraction !== null);
+  if (fraction !== null) bar.value = fraction;
+}
+
+/** @param {string} words @param {string} state @param {string} [title] */
+function chip(words, state, title = "") {
+  const shown = $("state");
+  if (shown.textContent !== words) shown.textContent = words;
+  shown.dataset.state = state;
+  shown.title = title;
+}
+
+/** @param {string} words */
+function summary(words) {
+  $("summary").textContent = words;
+}
+
+// What somebody does
+
+function setFull(/** @type {boolean} */ full) {
+  list.setFull(full);
+  $("full").setAttribute("aria-pressed", String(full));
+  if (full) place.set("view", "full");
+  else place.delete("view");
+  history.replaceState(null, "", `/?${place}`);
+}
+
+/** @param {number} by @param {"week" | "month"} what */
+const jump = (by, what) => open(calendar.near(what === "week" ? shifted(day, 7 * by) : monthsOn(day, by), by));
+
+$("before").onclick = () => move(-1);
+$("after").onclick = () => move(1);
+$("day-name").onclick = () => calendar.show(day);
+$("full").onclick = () => setFull(!list.full);
+$("open-find").onclick = () => find.open();
+$("open-about").onclick = () => list.model && about.show(list.model);
+$("open-settings").onclick = () => settings.show();
+$("open-help").onclick = () => $("help").showModal();
+$("help-close").onclick = () => $("help").close();
+$("print").onclick = () => window.print();
+for (const dialog of document.querySelectorAll("dialog")) {
+  dialog.addEventListener("keydown", (event) => event.key === "?" && dialog.id === "help" && dialog.close());
+}
+document.addEventListener("click", (event) => {
+  const row = /** @type {HTMLElement} */ (event.target).closest(".line");
+  const line = row && list.model?.lines.get(row.id);
+  if (verdicts.first && line && line !== verdicts.first) {
+    event.preventDefault();
+    event.stopPropagation();
+    verdicts.pick(line);
+  }
+}, true);
+
+listen([
+  { keys: ["j"], does: "next line", act: () => list.step(1) },
+  { keys: ["k"], does: "line before", act: () => list.step(-1) },
+  { keys: ["n"], does: "next conversation", act: () => list.stepConversation(1) },
+  { keys: ["p"], does: "conversation before", act: () => list.stepConversation(-1) },
+  { keys: ["h", "ArrowLeft"], does: "day before that holds something", act: () => move(-1) },
+  { keys: ["l", "ArrowRight"], does: "next day that holds something", act: () => move(1) },
+  { keys: ["H"], does: "a week back", act: () => jump(-1, "week") },
+  { keys: ["L"], does: "a week on", act: () => jump(1, "week") },
+  { keys: ["["], does: "a month back", act: () => jump(-1, "month") },
+  { keys: ["]"], does: "a month on", act: () => jump(1, "month") },
+  { keys: ["t"], does: "today", act: () => open(today()) },
+  { keys: ["g d"], does: "go to a day (calendar)", act: () => calendar.show(day) },
+  { keys: ["o"], does: "open or close what a line stands for", act: () => openActive() },
+  { keys: ["x"], does: "not the same", act: () => list.act("apart") },
+  { keys: ["s"], does: "same as another line", act: () => list.act("same") },
+  { keys: ["u"], does: "undo the last verdict", act: () => void verdicts.undo() },
+  { keys: ["c"], does: "copy the line", act: () => list.act("copy") },
+  { keys: ["f"], does: "every line, or only what is new", act: () => setFull(!list.full) },
+  { keys: ["/"], does: "find", act: () => find.open() },
+  { keys: ["z"], does: "fold or open the conversation", act: () => list.active && list.toggleConversation(list.active.place.conversation) },
+  { keys: ["i"], does: "about this day", act: () => list.model && about.show(list.model) },
+  { keys: [","], does: "settings", act: () => settings.show() },
+  { keys: ["?"], does: "this help", act: () => $("help").showModal() },
+], {
+  onEscape: () => verdicts.leave() || (!$("find-box").hidden && (find.close(), true)),
+  onEnter: () => (verdicts.first && list.active ? verdicts.pick(list.active) : openActive()),
+});
+
+/** Open what the focused gap or the active line hides. */
+function openActive() {
+  const gap = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.gap;
+  if (gap) list.toggle(gap);
+  else list.act("open");
+}
+
+window.addEventListener("popstate", () => {
+  const asked = new URLSearchParams(location.search);
+  const other = asked.get("day") || day;
+  if (other !== day) open(other, { keep: false, line: asked.get("line") || "" });
+});
+// Today goes on while it is looked at; other days change seldom, and are looked at when somebody comes back.
+document.addEventListener("visibilitychange", () => !document.hidden && !follower && day && void look(day, showing));
+setInterval(() => !document.hidden && !follower && day >= shifted(today(), -1) && void look(day, showing), LOOK_AGAIN_MS);
+window.addEventListener("online", () => day && void look(day, showing));
+
+async function start() {
+  apply();
+  askForTokens();
+  setZone(document.body.dataset.zone || "");
+  if (place.get("view") === "full") list.setFull(true), $("full").setAttribute("aria-pressed", "true");
+  const asked = place.get("day") || document.body.dataset.day;
+  if (asked && isDay(asked)) return open(asked, { keep: false, line: place.get("line") || "" });
+  if (asked) say(`${asked} is no day; here is the latest one.`);
+  const latest = await get("/api/days/latest").catch(() => null);
+  history.replaceState(null, "", address("/", { day: latest?.day || today() }));
+  open(latest?.day || today(), { keep: false });
+}
+
+void start();

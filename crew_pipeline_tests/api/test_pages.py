@@ -1,0 +1,89 @@
+"""The pages: their first lines are there before any script, and nothing that was said becomes a part of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from crew_pipeline.storage.database import Database
+from crew_pipeline.web import page
+from crew_pipeline.web.static_files import static_files
+from crew_pipeline_tests.conftest import Ready, bring, lines_at
+
+DAY = "2025-01-15"
+HOSTILE = "<img src=x onerror=alert(1)></div><script>alert(1)</script>{{ 7 * 7 }}"
+
+
+@pytest.fixture
+def first_look(api: TestClient, db: Database, make_ready: Ready) -> str:
+    bring(db, lines_at(DAY, HOSTILE, (HOSTILE, HOSTILE), ("Ben", "an answer")), client="default")
+    make_ready(DAY)
+    return api.get("/", params={"day": DAY}).text
+
+
+def test_the_first_lines_of_a_ready_day_are_there_at_once(first_look: str, api: TestClient) -> None:
+    assert "an answer" in first_look
+    assert "Wed, 15 January 2025" in first_look
+    assert "an answer" in api.get("/").text
+    assert "an answer" not in api.get("/", params={"day": "2025-01-14"}).text
+
+
+def test_what_was_said_is_text_and_nothing_else(first_look: str) -> None:
+    assert "<img" not in first_look
+    assert first_look.count("<script") == 1
+    assert "{{ 7 * 7 }}" in first_look
+    assert "49" not in re.sub(r"[0-9a-f]{8,}", "", first_look)
+
+
+def test_nothing_is_inline_and_nothing_from_elsewhere(api: TestClient, first_look: str) -> None:
+    assert re.findall(r"<style|\son[a-z]+=|\sstyle=|javascript:", first_look.replace("onerror=alert(1)", "")) == []
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', first_look)
+    assert [address for address in addresses if not address.startswith(("/", "#"))] == []
+    for path in ("/", "/status"):
+        policy = api.get(path).headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert policy.startswith("default-src 'none'")
+
+
+def test_files_are_kept_for_ever_under_an_address_that_changes_with_them(api: TestClient) -> None:
+    known = static_files()
+    for name, file in known.files.items():
+        plain = api.get(known.address(name), headers={"Accept-Encoding": "identity"})
+        packed = api.get(known.address(name), headers={"Accept-Encoding": "gzip"})
+        assert plain.content == packed.content == file.content
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "immutable" in plain.headers["cache-control"]
+    assert api.get(f"/static/{known.version}/../page.py").status_code == 404
+    assert api.get("/static/another/day.js").status_code == 404
+
+
+def test_every_module_of_the_page_is_asked_for_at_once() -> None:
+    names = {name for name in static_files().files if name.endswith(".js")}
+    imported = {
+        found
+        for name in names
+        for found in re.findall(r'from "\./([a-z_]+\.js)"', static_files().files[name].content.decode())
+    }
+    assert imported <= names
+    assert names - imported == {"day.js", "status.js"}
+    assert set(page._DAY_MODULES) == imported
+
+
+def test_the_page_weighs_little() -> None:
+    files = static_files().files
+    scripts = sum(len(file.compressed) for name, file in files.items() if name.endswith(".js"))
+    assert scripts < 60_000
+    assert sum(len(file.compressed) for file in files.values()) < 150_000
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "theme-dark_clock-12", "theme-<script>_density-compact", "_-_", "theme", "x" * 4000]
+)
+def test_preferences_are_those_that_there_are(cookie: str, api: TestClient) -> None:
+    chosen = page.preferences(cookie)
+    assert set(chosen) == {"theme", "clock", "density", "numbers"}
+    assert "<script>" not in chosen.values()
+    answer = api.get("/", headers={"Cookie": f"crew_view={cookie}"})
+    assert f'data-theme="{chosen["theme"]}"' in answer.text
