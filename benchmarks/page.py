@@ -43,7 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
 NEXT = """
 () => new Promise((resolve) => {
   const before = document.body.dataset.shown, began = performance.now();
-  document.dispatchEvent(new KeyboardEvent("keydown", { key: "l", bubbles: true }));
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "l", bubbles: true }));
   const look = () => document.body.dataset.shown !== before && document.body.dataset.shown !== undefined
     ? requestAnimationFrame(() => resolve(performance.now() - began)) : setTimeout(look, 1);
   look();
@@ -131,7 +131,7 @@ def _visit(browser: Any, address: str) -> Any:
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.add_init_script(WATCH)
     page.goto(address)
-    page.wait_for_function("told.shown")
+    page.wait_for_function("() => told.shown")
     return page
 
 
@@ -192,7 +192,7 @@ def _made(browser: Any, address: str) -> dict[str, Any]:
     page.wait_for_timeout(700)
     page.evaluate("told.shift = 0")
     began = time.monotonic()
-    page.wait_for_function("document.getElementById('state').textContent === 'ready'", timeout=300_000)
+    page.wait_for_function("() => document.getElementById('state').textContent === 'ready'", timeout=300_000)
     page.wait_for_timeout(500)
     shift = page.evaluate("told.shift")
     page.context.close()

@@ -29,6 +29,8 @@ POLICY = "; ".join(
 """Of both pages: nothing from elsewhere, nothing inline."""
 
 VIEW_COOKIE = "crew_view"
+VIEW = {"view": "full", "passages": "omit", "wait_s": "0"}
+"""How the script asks for a day."""
 _PREFERENCES = {
     "theme": ("system", "light", "dark"),
     "clock": ("24", "12"),
@@ -38,12 +40,6 @@ _PREFERENCES = {
 _FIRST_ROWS = 40
 _LONGEST_CHARS = 1_200
 """Of a message in the first lines; the script draws it whole."""
-
-_DAY_MODULES = (
-    "about.js", "api.js", "calendar.js", "charts.js", "day_model.js", "diff.js", "dom.js", "find.js", "follow.js",
-    "keys.js", "list.js", "message.js", "message_bar.js", "preferences.js", "settings.js", "sign_in.js",
-    "time.js", "verdicts.js",
-)  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +80,7 @@ def day_page(
         .render(
             preferences=chosen,
             script="day.js",
-            modules=_DAY_MODULES,
+            answer=_answer(day, client) if entries else None,
             title=f"{name} · Clean Up Crew" if day else "Clean Up Crew",
             day=day.isoformat() if day else "",
             day_name=name,
@@ -99,9 +95,14 @@ def day_page(
 
 def status_page(cookie: str) -> bytes:
     """The operator's page, UTF-8."""
-    modules = ("api.js", "charts.js", "dom.js", "preferences.js", "sign_in.js")
     template = _templates().get_template("status.html")
-    return template.render(preferences=preferences(cookie), script="status.js", modules=modules).encode()
+    return template.render(preferences=preferences(cookie), script="status.js", answer=None).encode()
+
+
+def _answer(day: date | None, client: str | None) -> str:
+    """The address that the script will ask for first, so that the browser may fetch it meanwhile."""
+    named = {"client": client} if client else {}
+    return f"/api/days/{day}/conversations?{urlencode({**VIEW, **named})}"
 
 
 class _Clock:

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from crew_pipeline.storage.database import Database
 from crew_pipeline.web import page
-from crew_pipeline.web.static_files import static_files
+from crew_pipeline.web.static_files import PAGES, bundled, modules, static_files
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 DAY = "2025-01-15"
@@ -59,16 +59,27 @@ def test_files_are_kept_for_ever_under_an_address_that_changes_with_them(api: Te
     assert api.get("/static/another/day.js").status_code == 404
 
 
-def test_every_module_of_the_page_is_asked_for_at_once() -> None:
-    names = {name for name in static_files().files if name.endswith(".js")}
-    imported = {
-        found
-        for name in names
-        for found in re.findall(r'from "\./([a-z_]+\.js)"', static_files().files[name].content.decode())
-    }
-    assert imported <= names
-    assert names - imported == {"day.js", "status.js"}
-    assert set(page._DAY_MODULES) == imported
+def test_every_module_is_a_part_of_a_page_and_stands_there_once() -> None:
+    sources = modules()
+    sent = "".join(static_files().files[name].content.decode() for name in PAGES)
+    assert {name for name in sources if f"const ${name.removesuffix('.js')} = " not in sent} == set()
+    assert re.findall(r"^(?:import|export)\b.*", sent, flags=re.MULTILINE) == []
+    day = static_files().files["day.js"].content.decode()
+    assert day.count("const $dom = ") == 1
+
+
+def test_modules_in_a_circle_are_refused() -> None:
+    circle = {"a.js": 'import { b } from "./b.js";', "b.js": 'import { a } from "./a.js";'}
+    with pytest.raises(ValueError, match=r"a\.js > b\.js > a\.js"):
+        bundled("a.js", circle)
+
+
+def test_the_script_asks_for_the_day_as_the_page_has_announced(first_look: str, api: TestClient) -> None:
+    (announced,) = re.findall(r'rel="preload" as="fetch" crossorigin href="([^"]+)"', first_look)
+    assert api.get(announced.replace("&amp;", "&")).status_code == 200
+    assert "preload" not in api.get("/", params={"day": "2025-01-14"}).text
+    wanted = ", ".join(f'{name}: "{value}"' for name, value in page.VIEW.items())
+    assert f"const VIEW = {{ {wanted} }};" in modules()["day.js"]
 
 
 def test_the_page_weighs_little() -> None:

@@ -4,7 +4,7 @@
 import { address, get, send } from "./api.js";
 import { bars } from "./charts.js";
 import { percent } from "./day_model.js";
-import { $, counted, el } from "./dom.js";
+import { $, counted, el, grouped } from "./dom.js";
 import { sentence } from "./verdicts.js";
 import { beginning, clock, hoursOf, stamp } from "./time.js";
 
@@ -42,7 +42,7 @@ export class About {
     const { metadata } = model, folded = model.hiddenCount;
     const share = percent(metadata.hidden_character_count, metadata.character_count);
     const facts = [counted(model.conversations.length, "conversation"), counted(model.lineCount, "line"),
-      folded ? `${folded.toLocaleString("en")} folded` : "nothing folded", share ? `${share}% of the characters` : "",
+      folded ? `${grouped(folded)} folded` : "nothing folded", share ? `${share}% of the characters` : "",
       metadata.processed_at ? `made ${stamp(metadata.processed_at)}` : "",
       metadata.processed_at && metadata.processing_time_ms ? `in ${seconds(metadata.processing_time_ms)}` : ""];
     return [el("p", { text: facts.filter(Boolean).join(" · ") }), this.ribbon(model)];
@@ -87,7 +87,7 @@ export class About {
           el("b", { text: `+${line.hidden_variations.length}` }), el("span", { text: line.text.trim().slice(0, 140) || "a message that consists of what stood before" }))))),
       el("h3", { text: "Folded because" }),
       el("table", { class: "shares" }, el("tbody", {}, ...reasons.slice(0, 12).map(([reason, count]) => el("tr", {},
-        el("th", { scope: "row", text: reason }), el("td", { text: count.toLocaleString("en") }),
+        el("th", { scope: "row", text: reason }), el("td", { text: grouped(count) }),
         el("td", {}, el("meter", { value: count, max: all, "aria-label": `${reason}: ${count} of ${all}` })))))),
     ];
   }

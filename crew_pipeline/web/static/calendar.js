@@ -2,7 +2,7 @@
 /** The days that hold something: which they are, how much was said, how far they are; and the way from one to another. */
 
 import { address, ask } from "./api.js";
-import { $, counted, el } from "./dom.js";
+import { $, counted, el, grouped } from "./dom.js";
 import { dayName, monthsOn, setZone, shifted, today } from "./time.js";
 
 /** @typedef {{date: string, conversations: number, lines: number, folded: number, state: string}} Day */
@@ -100,7 +100,7 @@ export class Calendar {
     $("calendar-month").setAttribute("aria-pressed", String(view === "month"));
     $("calendar-year").setAttribute("aria-pressed", String(view === "year"));
     const year = this.shown.slice(0, 4);
-    $("calendar-title").textContent = view === "year" ? year : dayName(this.shown, { month: "long", year: "numeric" });
+    $("calendar-title").textContent = view === "year" ? year : dayName(this.shown, "month");
     const months = view === "year" ? Array.from({ length: 12 }, (_, n) => `${year}-${String(n + 1).padStart(2, "0")}`) : [this.shown.slice(0, 7)];
     const grids = months.map((month) => this.month(month, view === "year"));
     $("calendar-grid").replaceChildren(...grids);
@@ -114,9 +114,9 @@ export class Calendar {
 
   /** @param {string} month YYYY-MM @param {boolean} small */
   month(month, small) {
-    const first = `${month}-01`, name = dayName(first, { month: "long", year: "numeric" });
+    const first = `${month}-01`, name = dayName(first, "month");
     const table = el("table", { "aria-label": name });
-    if (small) table.append(el("caption", { text: dayName(first, { month: "long" }) }));
+    if (small) table.append(el("caption", { text: name.split(" ")[0] }));
     else table.append(el("thead", {}, el("tr", {}, ...["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].map((text) => el("th", { scope: "col", text })))));
     const body = el("tbody");
     let date = shifted(first, -((new Date(`${first}T00:00:00Z`).getUTCDay() + 6) % 7));
@@ -134,7 +134,7 @@ export class Calendar {
     const day = this.days.get(date);
     const button = el("button", { class: "day", "data-day": date, tabindex: date === this.shown ? "0" : "-1", onclick: () => this.choose(date) },
       el("span", { text: String(Number(date.slice(8))) }));
-    const name = dayName(date, { weekday: "long", day: "numeric", month: "long" });
+    const name = dayName(date, "weekday");
     if (date === today()) button.setAttribute("aria-current", "date");
     if (!day) {
       button.append(el("span", { class: "unseen", text: ` ${name}: nothing` }));
@@ -143,7 +143,7 @@ export class Calendar {
     }
     const level = Math.max(1, Math.min(5, Math.ceil((5 * Math.sqrt(day.lines)) / Math.sqrt(this.busiest))));
     button.classList.add(`heat-${level}`, day.state);
-    if (!small) button.append(el("small", { text: day.lines.toLocaleString("en") }));
+    if (!small) button.append(el("small", { text: grouped(day.lines) }));
     const told = `${name}: ${counted(day.conversations, "conversation")}, ${counted(day.lines, "line")}, ${day.folded} folded, ${STATE[/** @type {keyof typeof STATE} */ (day.state)]}`;
     button.append(el("span", { class: "unseen", text: ` ${told}` }));
     button.title = told;

@@ -1,7 +1,7 @@
 // @ts-check
 /** Small charts in plain SVG, each with its figures as a table for whoever cannot see it. */
 
-import { el, svg } from "./dom.js";
+import { el, grouped, svg } from "./dom.js";
 
 /** @typedef {{name: string, values: number[]}} Series */
 
@@ -55,7 +55,7 @@ export function curve({ title, labels, values, unit = "" }) {
   });
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path", { d: path, class: "curve" }));
   const last = known.at(-1);
-  const head = el("p", { class: "now" }, el("strong", { text: last === undefined ? "–" : `${last.toLocaleString("en")}${unit}` }), ` most ${most.toLocaleString("en")}${unit}`);
+  const head = el("p", { class: "now" }, el("strong", { text: last === undefined ? "–" : `${grouped(last)}${unit}` }), ` most ${grouped(most)}${unit}`);
   return figure(title, [head, /** @type {any} */ (picture)], table(title, labels, [{ name: title, values: values.map((value) => value ?? 0) }]));
 }
 

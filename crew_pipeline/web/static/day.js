@@ -5,7 +5,7 @@ import { About, exportLink } from "./about.js";
 import { Problem, Unreachable, address, ask, get, send } from "./api.js";
 import { Calendar, dayLink } from "./calendar.js";
 import { DayModel, percent } from "./day_model.js";
-import { $, counted, el, whenIdle } from "./dom.js";
+import { $, counted, el, grouped, whenIdle } from "./dom.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { listen } from "./keys.js";
@@ -27,6 +27,8 @@ const KEPT_DAYS = 6, LOOK_AGAIN_MS = 60000, RETRY_MS = 2000;
 const known = new Map();
 const place = new URLSearchParams(location.search);
 let day = "";
+/** The address of a line of this day, but for the line. */
+let linkBase = "";
 let showing = 0;
 /** @type {Follower | null} */
 let follower = null;
@@ -35,7 +37,7 @@ const list = new LineList($("conversations"), {
   say: (verdict, words) => void verdicts.say(verdict, words),
   sameAs: (line) => verdicts.sameAs(line),
   copy: (line) => void copy(line),
-  linkTo: (lineId) => dayLink(day, { line: lineId }),
+  linkTo: (lineId) => linkBase + encodeURIComponent(lineId),
   openDay: (other) => open(other),
 });
 const verdicts = new Verdicts(() => day, () => look(day, showing, true));
@@ -61,6 +63,7 @@ async function copy(line) {
 function open(other, { keep = true, line = "" } = {}) {
   if (!isDay(other)) return say(`${other} is no day; write YYYY-MM-DD.`);
   day = other;
+  linkBase = `${dayLink(other)}&line=`;
   const mine = ++showing;
   follower?.stop();
   follower = null;
@@ -87,7 +90,7 @@ function open(other, { keep = true, line = "" } = {}) {
 
 /** @param {string} other */
 function name(other) {
-  const title = dayName(other, { weekday: "short", day: "numeric", month: "long", year: "numeric" });
+  const title = dayName(other, "short");
   $("day-name").textContent = title;
   document.title = `${title} · Clean Up Crew`;
   $("before").disabled = calendar.tag && !calendar.beside(other, -1);
@@ -184,7 +187,7 @@ function draw(asked, mine, atOnce = false) {
   find.again();
   document.body.dataset.shown = asked.day;
   $("nothing").hidden = conversations.length > 0;
-  $("nothing").textContent = `Nothing was said on ${dayName(asked.day, { day: "numeric", month: "long", year: "numeric" })}.`;
+  $("nothing").textContent = `Nothing was said on ${dayName(asked.day, "date")}.`;
   tellState(answer, conversations);
 }
 
@@ -192,7 +195,7 @@ function draw(asked, mine, atOnce = false) {
 function tellState(answer, conversations) {
   const { metadata } = answer, model = /** @type {DayModel} */ (list.model);
   const share = percent(metadata.hidden_character_count, metadata.character_count);
-  const folded = model.hiddenCount ? `${model.hiddenCount.toLocaleString("en")} folded${share ? ` (${share}% of the characters)` : ""}`
+  const folded = model.hiddenCount ? `${grouped(model.hiddenCount)} folded${share ? ` (${share}% of the characters)` : ""}`
     : share ? `${share}% of the characters folded` : "";
   const parts = conversations.length
     ? [counted(conversations.length, "conversation"), counted(model.lineCount, "line"), folded, zoneName()] : [zoneName()];
@@ -368,4 +371,6 @@ async function start() {
   open(latest?.day || today(), { keep: false });
 }
 
-void start();
+// Where the first lines came with the page, they are painted first.
+if (list.root.firstElementChild) requestAnimationFrame(() => setTimeout(() => void start()));
+else void start();

@@ -50,7 +50,10 @@ export const $ = (id) => document.getElementById(id);
  * @param {string} one
  * @param {string} [many]
  */
-export const counted = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+export const counted = (number, one, many = `${one}s`) => `${grouped(number)} ${number === 1 ? one : many}`;
+
+/** "1,250". Formatters of the browser's cost some 10 ms to make. @param {number} number */
+export const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /**
  * A call that is made once however often it is asked for within a while (ms).

@@ -3,7 +3,7 @@
 
 import { ask, get } from "./api.js";
 import { changes } from "./diff.js";
-import { counted, el } from "./dom.js";
+import { counted, el, grouped } from "./dom.js";
 import { clock } from "./time.js";
 
 /** @typedef {import("./day_model.js").Line} Line */
@@ -99,7 +99,7 @@ function shaped(text) {
 function standing(line, desk) {
   const { name, characters, messages, key, hidden } = /** @type {NonNullable<Line["standing"]>} */ (line.standing);
   const told = el("p", { class: "why", "data-standing": key },
-    `${name}, ${characters.toLocaleString("en")} characters, in ${messages} messages`,
+    `${name}, ${grouped(characters)} characters, in ${messages} messages`,
     el("span", { class: "since", text: since.get(key) || "" }), " ");
   if (!hidden?.length) {
     const hide = () => desk.say({ verdict: "hide", line_id: line.line_id }, "The standing text is left out.");

@@ -3,7 +3,7 @@
 
 import { Problem, get } from "./api.js";
 import { bars, curve } from "./charts.js";
-import { $, counted, el } from "./dom.js";
+import { $, counted, el, grouped } from "./dom.js";
 import { apply } from "./preferences.js";
 import { askForTokens } from "./sign_in.js";
 
@@ -42,7 +42,7 @@ function draw(told) {
   $("summary").textContent = [counted(told.workers, "worker"), ...shares, told.system ? `sampled ${Math.round(told.system.age_s)} s ago` : ""].filter(Boolean).join(" · ");
   $("status").replaceChildren(
     part("Days", el("dl", { class: "figures" }, ...Object.entries(told.by_status).map(([status, { days, conversations }]) =>
-      el("div", { title: counted(conversations, "conversation") }, el("dt", { text: DAYS[status] || status }), el("dd", { text: days.toLocaleString("en") }))))),
+      el("div", { title: counted(conversations, "conversation") }, el("dt", { text: DAYS[status] || status }), el("dd", { text: grouped(days) }))))),
     part("Alerts", table("Alerts", ["since", "of", "what"], told.alerts.map((/** @type {any} */ alert) => [ago(alert.raised_at), alert.subject, alert.message]), "No alert is open.")),
     part("Failed days", table("Failed days", ["day", "client", "why", "again"], told.failed.map((/** @type {any} */ day) => [link(day.day, day.client), day.client, day.error, day.retry_at ? ago(day.retry_at) : "set aside"]), "No day has failed.")),
     part("What waits", table("What waits", ["day", "client", "priority", "conversations", "lines"], told.queue.map((/** @type {any} */ day) => [link(day.day, day.client), day.client, day.priority, day.conversations, day.lines]), "Every day is ready.")),

@@ -3,32 +3,66 @@
 
 import { preference } from "./preferences.js";
 
+const WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+  "November", "December"];
+const QUARTER_MS = 900e3;
+
 let zone = "UTC";
+/** How far clocks are ahead of UTC (ms), by the quarter of an hour. @type {Map<number, number>} */
+const offsets = new Map();
 /** @type {Intl.DateTimeFormat | null} */
-let format = null;
-let formatted = "";
+let parts = null;
 
 /** @param {string} name */
 export function setZone(name) {
-  if (name) zone = name;
+  if (!name || name === zone) return;
+  zone = name;
+  parts = null;
+  offsets.clear();
 }
 
 export const zoneName = () => zone;
 
-/** The time of day of a moment. @param {string | number | Date} moment */
-export function clock(moment) {
-  const wanted = `${zone} ${preference("clock")}`;
-  if (!format || formatted !== wanted) {
-    const cycle = preference("clock") === "12" ? "h12" : "h23";
-    format = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: cycle, timeZone: zone });
-    formatted = wanted;
+/** How far the clocks of the zone are ahead of UTC at a moment (ms). @param {number} moment */
+function offsetAt(moment) {
+  if (zone === "UTC") return 0;
+  const quarter = Math.floor(moment / QUARTER_MS);
+  let offset = offsets.get(quarter);
+  if (offset === undefined) {
+    parts ||= new Intl.DateTimeFormat("en", { timeZone: zone, hourCycle: "h23", era: "short", year: "numeric",
+      month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" });
+    const at = quarter * QUARTER_MS, told = Object.fromEntries(parts.formatToParts(at).map((one) => [one.type, one.value]));
+    const year = told.era.startsWith("B") ? 1 - Number(told.year) : Number(told.year);
+    const local = new Date(0);
+    local.setUTCFullYear(year, Number(told.month) - 1, Number(told.day));
+    local.setUTCHours(Number(told.hour), Number(told.minute), Number(told.second));
+    offsets.set(quarter, (offset = local.getTime() - at));
   }
-  return format.format(new Date(moment));
+  return offset;
 }
 
+/** A moment as its zone's clocks show it, to be read as if it were UTC. @param {string | number | Date} moment */
+function local(moment) {
+  const at = typeof moment === "number" ? moment : new Date(moment).getTime();
+  return new Date(at + offsetAt(at));
+}
+
+/** The time of day of a moment. @param {string | number | Date} moment */
+export function clock(moment) {
+  const [hour, minute] = local(moment).toISOString().slice(-13, -8).split(":");
+  if (preference("clock") !== "12") return `${hour}:${minute}`;
+  return `${String(Number(hour) % 12 || 12).padStart(2, "0")}:${minute} ${Number(hour) < 12 ? "AM" : "PM"}`;
+}
+
+/** The date of a moment. @param {number} moment */
+const dated = (moment) => local(moment).toISOString().slice(0, -14);
+
 /** Date and time of a moment, short. @param {string | number | Date} moment */
-export const stamp = (moment) =>
-  `${new Date(moment).toLocaleDateString("en", { day: "numeric", month: "short", timeZone: zone })}, ${clock(moment)}`;
+export function stamp(moment) {
+  const at = local(moment);
+  return `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()].slice(0, 3)}, ${clock(moment)}`;
+}
 
 /** @param {string} day YYYY-MM-DD @param {number} by */
 export function shifted(day, by) {
@@ -45,27 +79,35 @@ export function monthsOn(day, by) {
 }
 
 /** Today, where the conversations are. */
-export const today = () => new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(new Date());
+export const today = () => dated(Date.now());
 
 /** @param {string} day */
 export const isDay = (day) =>
   /^\d{4}-\d\d-\d\d$/.test(day) && !Number.isNaN(Date.parse(`${day}T00:00:00Z`)) && shifted(day, 0) === day;
 
-/** @param {string} day @param {Intl.DateTimeFormatOptions} options */
-export const dayName = (day, options) =>
-  new Date(`${day}T00:00:00Z`).toLocaleDateString("en-GB", { ...options, timeZone: "UTC" });
+/**
+ * A day in words: "Wed, 15 January 2025", "Wednesday 15 January", "15 January 2025", "January 2025".
+ * @param {string} day
+ * @param {"short" | "weekday" | "date" | "month"} form
+ */
+export function dayName(day, form) {
+  const at = new Date(`${day}T00:00:00Z`), weekday = WEEKDAYS[at.getUTCDay()], month = MONTHS[at.getUTCMonth()];
+  const year = Number(day.slice(0, 4)), date = at.getUTCDate();
+  if (form === "short") return `${weekday.slice(0, 3)}, ${date} ${month} ${year}`;
+  if (form === "weekday") return `${weekday} ${date} ${month}`;
+  return form === "date" ? `${date} ${month} ${year}` : `${month} ${year}`;
+}
 
 /** When a day begins: the first moment (ms) that has its date. @param {string} day */
 export function beginning(day) {
   const naive = Date.parse(`${day}T00:00:00Z`);
-  const dated = new Intl.DateTimeFormat("en-CA", { timeZone: zone });
-  let low = naive - 15 * 3600e3, high = naive + 15 * 3600e3;
+  let low = naive - 16 * 3600e3, high = naive + 16 * 3600e3;
   while (high - low > 60e3) {
     const middle = (low + high) / 2;
-    if (dated.format(middle) >= day) high = middle;
+    if (dated(middle) >= day) high = middle;
     else low = middle;
   }
-  return Math.round(high / 900e3) * 900e3;
+  return Math.round(high / QUARTER_MS) * QUARTER_MS;
 }
 
 /** How many hours a day has: 23 and 25 where clocks are changed. @param {string} day */
