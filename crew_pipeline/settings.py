@@ -144,6 +144,12 @@ class Settings(BaseSettings):
     sweep_interval_h: int = Field(2, ge=1, le=24, description="hours between two sweeps over the queue")
     sweep_batch: int = Field(75, ge=1, description="conversations that one sweep run takes")
     sweep_concurrency: int = Field(3, ge=1, description="sweep runs at once, at most")
+    backfill_days: int = Field(
+        31,
+        ge=1,
+        le=366,
+        description="days that one run of a backfill takes; fewer, where many workers share a backfill",
+    )
     sweep_timeout_min: int = Field(60, ge=1, description="minutes after which a sweep run is stopped")
 
     cpu_share_business: float = Field(

@@ -91,6 +91,12 @@ def test_every_asset_covers_several_days_in_a_run_and_retries_with_backoff() -> 
         assert asset.op.retry_policy.backoff == dg.Backoff.EXPONENTIAL
 
 
+def test_a_backfill_is_parted_into_runs_as_the_settings_say() -> None:
+    graph = build_defs(load_settings(backfill_days=2)).resolve_asset_graph()
+    (day,) = (asset for asset in graph.assets_defs if dg.AssetKey("day_document") in asset.keys and asset.is_executable)
+    assert day.backfill_policy.max_partitions_per_run == 2
+
+
 def test_every_asset_is_a_few_lines_around_what_it_calls() -> None:
     lengths = {}
     for asset in build_defs(load_settings()).resolve_asset_graph().assets_defs:

@@ -26,7 +26,6 @@ from dagster import (
 )
 
 from crew_pipeline.days.pace import allowance
-from crew_pipeline.days.planning import MAX_DAYS_PER_RUN
 from crew_pipeline.dedup.config import fingerprint_of
 from crew_pipeline.orchestration.days import checks
 from crew_pipeline.orchestration.days.day_work import DayMade, DayWork
@@ -151,7 +150,7 @@ def build_assets(settings: Settings, partitions: PartitionsDefinition[str]) -> A
         ],
         check_specs=checks.specs(partitions),
         partitions_def=partitions,
-        backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_RUN),
+        backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=settings.backfill_days),
         retry_policy=TRANSIENT_RETRIES,
         can_subset=True,
     )
