@@ -10,7 +10,7 @@ from dagster import BetaWarning, Definitions, PreviewWarning, in_process_executo
 
 from crew_pipeline.orchestration.days.arrivals import build_arrivals
 from crew_pipeline.orchestration.days.assets import build_assets, day_job
-from crew_pipeline.orchestration.days.endings import build_endings
+from crew_pipeline.orchestration.days.endings import build_endings, build_lost_runs
 from crew_pipeline.orchestration.days.sweep import build_sweep
 from crew_pipeline.orchestration.discovery.assets import build_history_tables, discovery_job
 from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
@@ -56,7 +56,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
                 build_embedding_schedule(settings),
                 *build_upkeep_schedules(settings),
             ],
-            sensors=[build_arrivals(settings), *build_endings(settings)],
+            sensors=[build_arrivals(settings), *build_endings(settings), build_lost_runs(settings)],
             resources={**resources, "making": making},
             # Also for runs from the UI and of backfills: a process for each step would load the model for each.
             executor=in_process_executor,

@@ -135,6 +135,46 @@ def settle(definitions: dg.Definitions, instance: DagsterInstance, run_id: str) 
     definitions.resolve_sensor_def("settle_after_failure")(context)
 
 
+def test_a_run_that_was_twice_found_silent_has_failed_and_one_that_lives_goes_on(
+    db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
+) -> None:
+    job = definitions.resolve_job_def("materialize_days")
+    lost, overtaken, revived, alive = (
+        fresh_instance.create_run_for_job(job, status=DagsterRunStatus.STARTED).run_id for _ in range(4)
+    )
+    days = {name: date(2025, 1, number + 1) for number, name in enumerate((lost, overtaken, revived, alive))}
+    for token, day in days.items():
+        bring(db, lines_at(day.isoformat(), token, ("Ann", "one")))
+        with db.write() as connection:
+            assert claims.acquire(connection, ClientDay("acme", day), token, 60)
+    query("UPDATE day_claims SET claimed_at = now() - interval '5 minutes'")
+    query("UPDATE day_claims SET expires_at = now() - interval '2 minutes' WHERE token <> :alive", alive=alive)
+    with db.write() as connection:
+        assert claims.acquire(connection, ClientDay("acme", days[overtaken]), "another", 60)
+    cursor: str | None = None
+
+    def tick() -> None:
+        nonlocal cursor
+        context = dg.build_sensor_context(
+            instance=fresh_instance, cursor=cursor, resources={"database": definitions.resources["database"]}
+        )
+        result = definitions.resolve_sensor_def("lost_runs").evaluate_tick(context)
+        cursor = result.cursor
+
+    def states() -> list[DagsterRunStatus]:
+        return [fresh_instance.get_run_by_id(token).status for token in days]
+
+    tick()
+    assert states() == [DagsterRunStatus.STARTED] * 4
+    with db.write() as connection:
+        assert claims.prolong(connection, revived, 60)
+    tick()
+    failed, started = DagsterRunStatus.FAILURE, DagsterRunStatus.STARTED
+    assert states() == [failed, failed, started, started]
+    tick()
+    assert states() == [failed, failed, started, started]
+
+
 def test_the_days_of_a_run_that_failed_are_tried_again_after_a_pause(
     db: Database, definitions: dg.Definitions, fresh_instance: DagsterInstance, query: Query
 ) -> None:

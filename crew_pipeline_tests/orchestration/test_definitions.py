@@ -76,6 +76,7 @@ def test_the_assets_jobs_schedules_and_sensors_are_those_of_the_design() -> None
         "settle_after_success",
         "settle_after_failure",
         "settle_after_canceled",
+        "lost_runs",
     }
     assert {key.name for key in graph.asset_check_keys} == {*(check.name for check in CHECKS), "recent_days_are_fresh"}
 

@@ -1,4 +1,5 @@
-"""When a run ends, the days it still holds are given back; if it failed, they failed too."""
+"""When a run ends, the days it still holds are given back; if it failed, they failed too. One whose host is gone ends
+here."""
 
 from collections.abc import Sequence
 
@@ -7,9 +8,13 @@ from dagster import (
     DagsterRun,
     DagsterRunStatus,
     DefaultSensorStatus,
+    RunsFilter,
     RunStatusSensorContext,
     SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
     run_status_sensor,
+    sensor,
 )
 
 from crew_pipeline.days import claims
@@ -19,6 +24,7 @@ from crew_pipeline.orchestration.days.day_work import is_awaited
 from crew_pipeline.orchestration.resources import DatabaseResource
 from crew_pipeline.settings import Settings
 
+_LOST = "Nothing was heard of the process that executed this run; its host may be gone. Its days are made by others."
 _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
@@ -45,6 +51,32 @@ def build_endings(settings: Settings) -> Sequence[SensorDefinition]:
         )(settle)
         for ended in _ENDED
     ]
+
+
+def build_lost_runs(settings: Settings) -> SensorDefinition:
+    """A sensor that ends runs whose host is gone.
+
+    A run launcher may not notice, as Celery's does not, and until its time is over such a run keeps others from its place.
+    """
+
+    @sensor(
+        name="lost_runs",
+        # Longer than a claim lives: in between a run that lives gives a sign, also after the database was away.
+        minimum_interval_seconds=max(30, settings.claim_ttl_s),
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Marks runs as failed that were found twice in a row to have let a day die.",
+    )
+    def lost_runs(context: SensorEvaluationContext, database: DatabaseResource) -> SensorResult:
+        started = context.instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
+        with database.db.read() as connection:
+            silent = claims.silent(connection, [run.run_id for run in started])
+        before = set((context.cursor or "").split())
+        for run in started:
+            if run.run_id in silent & before:
+                context.instance.report_run_failed(run, _LOST)
+        return SensorResult(skip_reason=f"{len(silent)} runs are silent", cursor=" ".join(sorted(silent - before)))
+
+    return lost_runs
 
 
 def _cut_off(instance: DagsterInstance, run: DagsterRun) -> bool:

@@ -200,6 +200,22 @@ def lives(connection: Connection, token: str) -> bool:
     )
 
 
+def silent(connection: Connection, tokens: Sequence[str]) -> set[str]:
+    """Those of some tokens of which a claim has died, and that have kept or taken nothing since for as long as one
+    lives."""
+    rows = connection.execute(
+        text(
+            "SELECT token FROM day_claims WHERE token = ANY(:tokens) GROUP BY token "
+            "HAVING bool_or(ended_at IS NULL OR outcome = 'overtaken') "
+            "AND NOT bool_or(ended_at IS NULL AND claim_lives(expires_at, ttl_s)) "
+            "AND max(greatest(claimed_at, expires_at - make_interval(secs => ttl_s), "
+            "CASE WHEN outcome <> 'overtaken' THEN ended_at END) + make_interval(secs => ttl_s)) < now()"
+        ),
+        {"tokens": list(tokens)},
+    )
+    return {row.token for row in rows}
+
+
 def overtaken_tokens(connection: Connection, client_day: ClientDay) -> list[str]:
     """The tokens of claims on a client's day that died lately."""
     rows = connection.execute(
