@@ -56,7 +56,7 @@ def build_endings(settings: Settings) -> Sequence[SensorDefinition]:
 def build_lost_runs(settings: Settings) -> SensorDefinition:
     """A sensor that ends runs whose host is gone.
 
-    A run launcher may not notice, as Celery's does not, and until its time is over such a run keeps others from its place.
+    A run launcher may not notice, as Celery's does not, and such a run keeps its place until its time is over.
     """
 
     @sensor(
