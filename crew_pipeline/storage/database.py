@@ -22,6 +22,19 @@ DRIVER = "postgresql+psycopg"
 UNANSWERED = (OperationalError, InterfaceError, PoolOverrun, psycopg.OperationalError, PoolTimeout)
 """What is raised where the server is away, refuses, or is too busy; it passes by itself."""
 
+_LINE: Mapping[str, Any] = {
+    "connect_timeout": 30,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""When a server that does not answer any more counts as away (s, s, s, times, ms)."""
+_LINE_OF_SERVER = (
+    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=60000"
+)
+"""The same the other way round: a host that is cut off without a word would else keep the locks of what it was writing
+for two hours and more. Means nothing over a local socket."""
 _LEAST_IN_LOOP = 2
 _MOST_IN_LOOP = 10
 _WAIT_IN_LOOP_S = 5.0
@@ -54,7 +67,11 @@ class Database:
             pool_size=5,
             max_overflow=10,
             pool_pre_ping=True,
-            connect_args={"options": "-c timezone=UTC -c jit=off", "application_name": application},
+            connect_args={
+                "options": f"-c timezone=UTC -c jit=off {_LINE_OF_SERVER}",
+                "application_name": application,
+                **_LINE,
+            },
         )
         self._loop_sides: dict[asyncio.AbstractEventLoop, AsyncConnectionPool[Any]] = {}
 
@@ -126,7 +143,9 @@ class Database:
     @contextmanager
     def listening(self, channel: str) -> Iterator[psycopg.Connection[Any]]:
         """A connection that receives the notifications on ``channel``."""
-        with psycopg.connect(libpq_url(self.url), autocommit=True, application_name=self._application) as connection:
+        with psycopg.connect(
+            libpq_url(self.url), autocommit=True, application_name=self._application, **_LINE
+        ) as connection:
             connection.execute(_listen(channel))
             yield connection
 
@@ -134,7 +153,7 @@ class Database:
     async def listening_in_loop(self, channel: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """The twin of ``listening`` for an event loop."""
         async with await psycopg.AsyncConnection.connect(
-            libpq_url(self.url), autocommit=True, application_name=self._application
+            libpq_url(self.url), autocommit=True, application_name=self._application, **_LINE
         ) as connection:
             await connection.execute(_listen(channel))
             yield connection
@@ -146,7 +165,7 @@ class Database:
             min_size=_LEAST_IN_LOOP,
             max_size=_MOST_IN_LOOP,
             timeout=_WAIT_IN_LOOP_S,
-            kwargs={"autocommit": True, "application_name": self._application},
+            kwargs={"autocommit": True, "application_name": self._application, **_LINE},
             open=False,
         )
         await pool.open()

@@ -129,3 +129,20 @@ def test_a_database_that_does_not_answer_is_known_however_its_error_is_wrapped()
     with pytest.raises(OperationalError) as caught, away.read():
         pass
     assert does_not_answer(caught.value)
+
+
+def test_a_host_that_is_cut_off_is_noticed_within_a_minute(external_url: str) -> None:
+    """Else its connections keep their locks for as long as the system has it, which is hours."""
+    db = Database(external_url)
+    with db.read() as connection:
+        told = {
+            name: connection.scalar(text(f"SELECT current_setting('{name}')"))
+            for name in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+        }
+    db.close()
+    assert told == {
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "60000",
+    }
