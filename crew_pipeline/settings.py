@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         0.3, gt=0, le=1, description="share of the cores that background runs may use in business hours"
     )
     cpu_share_outside: float = Field(0.7, gt=0, le=1, description="the same outside of them")
+    background_cores: int = Field(
+        0,
+        ge=0,
+        description="cores that background runs have a share of, of all machines that execute them; 0: this machine's",
+    )
     business_hours: Annotated[tuple[int, int], NoDecode] = Field(
         (8, 18), description="first and last of the business hours, in the configured time zone: 8-18"
     )

@@ -47,7 +47,7 @@ def allowance(settings: Settings, now: datetime, cores: int | None = None) -> Al
     first, last = settings.business_hours
     at_business = WEEKDAYS[local.weekday()] in settings.business_days and first <= local.hour < last
     share = settings.cpu_share_business if at_business else settings.cpu_share_outside
-    whole = share * (cores or os.cpu_count() or 1)
+    whole = share * (cores or settings.background_cores or os.cpu_count() or 1)
     slots = min(settings.sweep_concurrency, max(1, int(whole)))
     return Allowance(slots, whole / slots)
 

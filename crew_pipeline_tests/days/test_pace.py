@@ -37,6 +37,11 @@ def test_business_hours_are_those_of_the_configured_time_zone(moment: str, share
     assert allowed.slots * allowed.cores == pytest.approx(10 * share)
 
 
+def test_the_cores_may_be_those_of_many_machines() -> None:
+    settings = load_settings(background_cores=400, sweep_concurrency=100)
+    assert allowance(settings, datetime(2025, 1, 18, 12, tzinfo=ZoneInfo("UTC"))) == (100, pytest.approx(2.8))
+
+
 @given(st.integers(1, 256), st.integers(0, 23), st.integers(1, 8))
 def test_all_slots_together_never_get_more_than_the_share(cores: int, hour: int, concurrency: int) -> None:
     settings = Settings(sweep_concurrency=concurrency)
