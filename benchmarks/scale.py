@@ -2,7 +2,8 @@
 
 The hosts are processes with homes, temporary files and a core of their own. Where there are fewer cores than workers,
 and the databases and the daemon need some too, the days an hour of more workers say little; what a day costs each part
-is measured beside them, for reckoning what more machines would reach. So is what a run costs that finds nothing to do, and, where the days follow each other, what they cost as one run.
+is measured beside them, for reckoning what more machines would reach. So is what a run costs that finds nothing to do,
+and, where the days follow each other, what they cost as one run.
 """
 
 from __future__ import annotations
