@@ -9,12 +9,15 @@ from sqlalchemy import Connection, text
 
 from crew_pipeline.storage.days.states import DAY_STATUS
 
-STATES = ("ready", "stale", "waiting", "processing", "failed")
-"""``stale``: a document is served while the day waits to be made again."""
-
 
 class CalendarDay(NamedTuple):
-    """A client's day; ``folded`` lines are 0 without a document."""
+    """A client's day.
+
+    Attributes:
+        folded: lines; 0 without a document.
+        state: ``ready``, ``stale`` (a document is served while the day waits to be made again), ``waiting``,
+            ``processing`` or ``failed``.
+    """
 
     date: date
     conversations: int
