@@ -152,10 +152,21 @@ def refuse_other_sites(request: HTTPConnection) -> None:
     Raises:
         HTTPException: 403.
     """
+    site = request.headers.get("sec-fetch-site")
+    if site == "same-origin":
+        return
+    # Browsers that do not say so name the page's origin; a proxy may have put another host into the request.
     origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if foreign or request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+    foreign = origin is not None and _netloc(origin) != request.headers.get("host")
+    if foreign or site not in (None, "none"):
         raise HTTPException(403, "Only the pages of this server may do that with its cookie.")
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 NamedClient = Annotated[

@@ -478,6 +478,7 @@ class DayChanges(BaseModel):
 
     before: str = Field(alias="from")
     after: str = Field(alias="to")
+    counts: dict[str, int] = Field(description="how many there are of each kind; at most 200 of each are told")
     folded: list[ChangedLine]
     unfolded: list[ChangedLine]
     came: list[ChangedLine]
@@ -488,6 +489,7 @@ class TriedFolding(BaseModel):
     """What another operating point would change."""
 
     at: OperatingPoint
+    counts: dict[str, int] = Field(description="how many there are of each kind; at most 200 of each are told")
     folded: list[ChangedLine]
     unfolded: list[ChangedLine]
 

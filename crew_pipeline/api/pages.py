@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from datetime import date
 
 import orjson
@@ -28,7 +29,7 @@ _LARGEST_FIRST_LOOK = 4 * 1024 * 1024
 @router.get("/")
 async def day_page(request: Request, services: ServicesOf) -> Response:
     """The day page, which keeps what it shows in its address. Holds words only for who may see them."""
-    named = request.query_params.get("client")
+    named = _client_of(request.query_params.get("client"))
     day = _day_of(request.query_params.get("day"))
     zone, body = services.settings.timezone, b"[]"
     try:
@@ -43,8 +44,13 @@ async def day_page(request: Request, services: ServicesOf) -> Response:
         body = await _at_hand(services, client, day)
     full = request.query_params.get("view") == "full"
     cookie = request.cookies.get(page.VIEW_COOKIE, "")
-    content = await asyncio.to_thread(_drawn, day, zone, body, cookie, named, full)
+    content = await asyncio.to_thread(_drawn, day, zone, body, cookie, named, full, client or "")
     return _html(request, content)
+
+
+def _client_of(asked: str | None) -> str | None:
+    """The client that the address names, where it may be a client's name."""
+    return asked if asked and re.fullmatch(r"[^\x00-\x1f\x7f]{1,200}", asked) else None
 
 
 def _day_of(asked: str | None) -> date | None:
@@ -60,8 +66,8 @@ async def _at_hand(services: Services, client: str, day: date | None) -> bytes:
     return ready.body if ready is not None and len(ready.body) <= _LARGEST_FIRST_LOOK else b"[]"
 
 
-def _drawn(day: date | None, zone: str, body: bytes, cookie: str, named: str | None, full: bool) -> bytes:
-    return page.day_page(day, zone, orjson.loads(body), cookie, named, full=full)
+def _drawn(day: date | None, zone: str, body: bytes, cookie: str, named: str | None, full: bool, whose: str) -> bytes:
+    return page.day_page(day, zone, orjson.loads(body), cookie, named, full=full, whose=whose)
 
 
 @router.get("/status")

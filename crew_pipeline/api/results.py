@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -26,6 +27,9 @@ from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import documents
 
 router = APIRouter()
+
+_folding = ThreadPoolExecutor(1, thread_name_prefix="folding")
+"""Whole days are folded one after the other, and in no thread that readers need."""
 
 VersionName = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]+$", description="`version` of one that is kept")]
 
@@ -115,8 +119,13 @@ async def changed(
     bodies = [await db.reading(documents.body_of, ClientDay(client, day), version) for version in (before, after)]
     if None in bodies:
         return problem(404, "One of these versions is not kept; GET /api/days/{day}/versions names those that are.")
-    found = changes.between(*(orjson.loads(body) for body in bodies if body is not None))
-    return Response(orjson.dumps({"from": before, "to": after, **found.as_dict()}), media_type=JSON)
+    told = await asyncio.to_thread(_changes, [body for body in bodies if body is not None])
+    return Response(orjson.dumps({"from": before, "to": after, **told}), media_type=JSON)
+
+
+def _changes(bodies: list[bytes]) -> dict[str, Any]:
+    before, after = (orjson.loads(body) for body in bodies)
+    return changes.between(before, after).as_dict()
 
 
 @router.get(
@@ -127,13 +136,13 @@ async def changed(
 )
 async def try_folding(services: ServicesOf, day: Day, client: Client, at: OperatingPoint) -> Response:
     """Which lines would be folded more, and which no longer; nothing is changed."""
-    found = await asyncio.to_thread(
-        try_at, services.db.as_client(client), services.settings, ClientDay(client, day), at
+    found = await asyncio.get_running_loop().run_in_executor(
+        _folding, try_at, services.db.as_client(client), services.settings, ClientDay(client, day), at
     )
     if found is None:
         return problem(409, f"{day} is not ready by the engine in force; ask again when it is.")
     told = found.as_dict()
-    content = {"at": at, "folded": told["folded"], "unfolded": told["unfolded"]}
+    content = {"at": at, **{name: told[name] for name in ("counts", "folded", "unfolded")}}
     return Response(orjson.dumps(content), media_type=JSON)
 
 
@@ -150,7 +159,9 @@ async def choose_folding(services: ServicesOf, client: Client, chosen: NewFoldin
     """From now on this client's days fold at another point (`default`: the system's). The newest are folded again at
     once (`refolded`), the others follow (`later`)."""
     point: OperatingPoint | None = None if chosen.folding == "default" else chosen.folding
-    done = await asyncio.to_thread(set_folding, services.db.as_client(client), services.settings, client, point)
+    done = await asyncio.get_running_loop().run_in_executor(
+        _folding, set_folding, services.db.as_client(client), services.settings, client, point
+    )
     content: dict[str, Any] = {"folding": point or services.settings.folding, "own": point is not None}
     days: dict[str, list[date]] = {"refolded": done.at_once, "later": done.later}
     return Response(orjson.dumps(content | days), media_type=JSON)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+MOST_TOLD = 200
+"""Lines of one kind that are told."""
+_LONGEST_CHARS = 300
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _LONGEST_CHARS else f"{text[:_LONGEST_CHARS]}…"
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,10 @@ class ChangedLine:
     reason: str | None = None
     probability: float | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Ready to be encoded as JSON, its texts cut."""
+        return {**asdict(self), "text": _cut(self.text), "under_text": _cut(self.under_text)}
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -35,9 +47,11 @@ class Changes:
     came: list[ChangedLine] = field(default_factory=list)
     went: list[ChangedLine] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Ready to be encoded as JSON."""
-        return asdict(self)
+    def as_dict(self, most: int = MOST_TOLD) -> dict[str, Any]:
+        """Ready to be encoded as JSON: of each kind how many there are (``counts``), the first ``most``, texts cut."""
+        lists = {one.name: getattr(self, one.name) for one in fields(self)}
+        counts = {name: len(lines) for name, lines in lists.items()}
+        return {"counts": counts, **{name: [line.as_dict() for line in lines[:most]] for name, lines in lists.items()}}
 
 
 def between(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Changes:

@@ -26,8 +26,8 @@ COLUMNS = (
 """Of CSV, and the keys of JSON Lines: ``repeats`` is how many lines a visible one stands for besides itself,
 ``represented_by`` the visible line of a hidden one, which only a full export holds."""
 
-# What a spreadsheet would take for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet would take for a formula (OWASP, "CSV Injection"), in the width of any script.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def exported(entries: Sequence[Mapping[str, Any]], day: date, zone: str, form: Format) -> bytes:
@@ -69,7 +69,9 @@ def _rows(entries: Sequence[Mapping[str, Any]], day: date) -> Iterator[dict[str,
 
 def _defused(value: object) -> object:
     """A value that no spreadsheet reads as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str) or (not value.lstrip().startswith(_FORMULA) and value[:1] not in ("\t", "\r", "\n")):
+        return value
+    return f"'{value}"
 
 
 def _markdown(entries: Sequence[Mapping[str, Any]], day: date, zone: ZoneInfo) -> str:
@@ -78,7 +80,7 @@ def _markdown(entries: Sequence[Mapping[str, Any]], day: date, zone: ZoneInfo) -
         begin, end = (_clock(entry[name], zone) for name in ("started_at", "ended_at"))
         title = " ".join(str(entry["title"] or entry["session_id"]).split())
         parts.append(f"## {_escaped(title)}")
-        parts.append(f"{_escaped(entry['crew'])}, {begin} to {end}, {entry['line_count']} lines")
+        parts.append(f"{_escaped(' '.join(entry['crew'].split()))}, {begin} to {end}, {entry['line_count']} lines")
         parts += [_spoken(line, zone) for line in entry["display_conversation"]]
         if not entry["display_conversation"]:
             parts.append("*Every line repeats what is shown elsewhere.*")
@@ -87,7 +89,7 @@ def _markdown(entries: Sequence[Mapping[str, Any]], day: date, zone: ZoneInfo) -
 
 def _spoken(line: Mapping[str, Any], zone: ZoneInfo) -> str:
     """A line as a list item; what follows in it is indented, so that it stays one."""
-    text = line["text"].replace("\r\n", "\n").replace("\n", "\n  ")
+    text = line["text"].replace("\r\n", "\n").replace("<", "\\<").replace("\n", "\n  ")
     repeats = len(line["hidden_variations"])
     more = f" *(+{repeats} {'repeat' if repeats == 1 else 'repeats'})*" if repeats else ""
     hidden = f" *(folded: {line['reason']})*" if line.get("represented_by") else ""

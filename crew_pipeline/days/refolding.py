@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from crew_pipeline.days import changes, claims, folding, publishing, requests
 from crew_pipeline.days.changes import Changes
-from crew_pipeline.dedup.config import EngineConfig
+from crew_pipeline.dedup.config import EngineConfig, fingerprint_of
 from crew_pipeline.dedup.cores import distinct_texts
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.dedup.folding import Clusters
@@ -24,7 +24,7 @@ from crew_pipeline.model import ClientDay, DayState, OperatingPoint
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import content, states
+from crew_pipeline.storage.days import content, documents, states
 from crew_pipeline.storage.evidence import pairs
 
 AT_ONCE = 50
@@ -99,11 +99,11 @@ def refold(db: Database, settings: Settings, client_day: ClientDay) -> bool:
 def try_at(db: Database, settings: Settings, client_day: ClientDay, point: OperatingPoint) -> Changes | None:
     """What another operating point would change in a ready day; nothing is stored. None where that cannot be told."""
     with db.read() as connection:
-        now = _folded(connection, settings, client_day)
+        now = documents.current(connection, client_day, fingerprint_of(settings))
         tried = _folded(connection, settings, client_day, point)
-    if now is None or tried is None:
+    if now is None or now.body is None or now.stale or tried is None:
         return None
-    return changes.between(orjson.loads(now.document.body), orjson.loads(tried.document.body))
+    return changes.between(orjson.loads(now.body), orjson.loads(tried.document.body))
 
 
 class _Folded(NamedTuple):

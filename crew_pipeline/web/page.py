@@ -35,7 +35,7 @@ _PREFERENCES = {
     "theme": ("system", "light", "dark"),
     "clock": ("24", "12"),
     "density": ("comfortable", "compact"),
-    "numbers": ("shown", "hidden"),
+    "numbers": ("pointed", "always"),
 }
 _FIRST_ROWS = 40
 _LONGEST_CHARS = 1_200
@@ -61,7 +61,14 @@ def preferences(cookie: str) -> dict[str, str]:
 
 
 def day_page(
-    day: date | None, zone: str, entries: Sequence[Mapping[str, Any]], cookie: str, client: str | None, *, full: bool
+    day: date | None,
+    zone: str,
+    entries: Sequence[Mapping[str, Any]],
+    cookie: str,
+    client: str | None,
+    *,
+    full: bool,
+    whose: str = "",
 ) -> bytes:
     """The day page, UTF-8.
 
@@ -70,6 +77,7 @@ def day_page(
         entries: its conversations in the full view, where they are at hand; their first lines are drawn.
         client: that the address names.
         full: whether hidden lines are shown in their places.
+        whose: whose conversations these are; empty for who has not signed in.
     """
     chosen = preferences(cookie)
     clock = _Clock(zone, chosen["clock"])
@@ -88,6 +96,7 @@ def day_page(
             summary=_summary(entries, zone),
             entries=list(_first(entries, clock, day, client, full=full)),
             full=full,
+            whose=whose,
         )
         .encode()
     )
@@ -134,11 +143,11 @@ def _first(
         left -= len(rows) + 2
         speakers = list(dict.fromkeys(line["speaker"] for line in entry["display_conversation"]))
         told = (
-            entry["crew"],
+            _isolated(entry["crew"]),
             f"{clock(entry['started_at'])} to {clock(entry['ended_at'])}",
             f"{entry['line_count']:,} line{'s' if entry['line_count'] != 1 else ''}",
             f"{entry['hidden_count']} folded" if entry["hidden_count"] else "",
-            ", ".join(speakers[:4]) + (f" and {len(speakers) - 4} more" if len(speakers) > 4 else ""),
+            ", ".join(map(_isolated, speakers[:4])) + (f" and {len(speakers) - 4} more" if len(speakers) > 4 else ""),
         )
         yield {
             "title": entry["title"] or entry["session_id"],
@@ -183,6 +192,11 @@ def _rows(
         speaker, drawn = line["speaker"], drawn + 1
     if hidden:
         yield {"gap": _said_elsewhere(hidden)}
+
+
+def _isolated(name: str) -> str:
+    """A name that is read in its own direction, whatever stands beside it (Unicode Standard Annex 9)."""
+    return f"\u2068{name}\u2069"
 
 
 def _said_elsewhere(lines: int) -> str:

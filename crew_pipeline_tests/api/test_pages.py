@@ -30,6 +30,13 @@ def test_the_first_lines_of_a_ready_day_are_there_at_once(first_look: str, api: 
     assert "an answer" not in api.get("/", params={"day": "2025-01-14"}).text
 
 
+@pytest.mark.parametrize("client", ["%00", "%0a", "x" * 5000, "%ff"])
+def test_a_client_that_cannot_be_is_none(api: TestClient, client: str) -> None:
+    answer = api.get(f"/?client={client}")
+    assert answer.status_code == 200
+    assert "xxxxx" not in answer.text
+
+
 def test_what_was_said_is_text_and_nothing_else(first_look: str) -> None:
     assert "<img" not in first_look
     assert first_look.count("<script") == 1

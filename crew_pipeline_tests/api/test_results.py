@@ -20,7 +20,7 @@ from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
 
 DAY = "2025-01-15"
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://evil")')
+FORMULAS = ("＝1+1", "\n=1", "  =1", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://evil")')
 
 
 def entry(*texts: str, speaker: str = "Ann", title: str | None = "a talk") -> dict[str, object]:
@@ -40,7 +40,8 @@ def test_no_cell_of_a_table_is_a_formula_and_nothing_is_lost(texts: list[str], s
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
     assert list(rows[0]) == list(COLUMNS)
     assert [row["text"].removeprefix("'") for row in rows] == [text.removeprefix("'") for text in (*texts, *FORMULAS)]
-    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    signs = tuple("=+-@＝＋－＠")
+    assert not [cell for row in rows for cell in row.values() if cell.lstrip().startswith(signs)]
 
 
 @given(texts=st.lists(st.text(), max_size=5))
@@ -82,6 +83,7 @@ def test_results_are_listed_with_the_run_that_made_them_and_compared(api: TestCl
         ("three two one", "one two three", "says the same")
     ]
     assert [told[kind] for kind in ("unfolded", "came", "went")] == [[], [], []]
+    assert told["counts"] == {"folded": 1, "unfolded": 0, "came": 0, "went": 0}
     back = api.get(changes, params={"from": two_versions[1], "to": two_versions[0]}).json()
     assert [line["text"] for line in back["unfolded"]] == ["three two one"]
     assert api.get(changes, params={"from": "gone", "to": two_versions[0]}).status_code == 404

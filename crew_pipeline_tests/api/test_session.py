@@ -86,6 +86,13 @@ def test_what_another_site_asks_for_with_the_cookie_is_refused(
     assert page.get("/api/folding").json()["own"] is False
 
 
+def test_behind_a_proxy_the_browser_says_whose_page_it_is(page: TestClient, token: str) -> None:
+    sign_in(page, token)
+    behind = {"origin": "https://crew.example", "host": "127.0.0.1:8000", "sec-fetch-site": "same-origin"}
+    assert page.put("/api/folding", json={"folding": "default"}, headers=behind).status_code == 200
+    assert page.put("/api/folding", json={"folding": "default"}, headers={"origin": "http://["}).status_code == 403
+
+
 def test_a_token_that_is_not_in_force_opens_nothing(page: TestClient, token: str, db: Database) -> None:
     for wrong in ("crew_wrong", "é", " "):
         assert page.post("/api/session", json={"token": wrong}).status_code == 401

@@ -185,7 +185,7 @@ class Visitor:
             self.page.keyboard.press(key)
 
     def says(self, words: str) -> None:
-        """The page says something at its foot."""
+        """The page says something of what was done."""
         self.page.wait_for_function(
             "words => document.getElementById('message').textContent.includes(words)", arg=words, timeout=30_000
         )

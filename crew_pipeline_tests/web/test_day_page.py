@@ -177,8 +177,8 @@ def test_words_are_found_in_every_line_also_hidden_ones(site: Site, client: str,
 def test_a_day_is_taken_along_as_a_file(site: Site, client: str, visit: Visit, form: str, ending: str) -> None:
     visitor = visit()
     page = visitor.open(site.address(client))
-    page.get_by_text("Export", exact=True).click()
     for view, name, times in (("condensed", f"{DAY}.{ending}", 1), ("full", f"{DAY}-full.{ending}", 3)):
+        page.get_by_text("Export", exact=True).click()
         with page.expect_download() as download:
             page.locator(f"[data-export='{form} {view}']").click()
         assert download.value.suggested_filename == name

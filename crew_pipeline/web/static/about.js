@@ -11,12 +11,14 @@ import { beginning, clock, hoursOf, stamp } from "./time.js";
 /** @typedef {import("./day_model.js").DayModel} DayModel */
 /** @typedef {import("./list.js").LineList} LineList */
 
+const WHY = ["; made by another engine", "; older", "; of this week", "; of today or yesterday"];
 const MOST_SPEAKERS = 5, LARGEST = 10, QUEUE_MS = 4000;
 
 export class About {
-  /** @param {LineList} list @param {(day: string) => void} openDay */
-  constructor(list, openDay) {
+  /** @param {LineList} list @param {import("./calendar.js").Calendar} calendar @param {(day: string) => void} openDay */
+  constructor(list, calendar, openDay) {
     this.list = list;
+    this.calendar = calendar;
     this.openDay = openDay;
     this.panel = $("about");
     this.timer = 0;
@@ -66,7 +68,10 @@ export class About {
       firsts[within] ||= line.line_id;
     }
     const labels = Array.from({ length: hours }, (_, hour) => clock(begin + hour * 3600e3));
-    return bars({ title: "By hour and speaker", labels, series, onPick: (hour) => this.goTo(firsts[hour]) });
+    const chart = bars({ title: "By hour and speaker", labels, series, onPick: (hour) => this.goTo(firsts[hour]) });
+    chart.append(el("div", { class: "hours" }, ...labels.flatMap((label, hour) => firsts[hour]
+      ? [el("button", { text: label, title: `To the first line from ${label} on`, onclick: () => this.goTo(firsts[hour]) })] : [])));
+    return chart;
   }
 
   /** @param {string} lineId */
@@ -128,7 +133,11 @@ export class About {
   async tellQueue() {
     try {
       const [{ days: waiting }, { days: failed }] = await Promise.all([get("/api/semantic/queue", { limit: 30 }), get("/api/semantic/failed")]);
+      await this.calendar.refresh();
+      const atWork = [...this.calendar.days.values()].filter((day) => day.state === "processing");
       const rows = [
+        ...atWork.map((day) => el("li", {},
+          el("button", { class: "plain", text: day.date, onclick: () => this.leaveFor(day.date) }), ` is in work: ${counted(day.lines, "line")}`)),
         ...failed.map((/** @type {any} */ day) => el("li", {},
           el("button", { class: "plain", text: day.days_date, onclick: () => this.leaveFor(day.days_date) }),
           ` failed: ${day.error || "unknown"}${day.retry_at ? `; tried again ${stamp(day.retry_at)}` : "; set aside"} `,
@@ -136,7 +145,7 @@ export class About {
         ...waiting.map((/** @type {any} */ day) => el("li", {},
           el("button", { class: "plain", text: day.days_date, onclick: () => this.leaveFor(day.days_date) }),
           ` waits: ${counted(day.conversation_count, "conversation")}, ${counted(day.line_count, "line")}`,
-          el("span", { class: "soft", text: ["; only another engine", "", "; of the last days", "; recent"][day.priority] || "" }))),
+          el("span", { class: "soft", text: WHY[day.priority] || "" }))),
       ];
       $("about-queue").replaceChildren(rows.length ? el("ul", { class: "queue" }, ...rows) : el("p", { class: "soft", text: "Nothing waits, nothing has failed." }));
     } catch (error) {
@@ -161,8 +170,9 @@ export class About {
 export function changesList(told, goTo) {
   const kinds = /** @type {[string, string][]} */ ([["folded", "folded now"], ["unfolded", "not folded any more"], ["came", "new"], ["went", "gone"]]);
   const lists = kinds.filter(([kind]) => told[kind]?.length).map(([kind, name]) => el("details", {},
-    el("summary", { text: `${counted(told[kind].length, "line")} ${name}` }),
-    el("ul", {}, ...told[kind].slice(0, 200).map((/** @type {any} */ line) => el("li", {},
+    el("summary", { text: `${counted(told.counts[kind], "line")} ${name}` }),
+    told.counts[kind] > told[kind].length && el("p", { class: "why", text: `the first ${told[kind].length} of them` }),
+    el("ul", {}, ...told[kind].map((/** @type {any} */ line) => el("li", {},
       el("button", { class: "row", onclick: () => goTo(line.line_id) }, el("span", { text: `${line.speaker}: ${line.text.slice(0, 160)}` })),
       line.under_text !== null && el("p", { class: "why", text: `under “${line.under_text.slice(0, 120)}”: ${line.reason}` }))))));
   return lists.length ? lists : [el("p", { class: "soft", text: "Nothing is seen otherwise." })];

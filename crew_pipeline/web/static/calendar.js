@@ -1,7 +1,7 @@
 // @ts-check
 /** The days that hold something: which they are, how much was said, how far they are; and the way from one to another. */
 
-import { address, ask } from "./api.js";
+import { ask } from "./api.js";
 import { $, counted, el, grouped } from "./dom.js";
 import { dayName, monthsOn, setZone, shifted, today } from "./time.js";
 
@@ -170,6 +170,3 @@ export class Calendar {
     this.focus(this.shown);
   }
 }
-
-/** The address of a day's page. @param {string} day @param {Record<string, string>} [more] */
-export const dayLink = (day, more = {}) => address("/", { day, ...more });

@@ -2,15 +2,15 @@
 /** The day page: which day is looked at, how far it is, and the way to other days. */
 
 import { About, exportLink } from "./about.js";
-import { Problem, Unreachable, address, ask, get, send } from "./api.js";
-import { Calendar, dayLink } from "./calendar.js";
+import { Problem, Unreachable, ask, get, send } from "./api.js";
+import { Calendar } from "./calendar.js";
 import { DayModel, percent } from "./day_model.js";
 import { $, counted, el, grouped, whenIdle } from "./dom.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { listen } from "./keys.js";
 import { LineList } from "./list.js";
-import { learnSince } from "./message.js";
+import { forgetMessages, learnSince, wholeWords } from "./message.js";
 import { say } from "./message_bar.js";
 import { apply } from "./preferences.js";
 import { Settings } from "./settings.js";
@@ -21,7 +21,7 @@ import { Verdicts, sentence } from "./verdicts.js";
 /** @typedef {{day: string, status: number, tag: string, answer: any}} Answer */
 
 const VIEW = { view: "full", passages: "omit", wait_s: "0" };
-const KEPT_DAYS = 6, LOOK_AGAIN_MS = 60000, RETRY_MS = 2000;
+const KEPT_DAYS = 6, LOOK_AGAIN_MS = 60000, RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, TOGETHER_MS = 150;
 
 /** Days that were asked for, the latest last. @type {Map<string, Answer>} */
 const known = new Map();
@@ -30,6 +30,11 @@ let day = "";
 /** The address of a line of this day, but for the line. */
 let linkBase = "";
 let showing = 0;
+/** Answers are drawn in the order in which they were asked for: how often was asked, and for what is drawn. */
+let looks = 0, drawn = 0;
+let failures = 0, retryTimer = 0, toldTimer = 0;
+/** Whether the newest lines of this day could not be made; what is there stays. */
+let gaveUp = false;
 /** @type {Follower | null} */
 let follower = null;
 
@@ -37,24 +42,43 @@ const list = new LineList($("conversations"), {
   say: (verdict, words) => void verdicts.say(verdict, words),
   sameAs: (line) => verdicts.sameAs(line),
   copy: (line) => void copy(line),
+  link: (line) => void toClipboard(new URL(linkBase + encodeURIComponent(line.line_id), location.href).href, "The link is copied."),
   linkTo: (lineId) => linkBase + encodeURIComponent(lineId),
+  onLine: (lineId) => {
+    place.set("line", lineId);
+    keepAddress();
+  },
   openDay: (other) => open(other),
 });
 const verdicts = new Verdicts(() => day, () => look(day, showing, true));
 const calendar = new Calendar((other) => open(other));
 const find = new Find(list);
-const about = new About(list, (other) => open(other));
+const about = new About(list, calendar, (other) => open(other));
 const settings = new Settings(() => day, () => list.model && list.show(list.model), () => look(day, showing, true), (lineId) => void list.goTo(lineId));
 
 /** @param {import("./day_model.js").Line} line */
 async function copy(line) {
-  const text = `${clock(line.spoken_at)} ${line.speaker}: ${line.text}`;
+  const whole = await wholeWords(line);
+  if (whole === null) return say("The server does not answer, and this message is longer than what is shown; try again.");
+  await toClipboard(`${clock(line.spoken_at)} ${line.speaker}: ${whole}`, "Copied.");
+}
+
+/** @param {string} text @param {string} done */
+async function toClipboard(text, done) {
   try {
     await navigator.clipboard.writeText(text);
-    say("Copied.");
+    say(done);
   } catch {
-    say("The browser does not let this page copy; select the line instead.");
+    say("The browser does not let this page copy; select the text instead.");
   }
+}
+
+/** The address says what is shown. */
+function keepAddress() {
+  history.replaceState(null, "", `/?${place}`);
+  const line = new URLSearchParams(place);
+  line.delete("line");
+  linkBase = `/?${line}&line=`;
 }
 
 // Which day
@@ -63,19 +87,22 @@ async function copy(line) {
 function open(other, { keep = true, line = "" } = {}) {
   if (!isDay(other)) return say(`${other} is no day; write YYYY-MM-DD.`);
   day = other;
-  linkBase = `${dayLink(other)}&line=`;
   const mine = ++showing;
   follower?.stop();
   follower = null;
-  verdicts.leave();
-  verdicts.said = [];
+  clearTimeout(retryTimer);
+  failures = 0;
+  gaveUp = false;
+  if (!verdicts.leave()) say("");
   list.opened.clear();
   list.active = null;
+  forgetMessages();
   delete document.body.dataset.shown;
   place.set("day", other);
   if (line) place.set("line", line);
   else place.delete("line");
   if (keep) history.pushState(null, "", `/?${place}`);
+  keepAddress();
   name(other);
   progress(null);
   const ready = known.get(other);
@@ -93,8 +120,9 @@ function name(other) {
   const title = dayName(other, "short");
   $("day-name").textContent = title;
   document.title = `${title} · Clean Up Crew`;
-  $("before").disabled = calendar.tag && !calendar.beside(other, -1);
-  $("after").disabled = calendar.tag && !calendar.beside(other, 1);
+  // Not disabled: who has gone to them would lose their place.
+  $("before").setAttribute("aria-disabled", String(Boolean(calendar.tag) && !calendar.beside(other, -1)));
+  $("after").setAttribute("aria-disabled", String(Boolean(calendar.tag) && !calendar.beside(other, 1)));
   for (const link of document.querySelectorAll("[data-export]")) {
     const [form, view] = (/** @type {HTMLElement} */ (link).dataset.export || "").split(" ");
     /** @type {HTMLAnchorElement} */ (link).href = exportLink(other, view === "full")(form);
@@ -126,27 +154,35 @@ async function follow(other, mine, line) {
  * @returns {Promise<void>}
  */
 async function look(other, mine, atOnce = false) {
+  const number = ++looks;
+  clearTimeout(retryTimer);
   let asked;
   try {
     asked = await fetched(other);
   } catch (error) {
-    if (mine !== showing) return;
-    if (error instanceof Unreachable) {
-      chip("offline", "offline", "The server does not answer. What you see stays; the page asks again.");
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      return mine === showing ? look(other, mine) : undefined;
-    }
-    return refuse(sentence(error));
+    if (mine !== showing || number < drawn) return;
+    const passes = error instanceof Unreachable || (error instanceof Problem && error.status >= 500);
+    if (!passes) return refuse(sentence(error));
+    const words = error instanceof Unreachable ? "The server does not answer." : sentence(error);
+    chip("offline", "offline", `${words} What you see stays; the page asks again.`);
+    if (list.model?.day !== other) summary(words);
+    const pause = Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** failures++);
+    retryTimer = window.setTimeout(() => mine === showing && void look(other, mine), pause);
+    return;
   }
-  if (mine !== showing) return;
+  // An answer that was overtaken says what is not so any more.
+  if (mine !== showing || number < drawn) return;
+  drawn = number;
+  failures = 0;
   draw(asked, mine, atOnce);
   const { answer, status } = asked;
-  const making = status === 202 || answer.metadata.stale;
-  if (!making) {
-    follower?.stop();
-    follower = null;
-    progress(null);
-  } else follower ||= new Follower(other, (told) => onTold(told, other, mine), (how) => onConnection(how));
+  if ((status === 202 || answer.metadata.stale) && !gaveUp) {
+    follower ||= new Follower(other, (told) => onTold(told, other, mine), (how) => onConnection(how));
+    return;
+  }
+  follower?.stop();
+  follower = null;
+  progress(null);
 }
 
 /** @param {string} other @returns {Promise<Answer>} */
@@ -198,15 +234,23 @@ function tellState(answer, conversations) {
   const folded = model.hiddenCount ? `${grouped(model.hiddenCount)} folded${share ? ` (${share}% of the characters)` : ""}`
     : share ? `${share}% of the characters folded` : "";
   const parts = conversations.length
-    ? [counted(conversations.length, "conversation"), counted(model.lineCount, "line"), folded, zoneName()] : [zoneName()];
+    ? [counted(conversations.length, "conversation"), counted(model.lineCount, "line"), folded, zoneName(), howMade(metadata)] : [zoneName()];
   summary(parts.filter(Boolean).join(" · "));
   $("failure").hidden = true;
   if (!answer.success) return failed(answer.error);
-  const since = metadata.processed_at ? `made ${clock(metadata.processed_at)}` : "";
-  if (metadata.stale) chip("out of date", "stale", `Made again now, since lines came or the engine changed; ${since}.`);
+  const since = howMade(metadata);
+  if (metadata.stale) chip("out of date", "stale", since);
   else if (metadata.processing_status !== "completed") chip(metadata.preliminary ? "first look" : "in work", "processing", "What repeats is being found.");
   else if (!conversations.length) chip("empty", "", "Nothing was said.");
   else chip("ready", "ready", `${since}${metadata.cache_hit ? "" : ", just now"}`);
+}
+
+/** When a day was made, and why it is made again. @param {any} metadata */
+function howMade(metadata) {
+  if (!metadata.processed_at) return "";
+  const since = `made ${clock(metadata.processed_at)}`;
+  if (!metadata.stale) return since;
+  return gaveUp ? `${since}; its newest lines could not be processed` : `${since}; made again, since lines came or the engine changed`;
 }
 
 /** @param {string} error */
@@ -216,7 +260,9 @@ function failed(error) {
   const again = el("button", { text: "Try again", onclick: async () => {
     await send("POST", `/api/semantic/retry/${day}`).catch((problem) => say(sentence(problem)));
     known.delete(day);
+    gaveUp = false;
     await look(day, showing);
+    list.root.focus({ preventScroll: true });
   } });
   $("failure").replaceChildren(el("p", {}, "This day could not be processed; here is every line as it was said. ", el("span", { class: "soft", text: error })), again);
   $("failure").hidden = false;
@@ -241,13 +287,15 @@ function onTold(told, other, mine) {
     if (told.message || told.stage) summary(`${told.message || told.stage}${left}`);
     if (told.progress) progress(told.progress);
   }
-  const over = told.type === "processing_completed" || told.type === "processing_failed" ||
+  // What is told first may be of an earlier time: whether the day is over, only the day itself says.
+  const over = told.type === "processing_completed" || told.type === "processing_failed" || told.preliminary ||
     (told.type === "snapshot" && ["completed", "failed"].includes(told.semantic_status || ""));
-  if (over) {
-    follower?.stop();
-    follower = null;
-    void look(other, mine).then(() => calendar.refresh()).catch(() => {});
-  } else if (told.preliminary) void look(other, mine);
+  if (!over) return;
+  if (told.type === "snapshot") gaveUp = told.semantic_status === "failed";
+  clearTimeout(toldTimer);
+  toldTimer = window.setTimeout(() => {
+    if (mine === showing) void look(other, mine).then(() => calendar.refresh()).catch(() => {});
+  }, TOGETHER_MS);
 }
 
 /** @param {"live" | "polling" | "offline"} how */
@@ -283,7 +331,7 @@ function setFull(/** @type {boolean} */ full) {
   $("full").setAttribute("aria-pressed", String(full));
   if (full) place.set("view", "full");
   else place.delete("view");
-  history.replaceState(null, "", `/?${place}`);
+  keepAddress();
 }
 
 /** @param {number} by @param {"week" | "month"} what */
@@ -330,6 +378,7 @@ listen([
   { keys: ["s"], does: "same as another line", act: () => list.act("same") },
   { keys: ["u"], does: "undo the last verdict", act: () => void verdicts.undo() },
   { keys: ["c"], does: "copy the line", act: () => list.act("copy") },
+  { keys: ["y"], does: "copy the line's address", act: () => list.act("link") },
   { keys: ["f"], does: "every line, or only what is new", act: () => setFull(!list.full) },
   { keys: ["/"], does: "find", act: () => find.open() },
   { keys: ["z"], does: "fold or open the conversation", act: () => list.active && list.toggleConversation(list.active.place.conversation) },
@@ -337,7 +386,7 @@ listen([
   { keys: [","], does: "settings", act: () => settings.show() },
   { keys: ["?"], does: "this help", act: () => $("help").showModal() },
 ], {
-  onEscape: () => verdicts.leave() || (!$("find-box").hidden && (find.close(), true)),
+  onEscape: () => (menu.open && !(menu.open = false)) || verdicts.leave() || (!$("find-box").hidden && (find.close(), true)),
   onEnter: () => (verdicts.first && list.active ? verdicts.pick(list.active) : openActive()),
 });
 
@@ -348,9 +397,16 @@ function openActive() {
   else list.act("open");
 }
 
+const menu = /** @type {HTMLDetailsElement} */ (document.querySelector(".menu"));
+document.addEventListener("click", (event) => {
+  const inside = menu.contains(/** @type {Node} */ (event.target));
+  if (menu.open && (!inside || /** @type {HTMLElement} */ (event.target).closest("a, button"))) menu.open = false;
+});
+window.addEventListener("beforeprint", () => list.drawAll());
 window.addEventListener("popstate", () => {
   const asked = new URLSearchParams(location.search);
-  const other = asked.get("day") || day;
+  const other = asked.get("day") || day, full = asked.get("view") === "full";
+  if (full !== list.full) setFull(full);
   if (other !== day) open(other, { keep: false, line: asked.get("line") || "" });
 });
 // Today goes on while it is looked at; other days change seldom, and are looked at when somebody comes back.
@@ -365,10 +421,9 @@ async function start() {
   if (place.get("view") === "full") list.setFull(true), $("full").setAttribute("aria-pressed", "true");
   const asked = place.get("day") || document.body.dataset.day;
   if (asked && isDay(asked)) return open(asked, { keep: false, line: place.get("line") || "" });
-  if (asked) say(`${asked} is no day; here is the latest one.`);
   const latest = await get("/api/days/latest").catch(() => null);
-  history.replaceState(null, "", address("/", { day: latest?.day || today() }));
   open(latest?.day || today(), { keep: false });
+  if (asked) say(`${asked} is no day; here is the latest one.`);
 }
 
 // Where the first lines came with the page, they are painted first.

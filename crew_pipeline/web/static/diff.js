@@ -1,7 +1,7 @@
 // @ts-check
 /** The changes from one text to another, row by row. */
 
-const MOST_CHANGES = 1500, CONTEXT = 2;
+const MOST_CHANGES = 400, CONTEXT = 2;
 
 /** @typedef {["+" | "-" | " " | "…", string]} Change */
 

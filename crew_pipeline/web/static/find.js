@@ -1,14 +1,14 @@
 // @ts-check
 /** Finding words in all lines of the day, also in those that are folded or not laid out yet. */
 
-import { $, counted, later } from "./dom.js";
+import { $, counted, later, whenIdle } from "./dom.js";
 
 /** @typedef {import("./day_model.js").Line} Line */
 /** @typedef {import("./list.js").LineList} LineList */
 
 /** Letters without case and accents, each as long as it was. @param {string} text */
 const plain = (text) => text.replace(/[^\x00-\x7f]/g, (letter) => {
-  const bare = letter.normalize("NFD")[0];
+  const bare = letter.normalize("NFD").replace(/\p{M}/gu, "");
   return bare.length === letter.length ? bare : letter;
 }).toLowerCase();
 
@@ -62,6 +62,19 @@ export class Find {
   again() {
     this.known = new WeakMap();
     if (!this.box.hidden) this.search(false);
+    this.prepare([...(this.list.model?.lines.values() || [])]);
+  }
+
+  /** Have the lines at hand as they are looked through, before the first letter. @param {Line[]} lines */
+  prepare(lines) {
+    const known = this.known;
+    const some = (/** @type {IdleDeadline} */ deadline) => {
+      while (lines.length && known === this.known && deadline.timeRemaining() > 3) {
+        for (const line of lines.splice(-100)) this.textOf(line);
+      }
+      if (lines.length && known === this.known) whenIdle(some);
+    };
+    whenIdle(some);
   }
 
   /** @param {boolean} [go] */

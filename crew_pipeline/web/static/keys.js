@@ -11,8 +11,8 @@ export function listen(table, special) {
   let before = "", beforeAt = 0;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (target.closest("input, select, textarea") || document.querySelector("dialog[open]")) return;
+    const target = event.target;
+    if (!(target instanceof Element) || target.closest("input, select, textarea") || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && special.onEscape()) return event.preventDefault();
     if (event.key === "Enter" && target.classList.contains("line")) return special.onEnter();
     const chord = performance.now() - beforeAt < 1200 ? `${before} ${event.key}` : "";

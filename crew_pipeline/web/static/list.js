@@ -11,13 +11,14 @@ import { clock } from "./time.js";
 /** @typedef {import("./day_model.js").Line} Line */
 /** @typedef {import("./day_model.js").Conversation} Conversation */
 
-const ROW_PX = 30;
+const ROW_PX = 30, HEAD_PX = 150;
 const DRAW_AHEAD = "1200px 0px";
 
 /** What the page does with lines. */
 /**
  * @typedef {{say: (verdict: any, words: string) => void, sameAs: (line: Line) => void, copy: (line: Line) => void,
- *   linkTo: (lineId: string) => string, openDay: (day: string) => void}} Actions
+ *   link: (line: Line) => void,
+ *   linkTo: (lineId: string) => string, onLine: (lineId: string) => void, openDay: (day: string) => void}} Actions
  */
 
 export class LineList {
@@ -53,7 +54,14 @@ export class LineList {
 
   /** Show another day, or the same one with other lines. @param {DayModel} model */
   show(model) {
+    if (this.model?.day === model.day) this.keepPlace(() => this.showAnew(model));
+    else this.showAnew(model);
+  }
+
+  /** @param {DayModel} model */
+  showAnew(model) {
     const active = this.active && model.lines.get(this.active.line_id);
+    const focused = Boolean(document.activeElement?.closest(".line"));
     this.model = model;
     this.near.disconnect();
     this.looked.disconnect();
@@ -69,8 +77,24 @@ export class LineList {
         this.looked.observe(/** @type {Element} */ (chunk.list));
       }
     }
-    if (active) this.activate(active, false);
+    if (active) {
+      this.draw(active.place.chunk);
+      this.activate(active, focused);
+    }
     this.drawWhenIdle(model);
+  }
+
+  /** Do something that draws lines anew, and leave the one that is looked at where it is. @param {() => void} change */
+  keepPlace(change) {
+    const inView = this.active && $(this.active.line_id);
+    const kept = inView && isInView(inView) ? this.active : this.firstInView();
+    const top = kept && window.scrollY ? $(kept.line_id)?.getBoundingClientRect().top : undefined;
+    change();
+    if (!kept || top === undefined) return;
+    const line = this.model?.lines.get(kept.line_id);
+    if (line && !line.place.chunk.drawn) this.draw(line.place.chunk);
+    const row = $(kept.line_id) || (line && $(`g-${this.gapOf(line)[0].line_id}`));
+    if (row) window.scrollBy(0, row.getBoundingClientRect().top - top);
   }
 
   /** Fold the same lines otherwise; what is looked at is not moved, unless somebody has just asked for it.
@@ -84,10 +108,15 @@ export class LineList {
     for (const conversation of model.conversations) this.tellHead(conversation);
     const changed = [...before].filter(([chunk, look]) => chunk.drawn && chunk.look !== look).map(([chunk]) => chunk);
     const seen = new Set(changed.filter((chunk) => isInView(/** @type {Element} */ (chunk.list))));
-    for (const chunk of changed) {
-      if (seen.has(chunk) && !atOnce) this.hint(chunk);
-      else this.draw(chunk);
-    }
+    const redraw = () => {
+      for (const chunk of changed) {
+        if (seen.has(chunk) && !atOnce) this.hint(chunk);
+        else this.draw(chunk);
+      }
+      if (this.active && $(this.active.line_id)) this.activate(this.active, false);
+    };
+    if (atOnce) this.keepPlace(redraw);
+    else redraw();
     if (focused && document.activeElement === document.body) $(focused)?.focus({ preventScroll: true });
   }
 
@@ -96,20 +125,30 @@ export class LineList {
     if (this.full === full) return;
     this.full = full;
     this.root.classList.toggle("full", full);
-    const kept = this.active || this.firstInView();
-    const place = kept && $(kept.line_id)?.getBoundingClientRect().top;
-    for (const chunks of this.model?.chunks.values() || []) {
-      for (const chunk of chunks) if (chunk.drawn) this.draw(chunk);
-    }
-    if (kept && place !== null && place !== undefined) {
-      const shown = $(kept.line_id) || $(kept.represented_by || "");
-      if (shown) window.scrollBy(0, shown.getBoundingClientRect().top - place);
-    }
+    this.keepPlace(() => {
+      for (const chunk of [...(this.model?.chunks.values() || [])].flat()) {
+        if (!chunk.drawn) continue;
+        if (isNear(/** @type {Element} */ (chunk.list))) this.draw(chunk);
+        else this.leave(chunk);
+      }
+    });
+    if (this.model) this.drawWhenIdle(this.model);
   }
 
+  /** Let a chunk be drawn when somebody comes near. @param {Chunk} chunk */
+  leave(chunk) {
+    chunk.drawn = "";
+    this.unsettled.delete(chunk);
+    chunk.list?.replaceChildren();
+  }
+
+  /** The first line below the head of the page; what is out of sight is not laid out for it. */
   firstInView() {
-    for (const line of this.root.querySelectorAll(".line")) {
-      if (line.getBoundingClientRect().bottom > 100) return this.model?.lines.get(line.id) || null;
+    for (const chunk of [...(this.model?.chunks.values() || [])].flat()) {
+      if (!chunk.drawn || !chunk.list || chunk.list.getBoundingClientRect().bottom <= HEAD_PX) continue;
+      for (const row of chunk.list.querySelectorAll(".line")) {
+        if (row.getBoundingClientRect().bottom > HEAD_PX) return this.model?.lines.get(row.id) || null;
+      }
     }
     return null;
   }
@@ -122,7 +161,7 @@ export class LineList {
     const title = el("button", { class: "title", "aria-expanded": String(!closed), text: conversation.title || conversation.session_id });
     const body = el("div", { class: "body", hidden: closed });
     const section = el("section", { class: "conversation", id: `c-${conversation.id}`, "aria-label": conversation.title || conversation.session_id },
-      el("header", {}, el("h2", {}, title), el("p", { class: "told" }), el("p", { class: "elsewhere", hidden: true })), body);
+      el("header", {}, el("h2", {}, title), el("p", { class: "told" }), el("p", { class: "parts", hidden: true }), el("p", { class: "elsewhere", hidden: true })), body);
     title.addEventListener("click", () => this.toggleConversation(conversation));
     for (const chunk of this.model?.chunks.get(conversation) || []) {
       chunk.list = el("ol", { class: "chunk" });
@@ -139,8 +178,8 @@ export class LineList {
   tellHead(conversation, section = $(`c-${conversation.id}`)) {
     if (!section) return;
     const speakers = [...new Set(conversation.display_conversation.map((line) => line.speaker))];
-    const named = speakers.slice(0, 4).join(", ") + (speakers.length > 4 ? ` and ${speakers.length - 4} more` : "");
-    const parts = [conversation.crew, `${clock(conversation.started_at)} to ${clock(conversation.ended_at)}`,
+    const named = speakers.slice(0, 4).map(isolated).join(", ") + (speakers.length > 4 ? ` and ${speakers.length - 4} more` : "");
+    const parts = [isolated(conversation.crew), `${clock(conversation.started_at)} to ${clock(conversation.ended_at)}`,
       counted(conversation.line_count, "line"), conversation.hidden_count ? `${conversation.hidden_count} folded` : "", named];
     const told = /** @type {HTMLElement} */ (section.querySelector(".told"));
     told.textContent = parts.filter(Boolean).join(" · ");
@@ -173,17 +212,23 @@ export class LineList {
     else this.closedConversations.add(conversation.id);
     section.querySelector(".body").hidden = !open;
     section.querySelector(".title").setAttribute("aria-expanded", String(open));
+    if (!open && this.active?.place.conversation === conversation) {
+      this.leaveActive();
+      section.querySelector(".title").focus({ preventScroll: true });
+    }
   }
 
   /** @param {{id: string, before_day: string | null, after_day: string | null}[]} parts */
   linkParts(parts) {
     for (const part of parts) {
       const head = $(`c-${part.id}`)?.querySelector("header");
-      if (!head || head.querySelector(".parts")) continue;
+      const place = /** @type {HTMLElement | null | undefined} */ (head?.querySelector(".parts"));
+      if (!place) continue;
       const links = /** @type {[string, string | null][]} */ ([["goes on from", part.before_day], ["goes on", part.after_day]])
         .filter(([, day]) => day)
         .map(([how, day]) => el("button", { class: "plain", text: `${how} ${day}`, onclick: () => this.actions.openDay(/** @type {string} */ (day)) }));
-      head.querySelector(".told")?.append(el("span", { class: "parts" }, ...links.flatMap((link) => [" · ", link])));
+      place.replaceChildren(...links);
+      place.hidden = !links.length;
     }
   }
 
@@ -221,6 +266,11 @@ export class LineList {
     whenIdle(some);
   }
 
+  /** Lay everything out, to be printed. */
+  drawAll() {
+    for (const chunk of [...(this.model?.chunks.values() || [])].flat()) if (!chunk.drawn) this.draw(chunk);
+  }
+
   /** @param {Chunk} chunk */
   draw(chunk) {
     const list = /** @type {HTMLOListElement} */ (chunk.list);
@@ -247,7 +297,7 @@ export class LineList {
     list.replaceChildren(...rows);
     chunk.drawn = "yes";
     this.unsettled.delete(chunk);
-    if (focused) $(focused)?.focus({ preventScroll: true });
+    if (focused) ($(focused) || $(focused.slice(2)) || $(`g-${focused}`))?.focus({ preventScroll: true });
   }
 
   /** Say what has changed in a chunk that is looked at, where that moves nothing; the rest follows unseen.
@@ -276,6 +326,7 @@ export class LineList {
     const row = el("li", { class: "line", id: line.line_id, tabindex: line === this.active ? "0" : "-1" });
     if (line.speaker === speakerBefore) row.classList.add("same");
     if (line.represented_by) row.classList.add("hidden-line");
+    if (line === this.active) row.classList.add("active");
     const body = words(line, this.desk);
     if (line.represented_by) body.append(this.reason(line));
     row.append(
@@ -294,7 +345,7 @@ export class LineList {
     let button = meta.querySelector(".more");
     const repeats = line.hidden_variations.length;
     if (!repeats) return button?.remove();
-    if (!button) meta.prepend((button = el("button", { class: "more", "data-open": line.line_id, tabindex: "-1" })));
+    if (!button) meta.prepend((button = el("button", { class: "more", id: `m-${line.line_id}`, "data-open": line.line_id, tabindex: "-1" })));
     button.textContent = `+${repeats}`;
     button.setAttribute("aria-expanded", String(this.opened.has(line.line_id)));
     button.setAttribute("aria-label", `${counted(repeats, "repeat")} of this line`);
@@ -338,9 +389,10 @@ export class LineList {
     const asked = /** @type {HTMLElement | null} */ (target.closest("[data-gap], [data-open], [data-line], .line"));
     if (!asked) return;
     const { gap, open, line } = asked.dataset;
-    if (line !== undefined && !(/** @type {MouseEvent} */ (event).ctrlKey || /** @type {MouseEvent} */ (event).metaKey)) {
+    const { ctrlKey, metaKey, shiftKey } = /** @type {MouseEvent} */ (event);
+    if (line !== undefined && !(ctrlKey || metaKey || shiftKey)) {
       event.preventDefault();
-      history.replaceState(history.state, "", this.actions.linkTo(line));
+      this.actions.onLine(line);
       this.goTo(line);
     } else if (gap !== undefined) this.toggle(gap);
     else if (open !== undefined) this.toggle(open);
@@ -392,7 +444,7 @@ export class LineList {
 
   makeToolbar() {
     /** @type {[string, string, string][]} */
-    const buttons = [["open", "Open", "o"], ["apart", "Not the same", "x"], ["same", "Same as…", "s"], ["copy", "Copy", "c"]];
+    const buttons = [["open", "Open", "o"], ["apart", "Not the same", "x"], ["same", "Same as…", "s"], ["copy", "Copy", "c"], ["link", "Link", "y"]];
     const bar = el("div", { class: "tools", role: "toolbar", "aria-label": "What to do with this line" },
       ...buttons.map(([what, text, key]) => el("button", { "data-do": what, text, title: `${text} (${key})`, tabindex: "-1" })));
     bar.addEventListener("click", (event) => {
@@ -413,6 +465,7 @@ export class LineList {
     if (what === "open") this.toggle(line.line_id);
     if (what === "same") this.actions.sameAs(line);
     if (what === "copy") this.actions.copy(line);
+    if (what === "link") this.actions.link(line);
     if (what === "apart") this.sayApart(line);
   }
 
@@ -471,30 +524,42 @@ export class LineList {
 
   /** The visible line after or before the active one. @param {number} by */
   step(by) {
-    const shown = [...(this.model?.lines.values() || [])].filter((line) => this.isShown(line));
-    if (!shown.length) return;
-    const at = this.active ? shown.indexOf(this.active) : -1;
-    const start = at >= 0 ? at + by : shown.indexOf(/** @type {Line} */ (this.firstInView()));
-    this.reach(shown[Math.max(0, Math.min(shown.length - 1, start))]);
+    const all = [...(this.model?.lines.values() || [])];
+    let at = this.active ? all.indexOf(this.active) + by : all.indexOf(/** @type {Line} */ (this.firstInView()));
+    while (at >= 0 && at < all.length && !this.isShown(all[at])) at += by;
+    const line = all[at] || (this.active ? null : all.find((one) => this.isShown(one)));
+    if (line) this.reach(line);
   }
 
   /** @param {Line} line */
   isShown(line) {
     if (this.closedConversations.has(line.place.conversation.id)) return false;
-    return this.full || !line.represented_by || this.gapOf(line).some((one) => this.opened.has(one.line_id));
+    if (this.full || !line.represented_by) return true;
+    // What was folded while it was looked at keeps its place until nobody does.
+    return this.gapOf(line).some((one) => this.opened.has(one.line_id)) || Boolean($(line.line_id));
   }
 
-  /** The first line of the next or previous conversation. @param {number} by */
+  /** The first line of the next or previous conversation; its title where no line of it is shown. @param {number} by */
   stepConversation(by) {
     const all = this.model?.conversations.filter((one) => one.display_conversation.length) || [];
-    const here = this.active?.place.conversation;
-    const at = here ? all.indexOf(here) + by : 0;
-    const next = all[Math.max(0, Math.min(all.length - 1, at))];
+    const title = document.activeElement?.closest(".conversation > header");
+    const here = title ? all.find((one) => `c-${one.id}` === title.parentElement?.id) : this.active?.place.conversation;
+    const next = all[Math.max(0, Math.min(all.length - 1, here ? all.indexOf(here) + by : 0))];
     if (!next) return;
-    const first = next.display_conversation.find((line) => this.isShown(line)) || next.display_conversation[0];
-    if (this.isShown(first)) this.reach(first);
-    $(`c-${next.id}`).scrollIntoView({ block: "start" });
-    this.active = first;
+    const first = next.display_conversation.find((line) => this.isShown(line));
+    if (first) this.reach(first);
+    else this.leaveActive();
+    const section = $(`c-${next.id}`);
+    if (!first) section.querySelector(".title").focus({ preventScroll: true });
+    section.scrollIntoView({ block: "start" });
+  }
+
+  /** No line is the one that keys are about. */
+  leaveActive() {
+    const row = this.active && $(this.active.line_id);
+    row?.classList.remove("active");
+    this.toolbar.remove();
+    this.active = null;
   }
 
   /** @param {Line} line */
@@ -512,3 +577,12 @@ function isInView(element) {
   const { top, bottom } = element.getBoundingClientRect();
   return bottom > 0 && top < innerHeight;
 }
+
+/** @param {Element} element */
+function isNear(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return bottom > -innerHeight && top < 2 * innerHeight;
+}
+
+/** A name that is read in its own direction, whatever stands beside it. @param {string} name */
+const isolated = (name) => `\u2068${name}\u2069`;

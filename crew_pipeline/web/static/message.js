@@ -20,6 +20,21 @@ export const WORD_FOR_WORD = "word for word";
 /** @type {Map<string, Promise<string[] | null>>} */
 const wholeTexts = new Map();
 
+/** Passages that are open, by line and place. @type {Set<string>} */
+const opened = new Set();
+
+/** Forget what was opened and read: another day is looked at. */
+export function forgetMessages() {
+  opened.clear();
+  wholeTexts.clear();
+}
+
+/** A line with all its words; null where the server does not answer. @param {Line} line */
+export async function wholeWords(line) {
+  if (!leftOut(line).length) return line.text;
+  return (await wholeText(line.line_id))?.join("") ?? null;
+}
+
 /** Every code point of a line, folded or not; null where the server does not answer. @param {string} lineId */
 function wholeText(lineId) {
   let found = wholeTexts.get(lineId);
@@ -114,7 +129,10 @@ function gap(line, repeat, desk) {
   const summary = el("summary", {}, `⋯ ${told(repeat, desk)}`);
   if (repeat.within) summary.append(" · within ", el("code", { text: repeat.within }));
   const made = el("details", { class: "gap" }, summary, body);
+  const key = `${line.line_id} ${repeat.start}`;
   made.addEventListener("toggle", async () => {
+    if (made.open) opened.add(key);
+    else opened.delete(key);
     if (!made.open || made.dataset.whole) return;
     body.textContent = "…";
     const whole = await wholeText(line.line_id);
@@ -133,6 +151,7 @@ function gap(line, repeat, desk) {
           onclick: () => desk.say(always, "This is always shown from now on.") })),
     );
   });
+  made.open = opened.has(key);
   return made;
 }
 

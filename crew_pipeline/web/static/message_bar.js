@@ -1,5 +1,5 @@
 // @ts-check
-/** One sentence at the foot of the page, in a place that is kept free for it. */
+/** One sentence in the place of the summary, where it hides nothing. */
 
 import { $, el } from "./dom.js";
 
@@ -16,6 +16,6 @@ export function say(words, offer = null, forMs = 8000) {
   const bar = $("message");
   bar.replaceChildren(el("span", { text: words }));
   if (offer) bar.append(el("button", { text: offer.key ? `${offer.label} (${offer.key})` : offer.label, onclick: offer.act }));
-  bar.hidden = !words;
+  bar.classList.toggle("on", Boolean(words));
   if (forMs && words) timer = window.setTimeout(() => say(""), forMs);
 }

@@ -6,19 +6,19 @@ const CHOICES = {
   theme: ["system", "light", "dark"],
   clock: ["24", "12"],
   density: ["comfortable", "compact"],
-  numbers: ["shown", "hidden"],
+  numbers: ["pointed", "always"],
 };
 
 /** @typedef {keyof typeof CHOICES} Preference */
 
 /** @type {Record<Preference, string>} */
-const chosen = { theme: "system", clock: "24", density: "comfortable", numbers: "shown" };
+const chosen = { theme: "system", clock: "24", density: "comfortable", numbers: "pointed" };
 
 for (const part of document.cookie.split("; ")) {
   if (!part.startsWith(`${COOKIE}=`)) continue;
   for (const pair of part.slice(COOKIE.length + 1).split("_")) {
     const [name, value] = pair.split("-");
-    if (name in CHOICES && CHOICES[/** @type {Preference} */ (name)].includes(value)) {
+    if (Object.hasOwn(CHOICES, name) && CHOICES[/** @type {Preference} */ (name)].includes(value)) {
       chosen[/** @type {Preference} */ (name)] = value;
     }
   }

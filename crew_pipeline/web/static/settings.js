@@ -12,7 +12,7 @@ import { sentence } from "./verdicts.js";
 
 const POINTS = { strict: "only what is surest", balanced: "the usual", loose: "more, and more often wrong" };
 const NAMES = /** @type {Record<Preference, string>} */ ({ theme: "Theme", clock: "Clock", density: "Density", numbers: "Line numbers" });
-const WORDS = /** @type {Record<string, string>} */ ({ 24: "24 hours", 12: "12 hours" });
+const WORDS = /** @type {Record<string, string>} */ ({ 24: "24 hours", 12: "12 hours", pointed: "where one points", always: "always" });
 
 export class Settings {
   /**
@@ -26,6 +26,7 @@ export class Settings {
     this.again = again;
     this.reload = reload;
     this.panel = $("settings");
+    this.trying = new AbortController();
     this.goTo = (/** @type {string} */ lineId) => {
       this.panel.close();
       goTo(lineId);
@@ -49,7 +50,7 @@ export class Settings {
       const input = el("input", { type: "radio", name, value, checked: preference(name) === value });
       input.addEventListener("change", () => {
         prefer(name, value);
-        this.again();
+        if (name === "clock") this.again();
       });
       group.append(el("label", {}, input, WORDS[value] || value));
     }
@@ -68,6 +69,7 @@ export class Settings {
         group.append(el("label", {}, input, `${point}: ${words}`));
       }
       place.replaceChildren(group, effect);
+      if (own) place.append(el("button", { class: "plain", text: "as the system has it", onclick: () => void this.choose("default") }));
     } catch (error) {
       place.textContent = sentence(error);
     }
@@ -76,30 +78,41 @@ export class Settings {
   /** What another point would change in the day that is open, before it is kept.
    * @param {string} point @param {string} now @param {HTMLElement} effect */
   async tryFolding(point, now, effect) {
+    this.trying.abort();
+    const mine = (this.trying = new AbortController());
     if (point === now) return effect.replaceChildren();
     effect.textContent = "Trying it on this day…";
+    let shown;
     try {
-      const told = await get(`/api/days/${this.day()}/folding`, { at: point });
-      effect.replaceChildren(
-        el("p", { text: `On this day: ${counted(told.folded.length, "line")} folded more, ${told.unfolded.length} fewer.` }),
-        ...changesList(told, this.goTo), this.keep(point));
+      const told = await get(`/api/days/${this.day()}/folding`, { at: point }, { signal: mine.signal });
+      shown = [el("p", { text: `On this day: ${counted(told.counts.folded, "line")} folded more, ${told.counts.unfolded} fewer.` }),
+        ...changesList(told, this.goTo)];
     } catch (error) {
-      effect.replaceChildren(el("p", { text: sentence(error) }), this.keep(point));
+      shown = [el("p", { text: sentence(error) })];
     }
+    if (this.trying === mine) effect.replaceChildren(...shown, this.keep(point));
   }
 
   /** @param {string} point */
   keep(point) {
-    return el("button", { class: "primary", text: `Keep ${point}, for all days`, onclick: async () => {
-      try {
-        const done = await send("PUT", "/api/folding", { folding: point });
-        await this.reload();
-        say(`Folds at ${point} now: ${counted(done.refolded.length, "day")} at once, ${done.later.length} follow.`);
-        await this.tellFolding();
-      } catch (error) {
-        say(sentence(error));
-      }
-    } });
+    const button = el("button", { class: "primary", text: `Keep ${point}, for all days` });
+    button.addEventListener("click", () => {
+      button.disabled = true;
+      void this.choose(point);
+    });
+    return button;
+  }
+
+  /** @param {string} point */
+  async choose(point) {
+    try {
+      const done = await send("PUT", "/api/folding", { folding: point });
+      await this.reload();
+      say(`Folds at ${done.folding} now: ${counted(done.refolded.length, "day")} at once, ${done.later.length} follow.`);
+    } catch (error) {
+      say(sentence(error));
+    }
+    await this.tellFolding();
   }
 
   async tellSession() {

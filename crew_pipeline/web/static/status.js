@@ -25,8 +25,9 @@ function table(title, names, rows, none) {
 /** @param {string | null} moment */
 const ago = (moment) => {
   if (!moment) return "never";
-  const s = Math.max(0, (Date.now() - Date.parse(moment)) / 1000);
-  return s < 90 ? `${Math.round(s)} s ago` : s < 5400 ? `${Math.round(s / 60)} min ago` : s < 129600 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
+  const passed = (Date.now() - Date.parse(moment)) / 1000, s = Math.abs(passed);
+  const long = s < 90 ? `${Math.round(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : s < 129600 ? `${Math.round(s / 3600)} h` : `${Math.round(s / 86400)} days`;
+  return passed < -1 ? `in ${long}` : `${long} ago`;
 };
 
 /** @param {string} day @param {string} client */
@@ -80,6 +81,8 @@ function visits(days) {
 }
 
 async function look() {
+  // Nothing is taken from under somebody who reads or has gone to it.
+  if ($("status").contains(document.activeElement) || !getSelection()?.isCollapsed) return;
   try {
     draw(await get("/api/status"));
   } catch (error) {

@@ -20,7 +20,7 @@ export class Verdicts {
 
   /** @param {any} verdict @param {string} words */
   async say(verdict, words) {
-    if (this.busy) return;
+    if (this.busy) return tell("One moment: the last word is still being kept.");
     this.busy = true;
     try {
       const { id } = await send("POST", `/api/days/${this.day()}/feedback`, verdict);
@@ -37,7 +37,7 @@ export class Verdicts {
   async undo() {
     const id = this.said.at(-1);
     if (id === undefined) return tell("There is nothing to take back on this page.");
-    if (this.busy) return;
+    if (this.busy) return tell("One moment: the last word is still being kept.");
     this.busy = true;
     try {
       await send("DELETE", `/api/feedback/${id}`);
@@ -55,8 +55,7 @@ export class Verdicts {
   sameAs(line) {
     this.first = line;
     document.body.classList.add("picking");
-    const short = line.text.length > 50 ? `${line.text.slice(0, 50)}…` : line.text;
-    tell(`Pick the line that says the same as “${short}”: click it, or go there and press Enter.`,
+    tell("Pick the line that says the same: click it, or Enter.",
       { label: "Leave", key: "Esc", act: () => this.leave() }, 0);
   }
 
