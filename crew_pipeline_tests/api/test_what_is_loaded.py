@@ -97,6 +97,11 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
                 "/api/webhooks/conversation-complete", json={"session_id": "s", "crew_code": "agents"}
             ),
             "POST /api/semantic/retry/{day}": client.post(f"/api/semantic/retry/{DAY}"),
+            "PUT /api/folding": client.put("/api/folding", json={"folding": "strict"}),
+            "GET /api/days/{day}/folding": client.get(f"/api/days/{DAY}/folding", params={"at": "loose"}),
+            "GET /api/days/{day}/export": client.get(f"/api/days/{DAY}/export", params={"format": "csv"}),
+            "POST /api/session": client.post("/api/session", json={"token": "none"}),
+            "DELETE /api/session": client.delete("/api/session"),
             "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),
         }
         for path in create_app(load_settings(), database_url, "").openapi()["paths"]:

@@ -42,7 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+# Of this package alone: while a driver runs, its event loop is that of the thread, and others need their own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed (Debian's package is 'chromium')")
@@ -139,7 +140,7 @@ def _new_site(server: EmbeddedPostgres, folder: Path) -> Iterator[Site]:
         admin.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(browser: Any, server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One with a worker, shared: each test has clients of its own."""
     for made in _new_site(server, tmp_path_factory.mktemp("site")):

@@ -13,7 +13,7 @@ from crew_pipeline_tests.web.test_day_page import ASKED, TALK
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def talked(site: Site) -> str:
     prompt = "\n".join(f"rule {number}: say what step {number} asked for, and nothing else" for number in range(9))
     client = site.talk(*TALK, ("Boss", f"{prompt}\none"), ("Boss", f"{prompt}\ntwo"))
