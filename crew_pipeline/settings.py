@@ -291,6 +291,12 @@ class Settings(BaseSettings):
         return self if timezone is None else self.model_copy(update={"timezone": timezone})
 
     @property
+    def dagster_ui(self) -> str:
+        """The address of the deployment's UI, without the password that the one of its GraphQL may hold."""
+        scheme, _, rest = self.dagster_graphql_url.removesuffix("/graphql").partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    @property
     def home_path(self) -> Path:
         """Absolute path of the data directory."""
         return find_home() if self.home is None else self.home.expanduser().absolute()

@@ -70,3 +70,8 @@ def test_every_setting_is_listed_with_its_default_and_meaning(monkeypatch: pytes
     assert {row["variable"] for row in rows} == {f"CREW_{name.upper()}" for name in Settings.model_fields}
     assert all(row["description"] for row in rows)
     assert "hunter2" not in str(rows)
+
+
+def test_the_address_of_the_dagster_ui_holds_no_password() -> None:
+    chosen = load_settings(dagster_graphql_url="https://user:hunter2@dagster/crew/graphql")
+    assert chosen.dagster_ui == "https://dagster/crew"

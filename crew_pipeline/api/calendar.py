@@ -14,7 +14,6 @@ from crew_pipeline.api.days import matches, strict_day
 from crew_pipeline.api.models import JSON, Calendar
 from crew_pipeline.api.problems import PROBLEMS
 from crew_pipeline.api.services import Client, ServicesOf
-from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import calendar
 
 router = APIRouter()
@@ -39,10 +38,8 @@ async def days(
     result is served while it waits to be made again). Days without conversations are left out."""
     if first and last and first > last:
         raise HTTPException(422, f"from ({first}) lies after to ({last}); swap them.")
-    db = services.db.as_client(client)
-    rows = await db.reading(calendar.between, client, services.fingerprint, first, last)
-    zone = await db.reading(clients.timezone_of, client) or services.settings.timezone
-    body = orjson.dumps({"timezone": zone, "days": [row._asdict() for row in rows]})
+    rows = await services.db.as_client(client).reading(calendar.between, client, services.fingerprint, first, last)
+    body = orjson.dumps({"timezone": await services.zone_of(client), "days": [row._asdict() for row in rows]})
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if if_none_match and matches(if_none_match, tag):

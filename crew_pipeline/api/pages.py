@@ -14,7 +14,6 @@ from crew_pipeline.api.days import strict_day
 from crew_pipeline.api.services import Services, ServicesOf
 from crew_pipeline.days.reading import View
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import states
 from crew_pipeline.web import page
 from crew_pipeline.web.static_files import static_files
@@ -37,10 +36,8 @@ async def day_page(request: Request, services: ServicesOf) -> Response:
     except HTTPException:
         client = None
     if client is not None:
-        db = services.db.as_client(client)
-        own: str | None = await db.reading(clients.timezone_of, client)
-        zone = own or zone
-        day = day or await db.reading(states.latest_day, client)
+        zone = await services.zone_of(client)
+        day = day or await services.db.as_client(client).reading(states.latest_day, client)
         body = await _at_hand(services, client, day)
     full = request.query_params.get("view") == "full"
     cookie = request.cookies.get(page.VIEW_COOKIE, "")

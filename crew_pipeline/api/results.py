@@ -61,7 +61,7 @@ def _exported(
     connection: Connection, settings: Settings, client_day: ClientDay, view: View, form: Format, fingerprint: str
 ) -> bytes:
     entries = reading.read_day(connection, client_day, fingerprint, view)["data"]
-    zone = clients.timezone_of(connection, client_day.client) or settings.timezone
+    zone = clients.settings_of(connection, settings, client_day.client).timezone
     return exporting.exported(entries, client_day.day, zone, form)
 
 
@@ -70,7 +70,7 @@ async def versions(services: ServicesOf, day: Day, client: Client) -> Response:
     """The result in force and those before it that are kept (`CREW_KEEP_RESULTS_D`), the latest first; `run_url` leads
     to the Dagster run that made it."""
     kept = await services.db.as_client(client).reading(documents.versions, ClientDay(client, day))
-    ui = services.settings.dagster_graphql_url.removesuffix("/graphql")
+    ui = services.settings.dagster_ui
     content = [
         {
             "version": version.version,
@@ -80,7 +80,7 @@ async def versions(services: ServicesOf, day: Day, client: Client) -> Response:
             "lines": version.lines,
             "folded": version.hidden,
             "processing_time_ms": version.processing_ms,
-            "run_url": f"{_without_password(ui)}/runs/{version.token}" if _is_run(version.token) else None,
+            "run_url": f"{ui}/runs/{version.token}" if _is_run(version.token) else None,
         }
         for version in kept
     ]
@@ -93,11 +93,6 @@ def _is_run(token: str) -> bool:
         return str(UUID(token)) == token
     except ValueError:
         return False
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 @router.get(

@@ -15,6 +15,7 @@ from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
 
 
@@ -37,6 +38,11 @@ class Services:
     visits: VisitCounter
     metrics: Metrics
     send_within_s: float
+
+    async def zone_of(self, client: str) -> str:
+        """The time zone of a client's days."""
+        own: str | None = await self.db.as_client(client).reading(clients.timezone_of, client)
+        return own or self.settings.timezone
 
     async def start(self) -> None:
         """Open what is needed to serve."""

@@ -56,7 +56,5 @@ async def sign_out(request: Request) -> Response:
 
 
 async def _session(services: Services, client: str, *, opened: bool) -> dict[str, Any]:
-    db = services.db.as_client(client)
-    zone = await db.reading(clients.timezone_of, client) or services.settings.timezone
     names = await services.db.reading(clients.names) if opened else [client]
-    return {"client": client, "open": opened, "clients": names, "timezone": zone}
+    return {"client": client, "open": opened, "clients": names, "timezone": await services.zone_of(client)}

@@ -33,18 +33,18 @@ def status(
     if as_json:
         console.print_json(content)
     elif failed or day is not None:
-        _print_days(content, settings.dagster_graphql_url, failed=failed)
+        _print_days(content, settings.dagster_ui, failed=failed)
     else:
         rendering.print_overview(content)
 
 
-def _print_days(content: dict[str, Any], graphql_url: str, *, failed: bool) -> None:
+def _print_days(content: dict[str, Any], dagster_ui: str, *, failed: bool) -> None:
     rendering.print_days(content["days"], "No day has failed." if failed else f"{content['day']}: no conversations.")
     for day in content["days"]:
         if day["error"]:
             console.note(f"{day['client']}, {day['day']}: {day['error']}{_outlook(day) if failed else ''}")
         if failed and day["run_id"]:
-            console.note(f"  its run: {graphql_url.removesuffix('/graphql')}/runs/{day['run_id']}")
+            console.note(f"  its run: {dagster_ui}/runs/{day['run_id']}")
     if failed and content["days"]:
         console.say("'crew retry DAY' or 'crew retry --all' has them made again.")
 

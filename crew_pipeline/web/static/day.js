@@ -165,7 +165,12 @@ async function look(other, mine, atOnce = false) {
     if (!passes) return refuse(sentence(error));
     const words = error instanceof Unreachable ? "The server does not answer." : sentence(error);
     chip("offline", "offline", `${words} What you see stays; the page asks again.`);
-    if (list.model?.day !== other) summary(words);
+    // The lines of another day do not stand under the name of this one.
+    if (list.model && list.model.day !== other) {
+      list.root.replaceChildren();
+      list.model = null;
+      summary(words);
+    }
     const pause = Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** failures++);
     retryTimer = window.setTimeout(() => mine === showing && void look(other, mine), pause);
     return;

@@ -24,9 +24,8 @@ export class Chunk {
     this.lines = lines;
     /** @type {HTMLOListElement | null} */
     this.list = null;
-    /** What is shown of it; empty while nothing is. */
-    this.drawn = "";
-    this.inView = false;
+    /** Whether its lines are laid out. */
+    this.drawn = false;
   }
 
   /** What its lines look like: equal ones are not drawn again. */

@@ -137,7 +137,7 @@ export class LineList {
 
   /** Let a chunk be drawn when somebody comes near. @param {Chunk} chunk */
   leave(chunk) {
-    chunk.drawn = "";
+    chunk.drawn = false;
     this.unsettled.delete(chunk);
     chunk.list?.replaceChildren();
   }
@@ -165,7 +165,7 @@ export class LineList {
     title.addEventListener("click", () => this.toggleConversation(conversation));
     for (const chunk of this.model?.chunks.get(conversation) || []) {
       chunk.list = el("ol", { class: "chunk" });
-      chunk.drawn = "";
+      chunk.drawn = false;
       chunk.list.style.setProperty("--estimate", `${Math.round(chunk.rows * ROW_PX)}px`);
       this.chunkOf.set(chunk.list, chunk);
       body.append(chunk.list);
@@ -246,9 +246,7 @@ export class LineList {
   onLooked(entries) {
     for (const entry of entries) {
       const chunk = this.chunkOf.get(entry.target);
-      if (!chunk) continue;
-      chunk.inView = entry.isIntersecting;
-      if (!entry.isIntersecting && this.unsettled.has(chunk)) this.draw(chunk);
+      if (chunk && !entry.isIntersecting && this.unsettled.has(chunk)) this.draw(chunk);
     }
   }
 
@@ -295,7 +293,7 @@ export class LineList {
       speaker = line.speaker;
     }
     list.replaceChildren(...rows);
-    chunk.drawn = "yes";
+    chunk.drawn = true;
     this.unsettled.delete(chunk);
     if (focused) ($(focused) || $(focused.slice(2)) || $(`g-${focused}`))?.focus({ preventScroll: true });
   }
