@@ -36,6 +36,7 @@ _PREFERENCES = {
     "clock": ("24", "12"),
     "density": ("comfortable", "compact"),
     "numbers": ("pointed", "always"),
+    "keys": ("on", "off"),
 }
 _FIRST_ROWS = 40
 _LONGEST_CHARS = 1_200

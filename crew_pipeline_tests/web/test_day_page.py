@@ -174,6 +174,37 @@ def test_words_are_found_in_every_line_also_hidden_ones(site: Site, client: str,
     assert page.locator("#find-box").is_hidden()
 
 
+def test_words_are_found_in_what_is_folded_within_messages(site: Site, visit: Visit) -> None:
+    prompt = "\n".join(f"rule {number}: never say more than was asked of you in step {number}" for number in range(9))
+    client = site.talk(*(("Boss", f"{prompt}\nwrite the {name} page") for name in ("login", "logout", "start")))
+    site.make(client)
+    visitor = visit()
+    page = visitor.open(site.address(client))
+    assert page.locator("details.gap[open]").count() == 0
+    visitor.press("/")
+    page.keyboard.type("asked of you in step 7")
+    soon(lambda: page.locator("#find-count").inner_text() == "1 of 3 lines")
+    visitor.press("Enter")
+    opened = page.locator(".line.found details.gap[open]")
+    soon(lambda: opened.count() == 1 and "asked of you in step 7" in opened.inner_text())
+    soon(lambda: page.evaluate("CSS.highlights.get('found').size") == 2)
+
+
+def test_lines_hidden_in_a_row_have_one_mark_however_many(site: Site, visit: Visit) -> None:
+    again = [("Ann", f"please look at printer number {number} on the fifth floor") for number in range(60)]
+    client = site.talk(*again, ("Ben", "and now for something that was not said"), *again)
+    site.make(client)
+    visitor = visit()
+    page = visitor.open(site.address(client))
+    mark = page.locator(".gap-row button")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    soon(lambda: mark.all_text_contents() == ["60 lines said elsewhere"])
+    mark.click()
+    soon(lambda: page.locator(".hidden-line").count() == 60)
+    mark.click()
+    soon(lambda: page.locator(".hidden-line").count() == 0)
+
+
 @pytest.mark.parametrize(("form", "ending"), [("markdown", "md"), ("jsonl", "jsonl"), ("csv", "csv")])
 def test_a_day_is_taken_along_as_a_file(site: Site, client: str, visit: Visit, form: str, ending: str) -> None:
     visitor = visit()

@@ -147,3 +147,16 @@ def test_preferences_are_there_before_any_script_runs(site: Site, talked: str, v
     assert 'data-density="compact"' in html
     assert "09:00 AM" in html
     assert TALK[0][1] in html
+
+
+def test_letters_are_no_keys_for_who_does_not_want_them(site: Site, talked: str, visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.open(site.address(talked))
+    visitor.press(",")
+    page.locator("input[name=keys][value=off]").check()
+    visitor.press("Escape", "?", "f", "j")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.locator("#full").get_attribute("aria-pressed") == "false"
+    assert page.locator(".line.active").count() == 0
+    visitor.press("ArrowLeft")
+    visitor.says("before this day")

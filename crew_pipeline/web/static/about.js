@@ -173,7 +173,8 @@ export function changesList(told, goTo) {
     el("summary", { text: `${counted(told.counts[kind], "line")} ${name}` }),
     told.counts[kind] > told[kind].length && el("p", { class: "why", text: `the first ${told[kind].length} of them` }),
     el("ul", {}, ...told[kind].map((/** @type {any} */ line) => el("li", {},
-      el("button", { class: "row", onclick: () => goTo(line.line_id) }, el("span", { text: `${line.speaker}: ${line.text.slice(0, 160)}` })),
+      kind === "went" ? el("span", { text: `${line.speaker}: ${line.text.slice(0, 160)}` })
+        : el("button", { class: "row", onclick: () => goTo(line.line_id) }, el("span", { text: `${line.speaker}: ${line.text.slice(0, 160)}` })),
       line.under_text !== null && el("p", { class: "why", text: `under “${line.under_text.slice(0, 120)}”: ${line.reason}` }))))));
   return lists.length ? lists : [el("p", { class: "soft", text: "Nothing is seen otherwise." })];
 }

@@ -30,8 +30,9 @@ export class Chunk {
 
   /** What its lines look like: equal ones are not drawn again. */
   get look() {
-    return JSON.stringify(this.lines.map((line) => [line.represented_by, line.reason, line.text.length, line.repeats?.length,
-      line.standing?.hidden?.length, line.hidden_variations.map((one) => [one.line_id, one.reason])]));
+    const ends = [this.lines[0], this.lines[this.lines.length - 1]].map((line) => line.represented_by && hiddenRun(line).length);
+    return JSON.stringify([ends, ...this.lines.map((line) => [line.represented_by, line.reason, line.text.length, line.repeats?.length,
+      line.standing?.hidden?.length, line.hidden_variations.map((one) => [one.line_id, one.reason])])]);
   }
 
   /** Roughly how many rows of text it takes. */
@@ -41,6 +42,15 @@ export class Chunk {
 }
 
 const ROWS_A_CHUNK = 48;
+
+/** The hidden lines beside a hidden one, itself included, across chunks. @param {Line} line */
+export function hiddenRun(line) {
+  const lines = line.place.conversation.display_conversation;
+  let from = line.number - 1, to = from;
+  while (from > 0 && lines[from - 1].represented_by) from--;
+  while (to + 1 < lines.length && lines[to + 1].represented_by) to++;
+  return lines.slice(from, to + 1);
+}
 
 /** @param {string} text */
 function rowsOf(text) {

@@ -1,7 +1,9 @@
 // @ts-check
 /** Finding words in all lines of the day, also in those that are folded or not laid out yet. */
 
+import { get } from "./api.js";
 import { $, counted, later, whenIdle } from "./dom.js";
+import { isShortened, openPassages } from "./message.js";
 
 /** @typedef {import("./day_model.js").Line} Line */
 /** @typedef {import("./list.js").LineList} LineList */
@@ -25,6 +27,8 @@ export class Find {
     this.searched = "";
     /** @type {WeakMap<Line, string>} */
     this.known = new WeakMap();
+    /** All words of the lines that are shown without what repeats in them, once somebody looks for some. @type {Map<string, string>} */
+    this.whole = new Map();
     this.box = $("find-box");
     this.input = $("find-words");
     this.input.addEventListener("input", later(() => this.search(), 60));
@@ -39,6 +43,7 @@ export class Find {
     $("find-next").onclick = () => this.step(1);
     $("find-previous").onclick = () => this.step(-1);
     $("find-close").onclick = () => this.close();
+    list.root.addEventListener("unfolded", later(() => this.hits.length && this.highlight(), 30));
   }
 
   open() {
@@ -46,6 +51,20 @@ export class Find {
     document.body.classList.add("finding");
     this.input.focus();
     this.input.select();
+    void this.readWhole();
+  }
+
+  /** What is folded in messages is looked through as well: it comes when somebody begins to look. */
+  async readWhole() {
+    const { model } = this.list;
+    const shortened = [...(model?.lines.values() || [])].filter((line) => isShortened(line) && !this.whole.has(line.line_id));
+    if (!model || !shortened.length) return;
+    const answer = await get(`/api/days/${model.day}/conversations`, { view: "full", wait_s: "0" }).catch(() => null);
+    if (this.list.model !== model || this.box.hidden || !answer?.success) return;
+    for (const conversation of answer.data) for (const line of conversation.display_conversation) this.whole.set(line.line_id, line.text);
+    for (const line of shortened) this.known.delete(line);
+    this.search(false);
+    this.prepare(shortened);
   }
 
   close() {
@@ -61,7 +80,11 @@ export class Find {
   /** Look again: the lines have changed. */
   again() {
     this.known = new WeakMap();
-    if (!this.box.hidden) this.search(false);
+    this.whole.clear();
+    if (!this.box.hidden) {
+      this.search(false);
+      void this.readWhole();
+    }
     this.prepare([...(this.list.model?.lines.values() || [])]);
   }
 
@@ -97,7 +120,7 @@ export class Find {
   /** @param {Line} line */
   textOf(line) {
     let text = this.known.get(line);
-    if (text === undefined) this.known.set(line, (text = plain(`${line.speaker}\n${line.text}`)));
+    if (text === undefined) this.known.set(line, (text = plain(`${line.speaker}\n${this.whole.get(line.line_id) ?? line.text}`)));
     return text;
   }
 
@@ -105,7 +128,13 @@ export class Find {
   step(by, highlight = true) {
     if (!this.hits.length) return;
     this.at = (this.at + by + this.hits.length) % this.hits.length;
-    this.list.goTo(this.hits[this.at].line_id, { focus: false });
+    const hit = this.hits[this.at], wanted = plain(this.input.value.trim());
+    const whole = isShortened(hit) && this.whole.get(hit.line_id);
+    if (whole && !plain(hit.text).includes(wanted)) {
+      openPassages(hit, whole, (folded) => plain(folded).includes(wanted));
+      this.list.draw(hit.place.chunk);
+    }
+    this.list.goTo(hit.line_id, { focus: false });
     this.tell();
     if (highlight) this.highlight();
   }

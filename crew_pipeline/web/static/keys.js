@@ -2,6 +2,7 @@
 /** What keys do: one table, of which the help is made. */
 
 import { $, el } from "./dom.js";
+import { preference } from "./preferences.js";
 
 /** @typedef {{keys: string[], does: string, act: () => void}} Key */
 
@@ -15,6 +16,8 @@ export function listen(table, special) {
     if (!(target instanceof Element) || target.closest("input, select, textarea") || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && special.onEscape()) return event.preventDefault();
     if (event.key === "Enter" && target.classList.contains("line")) return special.onEnter();
+    // Who speaks to the computer may say letters that were not meant for the page (WCAG 2.1.4).
+    if (event.key.length === 1 && preference("keys") === "off") return;
     const chord = performance.now() - beforeAt < 1200 ? `${before} ${event.key}` : "";
     const entry = byKey.get(chord) || byKey.get(event.key);
     [before, beforeAt] = [event.key, performance.now()];

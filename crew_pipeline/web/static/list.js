@@ -1,7 +1,7 @@
 // @ts-check
 /** The lines of a day on the page: laid out as they come into view, folded in place, opened and closed. */
 
-import { sureness } from "./day_model.js";
+import { hiddenRun, sureness } from "./day_model.js";
 import { $, counted, el, whenIdle } from "./dom.js";
 import { WORD_FOR_WORD, words } from "./message.js";
 import { clock } from "./time.js";
@@ -93,7 +93,7 @@ export class LineList {
     if (!kept || top === undefined) return;
     const line = this.model?.lines.get(kept.line_id);
     if (line && !line.place.chunk.drawn) this.draw(line.place.chunk);
-    const row = $(kept.line_id) || (line && $(`g-${this.gapOf(line)[0].line_id}`));
+    const row = $(kept.line_id) || (line && $(`g-${hiddenRun(line)[0].line_id}`));
     if (row) window.scrollBy(0, row.getBoundingClientRect().top - top);
   }
 
@@ -280,13 +280,13 @@ export class LineList {
     for (let at = 0; at < chunk.lines.length; at++) {
       const line = chunk.lines[at];
       if (line.represented_by && !this.full) {
-        let end = at;
-        while (end < chunk.lines.length && chunk.lines[end].represented_by) end++;
-        const hidden = chunk.lines.slice(at, end), open = hidden.some((one) => this.opened.has(one.line_id));
-        rows.push(this.gap(hidden, open));
-        if (open) for (const one of hidden) rows.push(this.row(one, ""));
+        const hidden = hiddenRun(line), open = hidden.some((one) => this.opened.has(one.line_id));
+        const here = hidden.filter((one) => one.place.chunk === chunk);
+        // Where lines are hidden across two chunks, the mark stands in the first.
+        if (here[0] === hidden[0]) rows.push(this.gap(hidden, open));
+        if (open) for (const one of here) rows.push(this.row(one, ""));
         if (open) speaker = "";
-        at = end - 1;
+        at += here.length - 1;
         continue;
       }
       rows.push(this.row(line, speaker));
@@ -479,7 +479,7 @@ export class LineList {
   toggle(lineId) {
     const line = this.model?.lines.get(lineId);
     if (!line) return;
-    const isOpen = line.represented_by ? this.gapOf(line).some((one) => this.opened.has(one.line_id)) : this.opened.has(lineId);
+    const isOpen = line.represented_by ? hiddenRun(line).some((one) => this.opened.has(one.line_id)) : this.opened.has(lineId);
     this.open(lineId, !isOpen);
   }
 
@@ -487,19 +487,11 @@ export class LineList {
   open(lineId, open) {
     const line = this.model?.lines.get(lineId);
     if (!line) return;
-    for (const one of line.represented_by ? this.gapOf(line) : [line]) this.opened.delete(one.line_id);
+    const beside = line.represented_by ? hiddenRun(line) : [line];
+    for (const one of beside) this.opened.delete(one.line_id);
     if (open) this.opened.add(lineId);
-    this.draw(line.place.chunk);
+    for (const chunk of new Set(beside.map((one) => one.place.chunk))) this.draw(chunk);
     if (this.active) this.activate(this.active, false);
-  }
-
-  /** The hidden lines beside a hidden line. @param {Line} line */
-  gapOf(line) {
-    const { lines } = line.place.chunk;
-    let from = lines.indexOf(line), to = from;
-    while (from > 0 && lines[from - 1].represented_by) from--;
-    while (to + 1 < lines.length && lines[to + 1].represented_by) to++;
-    return lines.slice(from, to + 1);
   }
 
   /** Bring a line into view, opened where it is hidden; returns whether there is one. @param {string} lineId */
@@ -507,7 +499,10 @@ export class LineList {
     const line = this.model?.lines.get(lineId);
     if (!line) return false;
     this.toggleConversation(line.place.conversation, true);
-    if (line.represented_by && !this.full) this.opened.add(lineId);
+    if (line.represented_by && !this.full) {
+      if ($(lineId)) this.opened.add(lineId);
+      else this.open(lineId, true);
+    }
     const { chunk } = line.place;
     if (!chunk.drawn || !$(lineId)) this.draw(chunk);
     const row = $(lineId);
@@ -534,7 +529,7 @@ export class LineList {
     if (this.closedConversations.has(line.place.conversation.id)) return false;
     if (this.full || !line.represented_by) return true;
     // What was folded while it was looked at keeps its place until nobody does.
-    return this.gapOf(line).some((one) => this.opened.has(one.line_id)) || Boolean($(line.line_id));
+    return hiddenRun(line).some((one) => this.opened.has(one.line_id)) || Boolean($(line.line_id));
   }
 
   /** The first line of the next or previous conversation; its title where no line of it is shown. @param {number} by */

@@ -29,6 +29,17 @@ export function forgetMessages() {
   wholeTexts.clear();
 }
 
+/** Whether an answer leaves words of a line out. @param {Line} line */
+export const isShortened = (line) => leftOut(line).length > 0;
+
+/** Open the folded stretches of a line that hold some of its whole words, which are at hand.
+ * @param {Line} line @param {string} whole @param {(folded: string) => boolean} holds */
+export function openPassages(line, whole, holds) {
+  const text = Array.from(whole);
+  wholeTexts.set(line.line_id, Promise.resolve(text));
+  for (const { start, end } of leftOut(line)) if (holds(text.slice(start, end).join(""))) opened.add(`${line.line_id} ${start}`);
+}
+
 /** A line with all its words; null where the server does not answer. @param {Line} line */
 export async function wholeWords(line) {
   if (!leftOut(line).length) return line.text;
@@ -142,6 +153,7 @@ function gap(line, repeat, desk) {
     }
     made.dataset.whole = "yes";
     body.textContent = whole.slice(repeat.start, repeat.end).join("");
+    made.dispatchEvent(new Event("unfolded", { bubbles: true }));
     if (repeat.own) return;
     const always = { verdict: "show", line_id: line.line_id, start: repeat.start, end: repeat.end };
     body.append(

@@ -7,12 +7,13 @@ const CHOICES = {
   clock: ["24", "12"],
   density: ["comfortable", "compact"],
   numbers: ["pointed", "always"],
+  keys: ["on", "off"],
 };
 
 /** @typedef {keyof typeof CHOICES} Preference */
 
 /** @type {Record<Preference, string>} */
-const chosen = { theme: "system", clock: "24", density: "comfortable", numbers: "pointed" };
+const chosen = { theme: "system", clock: "24", density: "comfortable", numbers: "pointed", keys: "on" };
 
 for (const part of document.cookie.split("; ")) {
   if (!part.startsWith(`${COOKIE}=`)) continue;

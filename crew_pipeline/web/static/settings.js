@@ -11,8 +11,8 @@ import { sentence } from "./verdicts.js";
 /** @typedef {import("./preferences.js").Preference} Preference */
 
 const POINTS = { strict: "only what is surest", balanced: "the usual", loose: "more, and more often wrong" };
-const NAMES = /** @type {Record<Preference, string>} */ ({ theme: "Theme", clock: "Clock", density: "Density", numbers: "Line numbers" });
-const WORDS = /** @type {Record<string, string>} */ ({ 24: "24 hours", 12: "12 hours", pointed: "where one points", always: "always" });
+const NAMES = /** @type {Record<Preference, string>} */ ({ theme: "Theme", clock: "Clock", density: "Density", numbers: "Line numbers", keys: "Single-letter keys" });
+const WORDS = /** @type {Record<string, string>} */ ({ 24: "24 hours", 12: "12 hours", pointed: "where one points", always: "always", on: "on", off: "off, for who speaks to the computer" });
 
 export class Settings {
   /**
@@ -36,7 +36,7 @@ export class Settings {
   }
 
   show() {
-    const names = /** @type {Preference[]} */ (["theme", "clock", "density", "numbers"]);
+    const names = /** @type {Preference[]} */ (["theme", "clock", "density", "numbers", "keys"]);
     $("settings-look").replaceChildren(...names.map((name) => this.choice(name)));
     this.panel.showModal();
     void this.tellFolding();
@@ -121,7 +121,7 @@ export class Settings {
       const { client, open, clients } = await get("/api/session");
       /** @type {HTMLElement[]} */
       const parts = [el("p", { text: open ? `Client: ${client}` : `Signed in as ${client}` })];
-      if (open && clients.length > 1) parts.push(this.clients(client, clients));
+      if (clients.length > 1) parts.push(this.clients(client, clients));
       if (!open) parts.push(el("button", { text: "Sign out", onclick: async () => {
         await send("DELETE", "/api/session").catch(() => null);
         location.reload();
