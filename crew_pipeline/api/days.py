@@ -27,7 +27,7 @@ from crew_pipeline.api.models import (
     StandingTexts,
 )
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
-from crew_pipeline.api.services import Client, ServicesOf
+from crew_pipeline.api.services import Admitted, Client, ServicesOf
 from crew_pipeline.days import requests, standing_texts
 from crew_pipeline.days.reading import LinesShown, PassagesShown, View
 from crew_pipeline.days.status import state_of
@@ -78,7 +78,7 @@ async def latest(services: ServicesOf, client: Client) -> Response:
 async def conversations(
     services: ServicesOf,
     day: Day,
-    client: Client,
+    admitted: Admitted,
     force_process: Annotated[bool, Query(description="process the day again even if it is ready")] = False,
     wait_s: Annotated[float | None, Query(ge=0, le=30, description="how long a missing day may wait (s)")] = None,
     view: Annotated[LinesShown, Query(description="`full` keeps hidden lines in their place, marked")] = "condensed",
@@ -87,6 +87,9 @@ async def conversations(
 ) -> Response:
     """Ready: the stored document. Missing: made on demand; after `wait_s` seconds the raw conversations, with 202."""
     started = time.perf_counter()
+    client = admitted.client
+    if force_process:
+        admitted.require("write")
     wait = services.settings.fallback_after_s if wait_s is None else wait_s
     shown = View(view, passages)
     answer = await services.days.read(ClientDay(client, day), shown, force=force_process, wait_s=wait)

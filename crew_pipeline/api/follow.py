@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Query, WebSocket, WebSocketDisconnect
 
+from crew_pipeline.api.access import Admission, NamedClient
 from crew_pipeline.api.days import Day
-from crew_pipeline.api.services import Client, ServicesOf
+from crew_pipeline.api.services import ServicesOf
 from crew_pipeline.api.sockets import CUT_OFF
 from crew_pipeline.model import ClientDay
 
@@ -20,29 +21,53 @@ SEND_WITHIN_S = 10.0
 """How long a follower may take to make room for a message (s)."""
 
 
+POLICY_VIOLATION = 1008
+"""The close code of one who may not look any more (RFC 6455)."""
+
+
+class _OverError(Exception):
+    """What the follower was let in with is over."""
+
+
+async def _follower(
+    socket: WebSocket,
+    services: ServicesOf,
+    client: NamedClient = None,
+    ticket: Annotated[str | None, Query(max_length=100, description="of `POST /api/ws-ticket`")] = None,
+) -> Admission:
+    if ticket is not None:
+        return await services.doorkeeper.admit_by_ticket(socket, ticket, client)
+    return await services.doorkeeper.admit(socket, client)
+
+
 @router.websocket("/ws/semantic/{day}")
 async def follow(
     socket: WebSocket,
     services: ServicesOf,
     day: Day,
-    client: Client,
+    follower: Annotated[Admission, Depends(_follower)],
     after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
 ) -> None:
     """The present state, then every event after ``after``, until the day is completed or failed.
 
-    A follower that does not read is cut off; it may come back with the number of the last event that it has seen.
+    A follower that does not read is cut off; it may come back with the number of the last event that it has seen. One
+    whose token is revoked or over is closed with 1008.
     """
-    feeds, send_within_s = services.feeds, services.send_within_s
+    feeds, send_within_s, client_day = services.feeds, services.send_within_s, ClientDay(follower.client, day)
     await socket.accept()
     # Closing waits for what is not sent yet, for ever where the follower does not read.
     linger_s = send_within_s
     try:
-        async with asyncio.TaskGroup() as group, aclosing(feeds.follow(ClientDay(client, day), after)) as messages:
-            watching = group.create_task(_until_gone(socket))
-            await _tell(socket, messages, send_within_s)
-            watching.cancel()
+        with services.doorkeeper.holding(follower) as over:
+            async with asyncio.TaskGroup() as group, aclosing(feeds.follow(client_day, after)) as messages:
+                watching = [group.create_task(_until_gone(socket)), group.create_task(_until_over(over))]
+                await _tell(socket, messages, send_within_s)
+                for task in watching:
+                    task.cancel()
     except* WebSocketDisconnect:
         pass
+    except* _OverError:
+        await socket.close(POLICY_VIOLATION, "The token is not in force any more.")
     except* TimeoutError:
         linger_s = 0.0
     finally:
@@ -55,6 +80,11 @@ async def _until_gone(socket: WebSocket) -> None:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code") or 1006)
+
+
+async def _until_over(over: asyncio.Event) -> None:
+    await over.wait()
+    raise _OverError
 
 
 async def _tell(socket: WebSocket, messages: AsyncIterator[str], send_within_s: float) -> None:

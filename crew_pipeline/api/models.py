@@ -434,12 +434,19 @@ class NewSession(BaseModel, extra="forbid"):
 
 
 class Session(BaseModel):
-    """Whose days are seen; ``open``: no token is configured, and any of ``clients`` may be named."""
+    """Whose days are seen, and which ``clients`` may be named; ``open``: no token is configured."""
 
     client: str
     open: bool
     clients: list[str]
     timezone: str
+
+
+class Ticket(BaseModel):
+    """Opens one WebSocket, once."""
+
+    ticket: str
+    expires_in_s: int
 
 
 class DayVersion(BaseModel):

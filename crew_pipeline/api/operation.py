@@ -51,15 +51,16 @@ def _dependencies(db: Database) -> dict[str, str]:
 @router.get("/api/status", summary="The whole system in figures", response_model=SystemStatus, responses=PROBLEMS)
 async def status(request: Request, services: ServicesOf) -> Response:
     """What `crew status` knows, failed days, samples of the last day, and visits of two weeks: of all clients, for
-    programs and browsers of this machine only."""
+    whoever has a token with scope `admin`; while there is no token, for this machine itself."""
     if await services.doorkeeper.operator_or_client(request) is not None:
-        raise HTTPException(403, "This page is the operator's: it is shown on the machine itself only.")
+        raise HTTPException(403, "This is the operator's: 'crew token create --scope admin' makes a token for it.")
     content = await asyncio.to_thread(operators_view, services.db, services.settings)
     return Response(orjson.dumps(content), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
 async def metrics(request: Request, services: ServicesOf) -> Response:
-    """Discovery by crew, what waits, alerts and workers: all of it for this machine, a client's own with its token."""
+    """Discovery by crew, what waits, alerts and workers: all of it for the operator (a token with scope `admin`; while
+    there is none, this machine itself), a client's own with its token."""
     viewer = await services.doorkeeper.operator_or_client(request)
     return Response(await services.metrics.page(viewer), media_type=CONTENT_TYPE_LATEST)

@@ -32,7 +32,7 @@ async def day_page(request: Request, services: ServicesOf) -> Response:
     day = _day_of(request.query_params.get("day"))
     zone, body = services.settings.timezone, b"[]"
     try:
-        client = await services.doorkeeper.client_of(request, named)
+        client = (await services.doorkeeper.admit(request, named)).client
     except HTTPException:
         client = None
     if client is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from crew_pipeline.api.access import Doorkeeper, NamedClient
+from crew_pipeline.api.access import Admission, Doorkeeper, NamedClient
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
 from crew_pipeline.serving.feed import Feeds
@@ -49,9 +49,11 @@ class Services:
         await self.db.open_in_loop()
         await self.listener.start()
         self.visits.start()
+        self.doorkeeper.start()
 
     async def stop(self) -> None:
         """Write down what was counted, and close everything."""
+        await self.doorkeeper.stop()
         await self.visits.stop()
         self.feeds.stop()
         await self.listener.stop()
@@ -68,8 +70,16 @@ ServicesOf = Annotated[Services, Depends(_services)]
 """The services, as a dependency of a route."""
 
 
-async def _client(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> str:
-    return await services.doorkeeper.client_of(connection, client)
+async def _admitted(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> Admission:
+    return await services.doorkeeper.admit(connection, client)
+
+
+Admitted = Annotated[Admission, Depends(_admitted)]
+"""Who was let in, as a dependency of a route."""
+
+
+async def _client(admitted: Admitted) -> str:
+    return admitted.client
 
 
 Client = Annotated[str, Depends(_client)]

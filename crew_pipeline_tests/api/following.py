@@ -114,10 +114,11 @@ def polled(port: int) -> Told:
         found += more
 
 
-def connected(port: int, after: int = 0) -> websockets.connect:
+def connected(port: int, after: int = 0, token: str | None = None) -> websockets.connect:
     """A client that follows the day."""
     return websockets.connect(
         f"ws://127.0.0.1:{port}/ws/semantic/{DAY}?after={after}",
+        additional_headers={"Authorization": f"Bearer {token}"} if token else None,
         open_timeout=DEADLINE_S,
         ping_timeout=DEADLINE_S,
         # A client that has paused reading would not see the answer to its close.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from crew_pipeline.api.access import ExposedError, is_loopback, refuse_exposed
+from crew_pipeline.api.access import ExposedError, refuse_exposed
 from crew_pipeline.api.app import create_app
+from crew_pipeline.api.origins import is_loopback
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import Database
@@ -67,15 +69,68 @@ def test_a_revoked_token_opens_nothing(guarded: TestClient, token: str, db: Data
         (info,) = tokens.list_all(connection)
         assert tokens.revoke(connection, info.id)
         assert not tokens.revoke(connection, info.id)
-    guarded.app.state.services.doorkeeper._read_at = float("-inf")
+    guarded.app.state.services.doorkeeper.forget_what_it_knows()
     assert guarded.get(PATH, headers=with_token(token)).status_code == 401
 
 
-def test_tokens_are_stored_hashed(token: str, db: Database) -> None:
+def test_what_opens_something_is_stored_hashed(token: str, db: Database) -> None:
+    with db.write() as connection:
+        secrets = [token, tokens.sign_in(connection, 1, timedelta(hours=1))]
+        secrets.append(tokens.make_ticket(connection, "acme", None, timedelta(hours=1)))
+        kept = [
+            str(value)
+            for table in ("api_tokens", "api_sign_ins", "api_tickets")
+            for row in connection.exec_driver_sql(f"SELECT * FROM {table}")
+            for value in row
+        ]
+    assert not any(secret in value or secret.encode().hex() in value for secret in secrets for value in kept)
+
+
+def test_a_token_is_good_for_what_it_was_made_for(guarded: TestClient, db: Database, token: str) -> None:
+    with db.write() as connection:
+        reads = tokens.create(connection, "acme", scopes=["read"], label="a display")
+        operates = tokens.create(connection, scopes=["admin"])
+        both = tokens.create(connection, "rival", "acme")
+        over = tokens.create(connection, "acme", expires_in=timedelta(0))
+        infos = tokens.list_all(connection)
+    assert [(info.clients, info.scopes, info.label) for info in infos[1:4]] == [
+        (["acme"], ["read"], "a display"),
+        ([], ["admin"], ""),
+        (["rival", "acme"], ["read", "write"], ""),
+    ]
+    folding = {"json": {"folding": "loose"}}
+    assert guarded.get(PATH, headers=with_token(reads)).status_code == 200
+    assert guarded.put("/api/folding", headers=with_token(reads), **folding).status_code == 403
+    assert guarded.get(PATH, headers=with_token(reads), params={"force_process": "true"}).status_code == 403
+    assert guarded.put("/api/folding", headers=with_token(token), **folding).status_code == 200
+    for path, status in ((PATH, 403), ("/api/status", 200), ("/metrics", 200), ("/api/session", 200)):
+        assert guarded.get(path, headers=with_token(operates)).status_code == status, path
+    assert guarded.get("/api/status", headers=with_token(token)).status_code == 403
+    assert "secret of rival" in guarded.get(PATH, headers=with_token(both)).text
+    assert "secret of acme" in guarded.get(PATH, headers=with_token(both), params={"client": "acme"}).text
+    assert guarded.get(PATH, headers=with_token(both), params={"client": "third"}).status_code == 403
+    assert guarded.get(PATH, headers=with_token(over)).status_code == 401
+
+
+def test_when_a_token_was_used_last_is_known(settings: Settings, database_url: str, token: str, db: Database) -> None:
+    with TestClient(create_app(settings, database_url, ENGINE, "0.0.0.0")) as client:
+        assert client.get(PATH, headers=with_token(token)).status_code == 200
+        assert client.get(PATH, headers=with_token("crew_wrong")).status_code == 401
     with db.read() as connection:
-        (row,) = connection.exec_driver_sql("SELECT * FROM api_tokens")
-        assert token not in " ".join(str(value) for value in row)
-        assert tokens.clients_by_hash(connection) == {tokens.token_hash(token): "acme"}
+        assert [info.last_used_at is not None for info in tokens.list_all(connection)] == [True]
+
+
+def test_forgetting_a_client_closes_it_to_tokens_of_others_as_well(
+    guarded: TestClient, token: str, db: Database
+) -> None:
+    with db.write() as connection:
+        both = tokens.create(connection, "acme", "rival")
+    answer = guarded.post("/api/forget", headers=with_token(token), json={"everything": True})
+    assert answer.status_code == 200
+    with db.read() as connection:
+        assert [info.clients for info in tokens.list_all(connection)] == [["rival"]]
+    guarded.app.state.services.doorkeeper.forget_what_it_knows()
+    assert "secret of rival" in guarded.get(PATH, headers=with_token(both)).text
 
 
 def test_a_server_for_other_machines_needs_a_token(db: Database) -> None:
@@ -87,15 +142,36 @@ def test_a_server_for_other_machines_needs_a_token(db: Database) -> None:
     refuse_exposed(db, "0.0.0.0")
 
 
-def test_another_sites_name_for_this_machine_is_refused(settings: Settings, database_url: str) -> None:
-    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://evil.example") as client:
-        assert client.get(PATH).status_code == 403
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example", "a`b.evil.com", "localhost:80:80", "evil.com:80:80", "", "localhost:",
+     "[::1", "127.0.0.1@evil.com", "localhost/../evil.com"],
+)  # fmt: skip
+def test_another_sites_name_for_this_machine_is_refused(settings: Settings, database_url: str, host: str) -> None:
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        assert client.get(PATH, headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"])
+def test_this_machines_own_names_are_answered(settings: Settings, database_url: str, host: str) -> None:
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        assert client.get(PATH, headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"])
+def test_without_tokens_no_proxys_requests_are_answered(settings: Settings, database_url: str, header: str) -> None:
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        for path in (PATH, "/metrics", "/api/status"):
+            assert client.get(path, headers={header: "10.0.0.9"}).status_code == 403
 
 
 def test_another_sites_page_is_refused_while_there_is_no_token(settings: Settings, database_url: str) -> None:
     with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
         assert client.get(PATH, headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
-        for sent in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+        for sent in (
+            {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"},
+            {"Origin": "http://["},
+        ):  # fmt: skip
             assert client.get(PATH, headers=sent).status_code == 403
         with (
             pytest.raises(WebSocketDisconnect),

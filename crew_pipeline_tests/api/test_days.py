@@ -291,7 +291,7 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
     assert query("SELECT bool_and(milliseconds > 0) FROM day_visits") == [(True,)]
     rate = overview(db, settings)["hit_rate"]["day"]
     assert (rate["hit"], rate["stale"], rate["miss"], rate["instant"]) == (3, 1, 1, 0.8)
-    page = TestClient(api.app, base_url="http://localhost", client=("127.0.0.1", 5)).get("/metrics").text
+    page = api.get("/metrics").text
     assert 'crew_day_visits_last_day{kind="hit"} 3.0' in page
     assert "crew_ready_days 1.0" in page
     assert "crew_day_visits_instant_ratio 0.8" in page

@@ -21,6 +21,7 @@ from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import Database, application_url
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline_tests.api.following import (
@@ -295,3 +296,32 @@ def test_followers_keep_their_place_while_the_database_is_away(
     every = [seq for (seq,) in query("SELECT seq FROM day_events ORDER BY seq")]
     assert len(every) == 41
     assert told == [every, every]
+
+
+@pytest.mark.parametrize("way", ["revoked", "expired"])
+def test_a_follower_whose_token_is_over_is_closed(
+    settings: Settings, database_url: str, db: Database, way: str
+) -> None:
+    def end() -> None:
+        with db.write() as connection:
+            if way == "revoked":
+                tokens.revoke(connection, 1)
+            else:
+                connection.execute(text("UPDATE api_tokens SET expires_at = now() WHERE id = 1"))
+
+    async def follow(port: int) -> tuple[int | None, bool]:
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            connected(port, token=first) as ended,
+            connected(port, token=second) as other,
+        ):
+            for client in (ended, other):
+                assert orjson.loads(await client.recv())["type"] == "snapshot"
+            await asyncio.to_thread(end)
+            await ended.wait_closed()
+            return ended.close_code, other.close_code is None
+
+    with db.write() as connection:
+        first, second = tokens.create(connection, "default"), tokens.create(connection, "default")
+    with served(create_app(settings, database_url, ENGINE)) as server:
+        assert asyncio.run(follow(server.config.port)) == (1008, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -47,12 +48,41 @@ def test_a_browser_that_has_signed_in_sees_its_client_also_over_sockets(page: Te
     shown = page.get("/", params={"day": DAY}).text
     assert "secret of acme" in shown
     assert token not in shown
+    assert token not in str(page.cookies)
     assert page.get(PATH, params={"client": "rival"}).status_code == 403
     assert "rival" not in page.get("/", params={"day": DAY, "client": "rival"}).text.replace("client=rival", "")
     with page.websocket_connect(f"/ws/semantic/{DAY}", headers={"origin": "http://testserver"}) as socket:
         assert socket.receive_json()["type"] == "snapshot"
+    cookie = page.cookies["crew_session"]
     assert page.delete("/api/session").status_code == 204
     assert page.get(PATH).status_code == 401
+    # Who has kept the cookie has kept nothing.
+    assert page.get(PATH, headers={"Cookie": f"crew_session={cookie}"}).status_code == 401
+
+
+def test_a_token_is_no_cookie_and_a_cookie_no_token(page: TestClient, token: str) -> None:
+    sign_in(page, token)
+    cookie = page.cookies["crew_session"]
+    page.cookies.clear()
+    assert page.get(PATH, headers={"Cookie": f"crew_session={token}"}).status_code == 401
+    assert page.get(PATH, headers={"Authorization": f"Bearer {cookie}"}).status_code == 401
+
+
+def test_a_ticket_opens_one_socket_once(page: TestClient, token: str, db: Database) -> None:
+    assert page.post("/api/ws-ticket").status_code == 401
+    made = page.post("/api/ws-ticket", headers={"Authorization": f"Bearer {token}"}).json()
+    assert made["expires_in_s"] == 30
+    path = f"/ws/semantic/{DAY}?ticket={made['ticket']}"
+    with page.websocket_connect(path, headers={"origin": "https://shop.example"}) as socket:
+        assert socket.receive_json()["type"] == "snapshot"
+    with db.write() as connection:
+        over = tokens.make_ticket(connection, "acme", tokens.token_hash(token), timedelta(0))
+        gone = tokens.make_ticket(connection, "acme", tokens.token_hash("revoked"), timedelta(hours=1))
+        other = tokens.make_ticket(connection, "acme", tokens.token_hash(token), timedelta(hours=1))
+    for refused in (path, f"/ws/semantic/{DAY}?ticket={over}", f"/ws/semantic/{DAY}?ticket={gone}",
+                    f"/ws/semantic/{DAY}?ticket={other}&client=rival", f"/ws/semantic/{DAY}?ticket=no"):  # fmt: skip
+        with pytest.raises(WebSocketDisconnect), page.websocket_connect(refused):
+            pass
 
 
 def test_the_cookie_is_read_by_no_script_and_sent_to_no_other_site(page: TestClient, token: str) -> None:
@@ -99,7 +129,7 @@ def test_a_token_that_is_not_in_force_opens_nothing(page: TestClient, token: str
     sign_in(page, token)
     with db.write() as connection:
         assert tokens.revoke(connection, 1)
-    page.app.state.services.doorkeeper._read_at = float("-inf")  # type: ignore[attr-defined]
+    page.app.state.services.doorkeeper.forget_what_it_knows()  # type: ignore[attr-defined]
     assert page.get(PATH).status_code == 401
     assert page.post("/api/session", json={"token": token}).status_code == 401
 

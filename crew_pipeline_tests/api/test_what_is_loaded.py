@@ -102,6 +102,7 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
             "GET /api/days/{day}/export": client.get(f"/api/days/{DAY}/export", params={"format": "csv"}),
             "POST /api/session": client.post("/api/session", json={"token": "none"}),
             "DELETE /api/session": client.delete("/api/session"),
+            "POST /api/ws-ticket": client.post("/api/ws-ticket"),
             "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),
         }
         for path in create_app(load_settings(), database_url, "").openapi()["paths"]:

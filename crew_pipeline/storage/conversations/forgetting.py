@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay, LineKey
+from crew_pipeline.storage import tokens
 from crew_pipeline.storage.conversations import tombstones
 from crew_pipeline.storage.conversations.ingest import CrewKey, one_at_a_time, settle
 from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, Calendar
@@ -250,6 +251,8 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     )
     if scope.is_whole:
         _forget_itself(scope, delete)
+    if scope.kind == "client":
+        tokens.close_client(connection, scope.client)
     connection.execute(text("DROP TABLE forgotten_lines"))
     return Erased({table: count for table, count in rows.items() if count}, sorted({*days, *settled.days}))
 
@@ -268,8 +271,9 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
     delete("alerts", f"USING crews WHERE crews.{own} AND subject = client || '/' || code")
     delete("crews", f"WHERE {own}")
     if scope.kind == "client":
-        for table in ("day_visits", "pair_feedback", "day_claims", "day_events", "api_tokens", "clients"):
+        for table in ("day_visits", "pair_feedback", "day_claims", "day_events", "api_tickets", "clients"):
             delete(table, "WHERE client = :client")
+        delete("api_tokens", "WHERE clients = ARRAY[:client]")
 
 
 def _values(scope: Scope) -> dict[str, Any]:

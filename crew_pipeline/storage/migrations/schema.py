@@ -586,13 +586,40 @@ class HealthSample(Base):
 
 
 class ApiToken(Base):
-    """An API token, hashed; it fixes the client of whoever shows it."""
+    """An API token, hashed; it says whose days whoever shows it may see, and what they may do."""
 
     __tablename__ = "api_tokens"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    client: Mapped[str]
+    client: Mapped[str] = mapped_column(comment="the first of its clients; empty: it opens no client's days")
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     prefix: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     revoked_at: Mapped[datetime | None]
+    label: Mapped[str] = mapped_column(server_default="", comment="what it is for, in its maker's words")
+    clients: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="whose days it opens; the first unless named")
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="read, write, admin (the operator's pages)")
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None] = mapped_column(comment="written down once a minute")
+
+
+class ApiSignIn(Base):
+    """A browser that has shown a token; the cookie that stands for it, hashed."""
+
+    __tablename__ = "api_sign_ins"
+
+    cookie_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+
+
+class ApiTicket(Base):
+    """A ticket that opens one WebSocket, hashed; it is gone once it was shown."""
+
+    __tablename__ = "api_tickets"
+
+    ticket_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    credential: Mapped[bytes | None] = mapped_column(comment="hash of the token or cookie it was made for")
+    client: Mapped[str]
+    expires_at: Mapped[datetime]
