@@ -213,6 +213,20 @@ class Settings(BaseSettings):
         20, ge=1, description="runs for visitors that are submitted to it and not ended; further days wait their turn"
     )
     document_cache_mb: int = Field(32, ge=0, description="day documents that the API keeps in memory (MiB)")
+    limit_requests: int = Field(
+        12_000, ge=0, description="requests that the API answers a client in a minute, where tokens are used; 0: any"
+    )
+    limit_writes: int = Field(300, ge=0, description="of these, requests that change something; 0: any")
+    limit_forces: int = Field(20, ge=0, description="of these, days to be made again (force_process); 0: any")
+    limit_wrong_tokens: int = Field(
+        60, ge=0, description="wrong tokens of one address in a minute that are told so; 0: any"
+    )
+    limit_followers: int = Field(
+        500, ge=0, description="WebSockets and streams of a client at once, where tokens are used; 0: any"
+    )
+    limit_waiting: int = Field(
+        200, ge=0, description="requests of a client that wait for days that are missing; others are answered at once"
+    )
     asset_owners: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who Dagster shows as owners of the assets (team:NAME or addresses of mail)"
     )

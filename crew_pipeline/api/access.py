@@ -8,17 +8,19 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from fastapi import HTTPException, Query
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
+from crew_pipeline.api.admission import Admission, require
+from crew_pipeline.api.limits import Limits
 from crew_pipeline.api.origins import is_loopback, is_of_another_site, is_of_this_machine
 from crew_pipeline.model import DEFAULT_CLIENT
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import UNANSWERED, Database
-from crew_pipeline.storage.tokens import Grant, Grants, Scope
+from crew_pipeline.storage.tokens import Grant, Grants
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +29,6 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _FRESH_S = 1.0
 _WRITTEN_EVERY_S = 60.0
 _NONE = Grants({}, {}, any_created=False)
-_MAY: dict[Scope, str] = {
-    "read": "look at anything",
-    "write": "change anything",
-    "admin": "see what is the operator's",
-}
 
 
 class ExposedError(RuntimeError):
@@ -54,34 +51,12 @@ def refuse_exposed(db: Database, host: str) -> None:
             )
 
 
-class Admission(NamedTuple):
-    """Somebody who was let in.
-
-    Attributes:
-        client: whose days they asked for.
-        credential: hash of the token or cookie they have shown; None where none is needed.
-        grant: what that allows; None where none is needed, and everything is allowed.
-    """
-
-    client: str
-    credential: bytes | None = None
-    grant: Grant | None = None
-
-    def require(self, scope: Scope) -> None:
-        """Let only through what the token is good for.
-
-        Raises:
-            HTTPException: 403.
-        """
-        if self.grant is not None:
-            _require(self.grant, scope)
-
-
 class Doorkeeper:
     """Knows what is in force; what it knows is at most a second old."""
 
-    def __init__(self, db: Database, host: str) -> None:
+    def __init__(self, db: Database, host: str, limits: Limits) -> None:
         self._db = db
+        self._limits = limits
         self._loopback = is_loopback(host)
         self._grants = _NONE
         self._read_at = float("-inf")
@@ -121,7 +96,7 @@ class Doorkeeper:
         credential, grant = self._shown(request)
         is_operator = operator_too and "admin" in grant.scopes
         if not is_operator:
-            _require(grant, "read" if request.scope.get("method", "GET") in _SAFE else "write")
+            require(grant, "read" if request.scope.get("method", "GET") in _SAFE else "write")
         if not grant.clients and not is_operator:
             raise HTTPException(403, "This token opens no client's days; it is the operator's.")
         if named is not None and named not in grant.clients:
@@ -163,7 +138,7 @@ class Doorkeeper:
         _, grant = self._shown(request)
         if "admin" in grant.scopes:
             return None
-        _require(grant, "read")
+        require(grant, "read")
         return grant.client
 
     @property
@@ -211,6 +186,8 @@ class Doorkeeper:
             if grant is not None and request.scope.get("method") not in _SAFE:
                 refuse_other_sites(request)
         if grant is None:
+            if scheme or SESSION_COOKIE in request.cookies:
+                self._limits.count_wrong_token(request.client.host if request.client else "")
             raise HTTPException(
                 401, "Send a valid token: Authorization: Bearer TOKEN.", headers={"WWW-Authenticate": "Bearer"}
             )
@@ -257,11 +234,6 @@ class Doorkeeper:
             await self._db.writing(tokens.mark_used, used)
         except SQLAlchemyError as error:
             logger.warning("the use of tokens was not written down (%s)", type(error).__name__)
-
-
-def _require(grant: Grant, scope: Scope) -> None:
-    if scope not in grant.scopes:
-        raise HTTPException(403, f"This token may not {_MAY[scope]}; 'crew token create' makes one with scope {scope}.")
 
 
 def _refuse_strangers(request: HTTPConnection) -> None:

@@ -26,10 +26,13 @@ from crew_pipeline.api import (
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
+from crew_pipeline.api.guard import BODY_WITHIN_S, Guard
+from crew_pipeline.api.limits import Limits
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import database_at
@@ -42,6 +45,7 @@ def create_app(
     host: str = "127.0.0.1",
     *,
     send_within_s: float = follow.SEND_WITHIN_S,
+    body_within_s: float = BODY_WITHIN_S,
 ) -> FastAPI:
     """The API over a database.
 
@@ -49,17 +53,21 @@ def create_app(
         fingerprint: of the engine in force; documents of another are served as stale.
         host: the address it will be bound to; decides whether it may be used without tokens.
         send_within_s: how long a follower of a day may take to make room for a message before it is cut off.
+        body_within_s: how long the body of a request may take.
     """
     db = database_at(database_url)
     listener = Listener(db)
+    limits = Limits(settings)
     services = Services(
         settings=settings,
         db=db,
         fingerprint=fingerprint,
-        doorkeeper=Doorkeeper(db, host),
+        doorkeeper=Doorkeeper(db, host, limits),
+        limits=limits,
         listener=listener,
-        days=DayService(db, listener, fingerprint, settings.document_cache_mb),
+        days=DayService(db, listener, fingerprint, settings.document_cache_mb, settings.limit_waiting),
         feeds=Feeds(db, listener),
+        followers=Room(settings.limit_followers),
         visits=VisitCounter(db),
         metrics=Metrics(db),
         send_within_s=send_within_s,
@@ -80,7 +88,10 @@ def create_app(
         summary="Days of conversation with the repeats folded away; nothing lost, every fold explained.",
         lifespan=lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
+        # What it would redirect to follows the header Host.
+        redirect_slashes=False,
     )
+    app.add_middleware(Guard, services=services, body_within_s=body_within_s)
     app.state.services = services
     app.include_router(days.router, tags=["days"])
     app.include_router(calendar.router, tags=["days"])

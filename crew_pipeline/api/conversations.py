@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from datetime import UTC, date, datetime
@@ -119,7 +118,8 @@ def _place(cursor: str) -> Place:
 )
 async def conversation_complete(services: ServicesOf, client: Client, told: ConversationComplete) -> Response:
     """Index that one conversation now, as discovery would; telling it again changes nothing."""
-    content = await asyncio.to_thread(_take_in, services.db.as_client(client), services.settings, client, told)
+    db = services.db.as_client(client)
+    content = await db.calling(_take_in, db, services.settings, client, told)
     return Response(orjson.dumps(content), media_type=JSON)
 
 

@@ -90,6 +90,7 @@ async def conversations(
     client = admitted.client
     if force_process:
         admitted.require("write")
+        services.limits.count("forces", admitted)
     wait = services.settings.fallback_after_s if wait_s is None else wait_s
     shown = View(view, passages)
     answer = await services.days.read(ClientDay(client, day), shown, force=force_process, wait_s=wait)

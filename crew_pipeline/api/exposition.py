@@ -137,7 +137,7 @@ class Metrics:
         """The text of the page: for one client, or for all and the system as a whole."""
         async with self._reading:
             if client not in self._pages:
-                self._pages[client] = await asyncio.to_thread(self._read, client)
+                self._pages[client] = await self._db.calling(self._read, client)
             return self._pages[client]
 
     def _read(self, client: str | None) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import orjson
@@ -38,9 +37,8 @@ async def say(services: ServicesOf, day: Day, client: Client, said: NewFeedback)
     wherever that stands in a day of this client, for ever, until it is undone; this day is served so at once, others
     with it or soon (`later`)."""
     try:
-        given = await asyncio.to_thread(
-            _say, services.db.as_client(client), services.settings, ClientDay(client, day), said
-        )
+        db = services.db.as_client(client)
+        given = await db.calling(_say, db, services.settings, ClientDay(client, day), said)
     except verdicts.UnknownLineError as error:
         raise HTTPException(404, str(error)) from None
     except (verdicts.SameLineError, verdicts.TooShortError, verdicts.NoPassageError) as error:
@@ -93,7 +91,8 @@ def _written_pairs(connection: Connection, client: str) -> bytes:
 )
 async def undo(services: ServicesOf, client: Client, feedback_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
     """The lines fold again as the engine judges them."""
-    done = await asyncio.to_thread(verdicts.undo, services.db.as_client(client), services.settings, client, feedback_id)
+    db = services.db.as_client(client)
+    done = await db.calling(verdicts.undo, db, services.settings, client, feedback_id)
     if done is None:
         raise HTTPException(404, f"There is no verdict {feedback_id} in force; GET /api/feedback lists them.")
     content = {"id": feedback_id, "refolded": done.at_once, "later": done.later}

@@ -9,9 +9,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, WebSocket, WebSocketDisconnect
 
-from crew_pipeline.api.access import Admission, NamedClient
+from crew_pipeline.api.access import NamedClient
+from crew_pipeline.api.admission import Admission
 from crew_pipeline.api.days import Day
-from crew_pipeline.api.services import ServicesOf
+from crew_pipeline.api.problems import problem
+from crew_pipeline.api.services import Services, ServicesOf
 from crew_pipeline.api.sockets import CUT_OFF
 from crew_pipeline.model import ClientDay
 
@@ -53,13 +55,22 @@ async def follow(
     A follower that does not read is cut off; it may come back with the number of the last event that it has seen. One
     whose token is revoked or over is closed with 1008.
     """
-    feeds, send_within_s, client_day = services.feeds, services.send_within_s, ClientDay(follower.client, day)
+    with services.followers.entered(follower.client) as there_is_room:
+        if not there_is_room and follower.grant is not None:
+            detail = f"This client has {services.followers.most} followers already; close some, or come back later."
+            return await socket.send_denial_response(problem(429, detail, {"Retry-After": "30"}))
+        await _serve(socket, services, follower, ClientDay(follower.client, day), after)
+    return None
+
+
+async def _serve(socket: WebSocket, services: Services, follower: Admission, client_day: ClientDay, after: int) -> None:
+    send_within_s = services.send_within_s
     await socket.accept()
     # Closing waits for what is not sent yet, for ever where the follower does not read.
     linger_s = send_within_s
     try:
         with services.doorkeeper.holding(follower) as over:
-            async with asyncio.TaskGroup() as group, aclosing(feeds.follow(client_day, after)) as messages:
+            async with asyncio.TaskGroup() as group, aclosing(services.feeds.follow(client_day, after)) as messages:
                 watching = [group.create_task(_until_gone(socket)), group.create_task(_until_over(over))]
                 await _tell(socket, messages, send_within_s)
                 for task in watching:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 import orjson
@@ -29,9 +28,10 @@ async def forget(services: ServicesOf, client: Client, asked: Forget) -> Respons
     of it goes too, and days that are left are made again; a source that still has it cannot bring it back."""
     scope = Scope(client, asked.crew, asked.conversation_id, asked.line, asked.first, asked.last)
     try:
-        done = await asyncio.to_thread(
+        db = services.db.as_client(client)
+        done = await db.calling(
             forgetting.forget,
-            services.db.as_client(client),
+            db,
             services.settings,
             scope,
             datetime.now(UTC),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import re
 from datetime import date
@@ -41,7 +40,8 @@ async def day_page(request: Request, services: ServicesOf) -> Response:
         body = await _at_hand(services, client, day)
     full = request.query_params.get("view") == "full"
     cookie = request.cookies.get(page.VIEW_COOKIE, "")
-    content = await asyncio.to_thread(_drawn, day, zone, body, cookie, named, full, client or "")
+    db = services.db.as_client(client or "")
+    content = await db.calling(_drawn, day, zone, body, cookie, named, full, client or "")
     return _html(request, content)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -25,11 +23,12 @@ from crew_pipeline.model import ClientDay, OperatingPoint
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import documents
+from crew_pipeline.storage.turns import Turns
 
 router = APIRouter()
 
-_folding = ThreadPoolExecutor(1, thread_name_prefix="folding")
-"""Whole days are folded one after the other, and in no thread that readers need."""
+_folding = Turns(threads=1, of_one=1)
+"""Whole days are folded one after the other, each client's in turn, and in no thread that readers need."""
 
 VersionName = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]+$", description="`version` of one that is kept")]
 
@@ -114,7 +113,7 @@ async def changed(
     bodies = [await db.reading(documents.body_of, ClientDay(client, day), version) for version in (before, after)]
     if None in bodies:
         return problem(404, "One of these versions is not kept; GET /api/days/{day}/versions names those that are.")
-    told = await asyncio.to_thread(_changes, [body for body in bodies if body is not None])
+    told = await db.calling(_changes, [body for body in bodies if body is not None])
     return Response(orjson.dumps({"from": before, "to": after, **told}), media_type=JSON)
 
 
@@ -131,8 +130,8 @@ def _changes(bodies: list[bytes]) -> dict[str, Any]:
 )
 async def try_folding(services: ServicesOf, day: Day, client: Client, at: OperatingPoint) -> Response:
     """Which lines would be folded more, and which no longer; nothing is changed."""
-    found = await asyncio.get_running_loop().run_in_executor(
-        _folding, try_at, services.db.as_client(client), services.settings, ClientDay(client, day), at
+    found = await _folding.run(
+        client, try_at, services.db.as_client(client), services.settings, ClientDay(client, day), at
     )
     if found is None:
         return problem(409, f"{day} is not ready by the engine in force; ask again when it is.")
@@ -154,9 +153,7 @@ async def choose_folding(services: ServicesOf, client: Client, chosen: NewFoldin
     """From now on this client's days fold at another point (`default`: the system's). The newest are folded again at
     once (`refolded`), the others follow (`later`)."""
     point: OperatingPoint | None = None if chosen.folding == "default" else chosen.folding
-    done = await asyncio.get_running_loop().run_in_executor(
-        _folding, set_folding, services.db.as_client(client), services.settings, client, point
-    )
+    done = await _folding.run(client, set_folding, services.db.as_client(client), services.settings, client, point)
     content: dict[str, Any] = {"folding": point or services.settings.folding, "own": point is not None}
     days: dict[str, list[date]] = {"refolded": done.at_once, "later": done.later}
     return Response(orjson.dumps(content | days), media_type=JSON)

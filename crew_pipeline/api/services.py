@@ -8,11 +8,14 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from crew_pipeline.api.access import Admission, Doorkeeper, NamedClient
+from crew_pipeline.api.access import Doorkeeper, NamedClient
+from crew_pipeline.api.admission import Admission
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
+from crew_pipeline.api.limits import Limits
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
@@ -32,9 +35,11 @@ class Services:
     db: Database
     fingerprint: str
     doorkeeper: Doorkeeper
+    limits: Limits
     listener: Listener
     days: DayService
     feeds: Feeds
+    followers: Room
     visits: VisitCounter
     metrics: Metrics
     send_within_s: float
@@ -71,7 +76,9 @@ ServicesOf = Annotated[Services, Depends(_services)]
 
 
 async def _admitted(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> Admission:
-    return await services.doorkeeper.admit(connection, client)
+    admitted = await services.doorkeeper.admit(connection, client)
+    services.limits.count("requests", admitted)
+    return admitted
 
 
 Admitted = Annotated[Admission, Depends(_admitted)]

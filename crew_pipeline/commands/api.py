@@ -19,19 +19,10 @@ def api(
 
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.api.app import create_app
-    from crew_pipeline.api.sockets import BoundedWebSocket
+    from crew_pipeline.api.connections import server_options
     from crew_pipeline.dedup.config import fingerprint_of
 
     with open_store() as (settings, databases):
         refuse_exposed(databases.db, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
-        uvicorn.run(
-            application,
-            host=host,
-            port=port,
-            log_level=settings.log_level,
-            access_log=False,
-            ws=BoundedWebSocket,
-            # A message is encoded once for all followers; compression is per follower, each with a dictionary.
-            ws_per_message_deflate=False,
-        )
+        uvicorn.run(application, host=host, port=port, log_level=settings.log_level, **server_options())

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
@@ -17,12 +20,16 @@ from crew_pipeline.days import reading, requests
 from crew_pipeline.days.reading import AS_STORED, View
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.room import Room
+from crew_pipeline.serving.shared import Shared
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents, preliminary
-from crew_pipeline.storage.days.states import status_of
+from crew_pipeline.storage.days.states import DayStatus, status_of
 
 State = Literal["ready", "processing", "failed"]
+_Signs = tuple[asyncio.Event, Shared[DayStatus | None]]
+"""What one who waits goes by: being woken, and looks at how far the day is, shared with all who wait for it."""
 
 _CHECK_AGAIN_S = 1.0
 
@@ -65,11 +72,18 @@ class DayService:
     stale, in one short query; only bytes that this process does not have are transferred.
     """
 
-    def __init__(self, db: Database, listener: Listener, fingerprint: str, cache_mb: int) -> None:
+    def __init__(
+        self, db: Database, listener: Listener, fingerprint: str, cache_mb: int, most_waiting: int = 0
+    ) -> None:
         """Args:
         fingerprint: of the engine in force.
         cache_mb: memory for documents (MiB).
+        most_waiting: how many requests of a client may wait; others are answered at once. 0: any number.
         """
+        self._waiting = Room(most_waiting)
+        # Looks that are going on, by what they look for.
+        self._statuses: WeakValueDictionary[ClientDay, Shared[DayStatus | None]] = WeakValueDictionary()
+        self._raws: WeakValueDictionary[tuple[ClientDay, View], Shared[DayAnswer]] = WeakValueDictionary()
         self._db = db
         self._listener = listener
         self._fingerprint = fingerprint
@@ -83,7 +97,8 @@ class DayService:
         """The answer for a client's day: at once where it is ready, else after at most ``wait_s`` seconds."""
         ready = None if force else await self.ready(client_day, view)
         if ready is None:
-            made = await self._make(client_day, view, wait_s, force=force)
+            with self._waiting.entered(client_day.client) as there_is_room:
+                made = await self._make(client_day, view, wait_s if there_is_room else 0.0, force=force)
             zone = await self._db_of(client_day).reading(clients.timezone_of, client_day.client)
             return replace(made, timezone=zone)
         if ready.stale:
@@ -102,7 +117,7 @@ class DayService:
         else:
             body = stored.body
             if view != AS_STORED:
-                body = await asyncio.to_thread(reading.in_view, body, view)
+                body = await self._db_of(client_day).calling(reading.in_view, body, view)
             self._keep(client_day, view, stored.version, body)
         return DayAnswer(
             "ready",
@@ -134,46 +149,54 @@ class DayService:
         deadline = time.monotonic() + wait_s
         db = self._db_of(client_day)
         async with self._listener.subscribed(client_day) as woken:
-            status = await db.reading(status_of, client_day)
+            statuses = self._statuses.setdefault(client_day, Shared(partial(db.reading, status_of, client_day)))
+            status = await statuses.get()
             if status is None:
                 return DayAnswer("ready", b"[]", hit=True)
             if status.state != DayState.FAILED or force:
                 await self._ask(client_day, force=force)
-            answer = await self._awaited(client_day, view, woken, deadline, force=force)
+            answer = await self._awaited(client_day, view, (woken, statuses), deadline, force=force)
         if answer is not None:
             return answer
         if force and (present := await self.ready(client_day, view)):
             return present
+        raws = self._raws.setdefault((client_day, view), Shared(partial(self._unfinished, client_day, view)))
+        return await raws.get()
+
+    async def _unfinished(self, client_day: ClientDay, view: View) -> DayAnswer:
+        """What there is of a day that is not ready: its first look, or its lines as they came."""
+        db = self._db_of(client_day)
         body = await db.reading(preliminary.current, client_day)
         if body is not None:
-            shown = await asyncio.to_thread(reading.in_view, body, view)
+            shown = await db.calling(reading.in_view, body, view)
             return DayAnswer("processing", shown, preliminary=True)
         return DayAnswer("processing", await db.reading(reading.raw, client_day, view))
 
     async def _awaited(
-        self, client_day: ClientDay, view: View, woken: asyncio.Event, deadline: float, *, force: bool
+        self, client_day: ClientDay, view: View, signs: _Signs, deadline: float, *, force: bool
     ) -> DayAnswer | None:
-        """The outcome, waited for until ``deadline`` (s, monotonic)."""
-        while True:
-            answer = await self._outcome(client_day, view, force=force)
-            left = deadline - time.monotonic()
-            if answer is not None or left <= 0:
-                return answer
-            woken.clear()
-            try:
-                async with asyncio.timeout(min(left, _CHECK_AGAIN_S)):
-                    await woken.wait()
-            except TimeoutError:
-                continue
+        """The outcome, waited for until ``deadline`` (s, monotonic); looked for once at least."""
+        woken, statuses = signs
+        answer = await self._outcome(client_day, view, statuses, force=force)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                while answer is None:
+                    woken.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_CHECK_AGAIN_S):
+                            await woken.wait()
+                    answer = await self._outcome(client_day, view, statuses, force=force)
+        return answer
 
-    async def _outcome(self, client_day: ClientDay, view: View, *, force: bool) -> DayAnswer | None:
+    async def _outcome(
+        self, client_day: ClientDay, view: View, statuses: Shared[DayStatus | None], *, force: bool
+    ) -> DayAnswer | None:
         """The final answer; None while there is still something to wait for."""
         ready = await self.ready(client_day, view, hit=False)
         if ready and not (force and ready.stale):
             return ready
-        db = self._db_of(client_day)
-        status = await db.reading(status_of, client_day)
+        status = await statuses.get()
         if status and status.state == DayState.FAILED:
-            raw = await db.reading(reading.raw, client_day, view)
+            raw = await self._db_of(client_day).reading(reading.raw, client_day, view)
             return DayAnswer("failed", raw, error=status.error)
         return None

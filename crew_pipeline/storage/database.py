@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -16,6 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolOverrun
+
+from crew_pipeline.storage.turns import Turns
 
 DRIVER = "postgresql+psycopg"
 
@@ -41,6 +43,13 @@ _WAIT_IN_LOOP_S = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _LoopSide(NamedTuple):
+    """What an event loop has of the database: connections of its own, and threads for longer work."""
+
+    pool: AsyncConnectionPool[Any]
+    turns: Turns
 
 
 class DatabaseUnavailableError(RuntimeError):
@@ -73,7 +82,7 @@ class Database:
                 **_LINE,
             },
         )
-        self._loop_sides: dict[asyncio.AbstractEventLoop, AsyncConnectionPool[Any]] = {}
+        self._loop_sides: dict[asyncio.AbstractEventLoop, _LoopSide] = {}
 
     def as_client(self, client: str) -> Database:
         """The same door for work on one client only: every transaction through it sets ``crew.client`` to the client's
@@ -110,7 +119,7 @@ class Database:
             with self.read() as connection:
                 return query(connection, *args, **kwargs)
 
-        return await asyncio.to_thread(work)
+        return await self.calling(work)
 
     async def writing(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """``write`` for an event loop: calls ``query`` in a transaction in a thread and returns its result."""
@@ -119,7 +128,15 @@ class Database:
             with self.write() as connection:
                 return query(connection, *args, **kwargs)
 
-        return await asyncio.to_thread(work)
+        return await self.calling(work)
+
+    async def calling(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``call`` returns, in a thread. Where this door is a client's, when it is that client's turn: no client's
+        work keeps another's from being done."""
+        side = self._loop_sides.get(asyncio.get_running_loop())
+        if side is None:
+            return await asyncio.to_thread(call, *args, **kwargs)
+        return await side.turns.run(self._client or "", call, *args, **kwargs)
 
     async def row(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of a short prepared statement, run in the event loop itself: for what is asked all the time.
@@ -130,7 +147,7 @@ class Database:
             PoolTimeout: all connections are taken.
             psycopg.OperationalError: the server does not answer.
         """
-        pool = self._loop_sides[asyncio.get_running_loop()]
+        pool = self._loop_sides[asyncio.get_running_loop()].pool
         try:
             return await _row(pool, statement, values)
         except PoolTimeout:
@@ -169,11 +186,13 @@ class Database:
             open=False,
         )
         await pool.open()
-        self._loop_sides[asyncio.get_running_loop()] = pool
+        self._loop_sides[asyncio.get_running_loop()] = _LoopSide(pool, Turns())
 
     async def close_in_loop(self) -> None:
         """Close the side of the running event loop before it ends."""
-        await self._loop_sides.pop(asyncio.get_running_loop()).close()
+        side = self._loop_sides.pop(asyncio.get_running_loop())
+        side.turns.close()
+        await side.pool.close()
 
     def close(self) -> None:
         """Close the connections that are not in use; the door stays open."""

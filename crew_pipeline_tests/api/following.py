@@ -24,7 +24,7 @@ import uvicorn
 import websockets
 from fastapi import FastAPI
 
-from crew_pipeline.api.sockets import BoundedWebSocket
+from crew_pipeline.api.connections import server_options
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import EventType, emit
@@ -58,14 +58,7 @@ def _free_port() -> int:
 @contextmanager
 def served(app: FastAPI) -> Iterator[uvicorn.Server]:
     """The application in a thread of this process, served as ``crew api`` does."""
-    config = uvicorn.Config(
-        app,
-        port=_free_port(),
-        log_level="warning",
-        access_log=False,
-        ws=BoundedWebSocket,
-        ws_per_message_deflate=False,
-    )
+    config = uvicorn.Config(app, port=_free_port(), log_level="warning", **server_options())
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="api")
     thread.start()

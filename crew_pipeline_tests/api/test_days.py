@@ -400,7 +400,7 @@ def test_an_exhausted_connection_pool_is_a_503_that_passes(settings: Settings, d
             httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client,
         ):
             async with AsyncExitStack() as taken:
-                pool = app.state.services.db._loop_sides[asyncio.get_running_loop()]
+                pool = app.state.services.db._loop_sides[asyncio.get_running_loop()].pool
                 for _ in range(pool.max_size):
                     await taken.enter_async_context(pool.connection())
                 refused = await client.get(PATH, params={"wait_s": 0})

@@ -159,4 +159,4 @@ def test_letters_are_no_keys_for_who_does_not_want_them(site: Site, talked: str,
     assert page.locator("#full").get_attribute("aria-pressed") == "false"
     assert page.locator(".line.active").count() == 0
     visitor.press("ArrowLeft")
-    visitor.says("before this day")
+    soon(lambda: visitor.texts() == ["on the day before"])

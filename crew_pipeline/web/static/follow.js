@@ -7,6 +7,8 @@ import { address, ask } from "./api.js";
  *   preliminary?: boolean, estimated_remaining_s?: number | null, error?: string}} Told */
 
 const POLL_MS = 2000, SOCKET_MS = 4000, MOST_PAUSE_MS = 15000;
+/** The close code for who may not look any more: asking says so, and has the page ask for a token. */
+const NOT_ANY_MORE = 1008;
 
 export class Follower {
   /**
@@ -47,12 +49,12 @@ export class Follower {
       this.onState("live");
     };
     socket.onmessage = (event) => this.take(JSON.parse(event.data));
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
       clearTimeout(slow);
       if (this.stopped) return;
       if (!opened) this.failures++;
       // Where sockets do not come through, the same events are asked for, and a socket is tried again now and then.
-      this.timer = window.setTimeout(() => (this.failures ? this.poll(3) : this.connect()), opened ? 700 : 50);
+      this.timer = window.setTimeout(() => (this.failures || code === NOT_ANY_MORE ? this.poll(3) : this.connect()), opened ? 700 : 50);
     };
   }
 
