@@ -5,6 +5,7 @@ Everything heavy is imported by the command that needs it.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -113,6 +114,8 @@ def _known_errors() -> tuple[type[Exception], ...]:
 
 def main() -> None:
     """Entry point: errors are one sentence on standard error, a traceback only with ``--debug``."""
+    # What is written holds other people's words: for its owner alone.
+    os.umask(os.umask(0o077) | 0o077)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -34,8 +36,12 @@ from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.service import DayService
+from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import database_at
+
+_READINESS_S = 1.0
+"""How long it is remembered whether this process can serve."""
 
 
 def create_app(
@@ -70,6 +76,7 @@ def create_app(
         followers=Room(settings.limit_followers),
         visits=VisitCounter(db),
         metrics=Metrics(db),
+        readiness=Remembered(partial(asyncio.to_thread, operation.dependencies_of, db), _READINESS_S),
         send_within_s=send_within_s,
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -28,13 +26,13 @@ async def healthz() -> Response:
 @router.get("/readyz", summary="It can serve", response_model=Readiness, responses={503: {"model": Readiness}})
 async def readyz(services: ServicesOf) -> Response:
     """Whether each dependency works: the database and its migrations are needed, a worker for missing days only."""
-    dependencies = await asyncio.to_thread(_dependencies, services.db)
+    dependencies = await services.readiness.get()
     ready = dependencies["database"] == "ok" and dependencies["migrations"] == "ok"
     content = orjson.dumps({"ready": ready, "dependencies": dependencies})
     return Response(content, 200 if ready else 503, media_type=JSON)
 
 
-def _dependencies(db: Database) -> dict[str, str]:
+def dependencies_of(db: Database) -> dict[str, str]:
     told = {"database": "does not answer", "migrations": "unknown", "worker": "unknown"}
     try:
         told["migrations"] = "missing; run 'crew up' or 'crew doctor'" if migrate.pending(db) else "ok"

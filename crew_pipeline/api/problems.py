@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -57,11 +58,11 @@ def install(app: FastAPI) -> None:
         return problem(422, "; ".join(f"{fault['where']}: {fault['message']}" for fault in invalid), errors=invalid)
 
     async def on_database(request: Request, error: Exception) -> Response:
-        logger.error("%s %s: the database does not answer (%s)", request.method, request.url.path, type(error).__name__)
+        logger.error("%s %s: the database does not answer (%s)", request.method, _path(request), type(error).__name__)
         return problem(503, "The database does not answer; try again shortly.", {"Retry-After": "5"})
 
     async def on_anything(request: Request, error: Exception) -> Response:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %s failed", request.method, _path(request), exc_info=error)
         return problem(500, "Something went wrong here; the log of the server says what.")
 
     app.add_exception_handler(HTTPException, on_http)
@@ -69,3 +70,8 @@ def install(app: FastAPI) -> None:
     for kind in UNANSWERED:
         app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_anything)
+
+
+def _path(request: Request) -> str:
+    """The path of a request as a log may hold it."""
+    return quote(request.url.path)

@@ -17,6 +17,7 @@ from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.service import DayService
+from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
@@ -42,6 +43,7 @@ class Services:
     followers: Room
     visits: VisitCounter
     metrics: Metrics
+    readiness: Remembered[dict[str, str]]
     send_within_s: float
 
     async def zone_of(self, client: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -22,6 +24,8 @@ def api(
     from crew_pipeline.api.connections import server_options
     from crew_pipeline.dedup.config import fingerprint_of
 
+    # Uvicorn raises the signal again once it has stopped; the embedded server is left on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with open_store() as (settings, databases):
         refuse_exposed(databases.db, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)

@@ -14,7 +14,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""What drives a terminal, or changes in which direction a line is read."""
+_BREAKS = re.compile("[\t\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -36,6 +40,11 @@ def print_json(content: Any) -> None:
 def shown(value: object) -> str:
     """A value as it may stand in a line: no markup, and no control characters that would drive the terminal."""
     return escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value)))
+
+
+def name(value: object) -> str:
+    """A value that names something, as it may stand within a line: no line of its own, whatever it holds."""
+    return shown(_BREAKS.sub(" ", str(value)))
 
 
 def say(message: str) -> None:
@@ -61,7 +70,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for column in columns:
         made.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(shown(cell) for cell in row))
+        made.add_row(*(name(cell) for cell in row))
     out.print(made)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from crew_pipeline.commands import console
-from crew_pipeline.commands.console import shown
+from crew_pipeline.commands.console import name, shown
 from crew_pipeline.days.standing_texts import Since
 from crew_pipeline.dedup.repeats import REASON
 from crew_pipeline.dedup.views import left_out
@@ -70,8 +70,8 @@ class DayView:
 
     def _print_conversation(self, conversation: Entry, lines: Sequence[Entry]) -> None:
         console.styled(
-            f"\n[bold]{shown(conversation['title'] or conversation['session_id'])}[/]  "
-            f"[dim]{shown(conversation['crew'])}, {conversation['line_count']} lines, "
+            f"\n[bold]{name(conversation['title'] or conversation['session_id'])}[/]  "
+            f"[dim]{name(conversation['crew'])}, {conversation['line_count']} lines, "
             f"{_folded(conversation['hidden_count'], conversation)}{self._goes_on(conversation['id'])}[/]"
         )
         for line in lines:
@@ -94,7 +94,7 @@ class DayView:
             for line in self._lines.values()
             if any(hidden["conversation_id"] == conversation_id for hidden in line["hidden_variations"])
         ]
-        first = [f"{self._clock(line['spoken_at'])} {shown(line['speaker'])}" for line in visible[:MOST_PLACES]]
+        first = [f"{self._clock(line['spoken_at'])} {name(line['speaker'])}" for line in visible[:MOST_PLACES]]
         more = f" and {len(visible) - len(first)} more" if len(visible) > len(first) else ""
         return f"as at {', '.join(first)}{more}"
 
@@ -103,7 +103,7 @@ class DayView:
 
     def _print_line(self, line: Entry) -> None:
         mark = "[dim]~[/]" if line.get("represented_by") else " "
-        head = f" {mark} {self._clock(line['spoken_at'])} [bold]{shown(line['speaker'])}[/]:"
+        head = f" {mark} {self._clock(line['spoken_at'])} [bold]{name(line['speaker'])}[/]:"
         rows = list(self._rows(line))
         left = 0 if self._whole else max(0, len(rows) - MOST_ROWS)
         if left:
@@ -124,7 +124,7 @@ class DayView:
         if standing:
             end = ", left out as was asked" if standing.get("hidden") else ""
             yield (
-                f"[dim]{shown(standing['name'])}, {standing['characters']:,} characters, "
+                f"[dim]{name(standing['name'])}, {standing['characters']:,} characters, "
                 f"in {standing['messages']:,} messages{self._known_since(standing)}{end or ':'}[/]"
             )
         for fold in folded:
@@ -153,11 +153,11 @@ class DayView:
         if (fold["start"], fold["end"]) == (0, length):
             counted = f"nothing new: {counted}"
         if fold["reason"] != REASON:
-            return f"[dim]⋯ {counted} of {shown(fold['reason'])}[/]"
-        at = f"as at {self._clock(target['spoken_at'])}, {shown(target['speaker'])}" if target else "said before"
+            return f"[dim]⋯ {counted} of {name(fold['reason'])}[/]"
+        at = f"as at {self._clock(target['spoken_at'])}, {name(target['speaker'])}" if target else "said before"
         others = fold.get("other_lines", 0)
         at += f" and in {others} other line{'s' if others > 1 else ''}" if others else ""
-        within = f" · within {shown(fold['within'])}" if fold.get("within") else ""
+        within = f" · within {name(fold['within'])}" if fold.get("within") else ""
         return f"[dim]⋯ {counted} {at}{within}[/]"
 
     def _print_hidden(self, hidden: Entry) -> None:
@@ -165,9 +165,9 @@ class DayView:
         left = "" if self._whole or len(rows) < 2 else f" [dim]… {len(rows) - 1} more rows[/]"
         self._cut |= bool(left)
         words = rows[0] + left if left else f"\n{_INDENT}".join(rows)
-        console.styled(f"      [dim]└ {self._clock(hidden['spoken_at'])} {shown(hidden['speaker'])}: {words}[/]")
+        console.styled(f"      [dim]└ {self._clock(hidden['spoken_at'])} {name(hidden['speaker'])}: {words}[/]")
         console.styled(
-            f"        [green]{shown(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
+            f"        [green]{name(hidden['reason'])}[/] [dim](similarity {hidden['similarity']:.2f}, "
             f"{hidden['probability']:.0%} sure)[/]"
         )
 

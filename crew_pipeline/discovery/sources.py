@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from crew_pipeline.storage.database import Database, application_url
+from crew_pipeline.storage.migrations.schema import Base
 from crew_pipeline.storage.sources.crews import HistorySource
 
 _CONNECT_WITHIN_S = 5
@@ -39,7 +40,13 @@ def opened(source: HistorySource, own: Database, statement_timeout_s: float) -> 
     Raises:
         SourceError: the environment variable is unset or holds no address that can be used.
     """
-    with source_engine(source, own, statement_timeout_s).connect() as connection:
+    engine = source_engine(source, own, statement_timeout_s)
+    if _is_own_table(source.history_table) and _same_database(engine.url, application_url(own.url)):
+        raise SourceError(
+            f"{source.history_table} is a table of this application or of its server, and no history table; "
+            f"name the table that the agents of {source.code} write."
+        )
+    with engine.connect() as connection:
         yield connection
 
 
@@ -63,6 +70,22 @@ def source_engine(source: HistorySource, own: Database, statement_timeout_s: flo
         ) from None
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise _unusable(source) from None
+
+
+def _is_own_table(name: str) -> bool:
+    """Whether a name may be that of a table that holds all clients' lines, or what the server knows of itself."""
+    *schema, table = (part.strip('"').lower() for part in name.split("."))
+    of_server = bool({"pg_catalog", "information_schema", "pg_toast"} & {*schema}) or table.startswith("pg_")
+    return of_server or table == "alembic_version" or table in Base.metadata.tables
+
+
+def _same_database(one: URL, other: URL) -> bool:
+    """Whether two addresses lead to one database, as far as they tell."""
+
+    def place(url: URL) -> tuple[object, ...]:
+        return url.get_backend_name(), url.host or url.query.get("host"), url.port or 5432, url.database
+
+    return place(one) == place(other)
 
 
 @lru_cache(maxsize=_ENGINES_KEPT)

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What a look has found, for so long (s); all who ask meanwhile share one."""
+
+    def __init__(self, look: Callable[[], Awaitable[T]], for_s: float) -> None:
+        self._look = look
+        self._for_s = for_s
+        self._found: asyncio.Task[T] | None = None
+        self._until = float("-inf")
+
+    async def get(self) -> T:
+        """What was found last, or is found now."""
+        if self._found is None or (self._found.done() and time.monotonic() >= self._until):
+            self._found = asyncio.create_task(self._begin())
+        return await asyncio.shield(self._found)
+
+    async def _begin(self) -> T:
+        try:
+            return await self._look()
+        finally:
+            self._until = time.monotonic() + self._for_s
 
 
 class Shared(Generic[T]):

@@ -112,11 +112,9 @@ class PostgresServer:
             new = self.folder.with_name(f"{self.folder.name}.new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir()
-            _tools(new).ensure_pgdata_inited()
+            _inited(new)
             new.rename(self.folder)
-        tools = _tools(self.folder)
-        tools.ensure_pgdata_inited()
-        return tools
+        return _inited(self.folder)
 
     def _ready_before(self, deadline: float) -> bool:
         """Whether the server of the folder runs; waits while it is starting."""
@@ -203,6 +201,29 @@ class PostgresServer:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner or status.st_mode & 0o077:
             raise PostgresServerError(f"{folder} belongs to somebody else; remove it")
         return folder
+
+
+def _inited(folder: Path) -> Any:
+    """The package's tools for a folder, which is a cluster from now on."""
+    tools = _tools(folder)
+    with _opened_no_further(folder, Path(tools.bin_path)):
+        tools.ensure_pgdata_inited()
+    return tools
+
+
+@contextmanager
+def _opened_no_further(*within: Path) -> Iterator[None]:
+    """Started as root, the server runs as a user of its own, for whom the package lets everybody list and enter all
+    folders above. To enter is enough, and where that is allowed already nothing is to change."""
+    above = {folder for path in within for folder in path.parents}
+    modes = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in above}
+    try:
+        yield
+    finally:
+        for folder, mode in modes.items():
+            opened = stat.S_IMODE(folder.stat().st_mode)
+            if opened != mode:
+                folder.chmod((opened & mode) | stat.S_IXGRP | stat.S_IXOTH)
 
 
 def _tools(folder: Path) -> Any:

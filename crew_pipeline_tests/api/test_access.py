@@ -13,7 +13,7 @@ from crew_pipeline.api.access import ExposedError, refuse_exposed
 from crew_pipeline.api.app import create_app
 from crew_pipeline.api.origins import is_loopback
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage import tokens
+from crew_pipeline.storage import migrate, tokens
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import ENGINE, Ready, bring, lines_at
 
@@ -198,3 +198,14 @@ def test_revoking_the_last_token_does_not_open_the_door(
 )  # fmt: skip
 def test_loopback_is_known(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_whether_it_can_serve_is_asked_of_the_database_once_a_second(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    pending = migrate.pending
+    monkeypatch.setattr(migrate, "pending", lambda db: asked.append(1) or pending(db))
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        assert {client.get("/readyz").status_code for _ in range(30)} == {200}
+    assert len(asked) <= 3

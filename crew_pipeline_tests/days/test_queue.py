@@ -176,3 +176,19 @@ def test_the_sensor_knows_how_long_the_conversations_of_a_crew_rest_and_how_they
     with db.read() as connection:
         (mixed, _) = queue.changes_of_discovery(connection, day)
     assert mixed.usual_rest_s is None
+
+
+def test_who_asks_for_many_days_does_not_keep_others_waiting(db: Database, make_ready: Ready) -> None:
+    for client, days in (("flood", range(1, 9)), ("calm", range(10, 12))):
+        for day in days:
+            bring(db, lines_at(f"2025-01-{day:02}", f"s{day}", ("Ann", "one")), client=client)
+            with db.write() as connection:
+                requests.request(connection, ClientDay(client, date(2025, 1, day)))
+    order = []
+    for number in range(6):
+        with db.write() as connection:
+            next_one = queue.work(connection, "e", which="urgent", most=1)[0]
+            order.append(next_one.client)
+            assert claims.acquire(connection, next_one.client_day, f"run {number}", 60, 1)
+    assert sorted(order[:4]) == ["calm", "calm", "flood", "flood"]
+    assert order[4:] == ["flood", "flood"]

@@ -12,14 +12,20 @@ from pathlib import Path
 import pytest
 
 from crew_pipeline.discovery import incremental, scan
+from crew_pipeline.discovery.check import check_source
 from crew_pipeline.discovery.discover import RoundPlan, apply_crews_file, discover, discover_session
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.sources.crews import history_sources, set_history
+from crew_pipeline.storage.sources.crews import HistorySource, history_sources, set_history
 from crew_pipeline_tests.conftest import NOW, bring, lines_at
 from crew_pipeline_tests.histories import History
 
 Query = Callable[..., list[tuple[object, ...]]]
+
+
+def history_source(db: Database, client: str) -> HistorySource:
+    with db.read() as connection:
+        return history_sources(connection, client)[0]
 
 
 def n8n(history: History, session: str, *texts: str, keys: tuple[int, ...] = ()) -> None:
@@ -519,3 +525,22 @@ def test_sessions_that_lose_their_oldest_rows_are_not_looked_for_in_vain_each_ti
     history.discover()
     assert looked == []
     assert len(history.texts()) == 30
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lines", "public.lines", "PUBLIC.data_items", "api_tokens", "pg_catalog.pg_authid", "pg_shadow",
+     "information_schema.tables", "alembic_version"],
+)  # fmt: skip
+@pytest.mark.parametrize("source_env", [None, "OWN"])
+def test_tables_that_hold_all_clients_lines_are_no_history_tables(
+    db: Database, settings: Settings, name: str, source_env: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWN", db.url)
+    bring(db, lines_at("2025-01-15", "a", ("Ann", "a secret of acme")), client="acme")
+    with db.write() as connection:
+        set_history(connection, "rival", "spy", source_env, name)
+    (report,) = discover(db, settings, NOW)
+    assert report.error is not None
+    assert "no history table" in report.error
+    assert "secret" not in str(check_source(db, settings, history_source(db, "rival")))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -177,3 +179,31 @@ def test_a_folder_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path) -
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(EmbeddedPostgresError, match="CREW_HOME"), embedded_postgres(tmp_path / "file" / "home"):
         pass
+
+
+def test_folders_above_are_opened_no_further_than_they_must_be(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(0o700)
+    with embedded_postgres(private / "home"):
+        # As root the server runs as a user of its own, who has to pass; nobody has to see what is there.
+        assert stat.S_IMODE(private.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_api_that_is_told_to_stop_leaves_no_server_behind(tmp_path: Path, number: int) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "crew_pipeline.cli", "api", "--port", str(port)]
+    home = tmp_path / "home"
+    with subprocess.Popen(command, env={**os.environ, "CREW_HOME": str(home)}) as api:
+        deadline = time.monotonic() + 60
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert servers(home)
+        written = [path for path in home.iterdir() if path.is_file()]
+        assert [path for path in written if path.stat().st_mode & 0o077] == []
+        api.send_signal(number)
+        api.wait(30)
+    assert servers(home) == []

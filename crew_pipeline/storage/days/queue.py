@@ -33,7 +33,8 @@ class Work(NamedTuple):
 # a live claim are left out, unless it is a background claim and a visitor waits.
 #
 # Days that only a new engine puts out of date come last (priority 0), newest first: the document is served meanwhile.
-# Among urgent days, those without a document to show come first, then those that have not been tried lately.
+# Among urgent days, those without a document to show come first, then those that have not been tried lately, then those
+# of clients that had fewer days made of late: who asks for many days does not keep others waiting for all of them.
 _WORK = """
 WITH unfinished AS (
     SELECT client, days_date AS day FROM data_items
@@ -66,6 +67,9 @@ WITH unfinished AS (
            coalesce(sum(item.line_count), 0) AS lines
     FROM wanted LEFT JOIN data_items AS item ON item.client = wanted.client AND item.days_date = wanted.day
     GROUP BY wanted.client, wanted.day
+), busy AS (
+    SELECT client, count(*) AS runs FROM day_claims
+    WHERE :urgent AND NOT background AND claimed_at > now() - interval '10 minutes' GROUP BY client
 ), ranked AS (
     SELECT counted.client, counted.day, conversations, lines, document.version IS NOT NULL AS served,
            coalesce(unfinished_priority, CASE WHEN document.engine = '' THEN priority END,
@@ -73,15 +77,16 @@ WITH unfinished AS (
     FROM counted LEFT JOIN day_documents AS document
         ON document.client = counted.client AND document.day = counted.day AND document.is_current
 )
-SELECT client, day, priority, conversations, lines FROM ranked
+SELECT ranked.client, day, priority, conversations, lines FROM ranked LEFT JOIN busy ON busy.client = ranked.client
 ORDER BY :urgent AND served,
          CASE WHEN :urgent THEN (
              SELECT count(*) FROM day_claims AS tried
              WHERE tried.client = ranked.client AND tried.day = ranked.day
                AND outcome IN ('retried', 'overtaken', 'paused') AND ended_at > now() - interval '1 hour') END,
+         coalesce(runs, 0),
          priority DESC,
          CASE WHEN priority = 0 THEN date '1970-01-01' - day ELSE day - date '1970-01-01' END,
-         client
+         ranked.client
 LIMIT :most
 """
 
