@@ -6,6 +6,7 @@ import os
 import re
 from datetime import date
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -230,6 +231,13 @@ class Settings(BaseSettings):
     asset_owners: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who Dagster shows as owners of the assets (team:NAME or addresses of mail)"
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins of other sites whose pages may call the API with a token (https://shop.example,…)"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto count (10.0.0.5,10.1.0.0/16)"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="how the API and workers log: lines, or JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
     @field_validator("business_hours", mode="before")
@@ -271,6 +279,29 @@ class Settings(BaseSettings):
         if not all(re.fullmatch(r"team:[\w./-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner) for owner in owners):
             raise ValueError("owners such as team:talk,ann@example.org")
         return owners
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        if not all(re.fullmatch(r"https?://[^/\s*]+", origin) for origin in origins):
+            raise ValueError("origins such as https://shop.example, without a path")
+        return origins
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        proxies = tuple(proxy.strip() for proxy in value.split(",") if proxy.strip())
+        try:
+            for proxy in proxies:
+                ip_network(proxy)
+        except ValueError:
+            raise ValueError("addresses or networks such as 10.0.0.5,10.1.0.0/16") from None
+        return proxies
 
     @field_validator("database_url")
     @classmethod

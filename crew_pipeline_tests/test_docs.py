@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from crew_pipeline.api import exposition
+from crew_pipeline.api import exposition, problems
 from crew_pipeline.api.app import create_app
 from crew_pipeline.cli import app as command_line
 from crew_pipeline.settings import Settings, load_settings, variable_of
@@ -137,3 +137,8 @@ def test_make_targets_that_the_pages_name_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", EVERYTHING, flags=re.MULTILINE))
     assert named - targets == set()
+
+
+def test_the_kinds_of_problems_are_told() -> None:
+    told = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|$", (TOP / "docs" / "access.md").read_text(), flags=re.MULTILINE)
+    assert {int(status): kind for kind, status in told} == problems.TYPES

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from crew_pipeline import __version__
 from crew_pipeline.api import (
@@ -26,10 +28,13 @@ from crew_pipeline.api import (
     session,
 )
 from crew_pipeline.api.access import Doorkeeper
+from crew_pipeline.api.compression import Compression
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
 from crew_pipeline.api.guard import BODY_WITHIN_S, Guard
 from crew_pipeline.api.limits import Limits
+from crew_pipeline.api.methods import Methods
+from crew_pipeline.api.request_ids import HEADER, RequestIds
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
 from crew_pipeline.serving.feed import Feeds
@@ -40,6 +45,13 @@ from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import database_at
 
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "HEAD", "POST", "PUT", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", HEADER],
+    "expose_headers": ["ETag", "Retry-After", "Server-Timing", HEADER],
+    "max_age": 600,
+}
+"""Pages of other sites show a token; the cookie of this one's is never sent for them."""
 _READINESS_S = 1.0
 """How long it is remembered whether this process can serve."""
 
@@ -98,7 +110,13 @@ def create_app(
         # What it would redirect to follows the header Host.
         redirect_slashes=False,
     )
+    # The last one added is the first that a request passes.
+    app.add_middleware(Compression, kept_mb=settings.document_cache_mb)
     app.add_middleware(Guard, services=services, body_within_s=body_within_s)
+    app.add_middleware(Methods, routes=app.router.routes)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
+    app.add_middleware(RequestIds)
     app.state.services = services
     app.include_router(days.router, tags=["days"])
     app.include_router(calendar.router, tags=["days"])
@@ -112,4 +130,14 @@ def create_app(
     app.include_router(operation.router, tags=["operation"])
     app.include_router(pages.router, include_in_schema=False)
     problems.install(app)
+    app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with the way in: a token, or nothing where none is configured."""
+    described = openapi()
+    bearer = {"type": "http", "scheme": "bearer", "description": "a token of `crew token create`"}
+    described.setdefault("components", {})["securitySchemes"] = {"token": bearer}
+    described["security"] = [{"token": []}, {}]
+    return described

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from asyncio import BaseTransport, TimerHandle, Transport
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -114,8 +115,12 @@ def _peer_of(connection: Any) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
-def server_options() -> dict[str, Any]:
-    """How uvicorn is to serve the application."""
+def server_options(trusted_proxies: Sequence[str] = ()) -> dict[str, Any]:
+    """How uvicorn is to serve the application.
+
+    Args:
+        trusted_proxies: whose word counts for where a request comes from; nobody else's does.
+    """
     BoundedHttp.most = allow_files()
     BoundedHttp.most_of_a_peer = max(8, BoundedHttp.most // 2)
     return {
@@ -126,4 +131,7 @@ def server_options() -> dict[str, Any]:
         "ws_max_size": 64 * 1024,
         "access_log": False,
         "server_header": False,
+        "proxy_headers": bool(trusted_proxies),
+        "forwarded_allow_ips": list(trusted_proxies),
+        "log_config": None,
     }

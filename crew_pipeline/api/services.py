@@ -80,6 +80,7 @@ ServicesOf = Annotated[Services, Depends(_services)]
 async def _admitted(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> Admission:
     admitted = await services.doorkeeper.admit(connection, client)
     services.limits.count("requests", admitted)
+    connection.state.client = admitted.client
     return admitted
 
 

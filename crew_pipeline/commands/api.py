@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crew_pipeline.commands.common import in_home, open_store
+from crew_pipeline.commands.common import in_home, log_to_stderr, open_store
 
 
 @in_home
@@ -22,11 +22,15 @@ def api(
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.api.app import create_app
     from crew_pipeline.api.connections import server_options
+    from crew_pipeline.api.naming import InLog
     from crew_pipeline.dedup.config import fingerprint_of
 
     # Uvicorn raises the signal again once it has stopped; the embedded server is left on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with open_store() as (settings, databases):
+        log_to_stderr(settings, InLog())
         refuse_exposed(databases.db, host)
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
-        uvicorn.run(application, host=host, port=port, log_level=settings.log_level, **server_options())
+        uvicorn.run(
+            application, host=host, port=port, log_level=settings.log_level, **server_options(settings.trusted_proxies)
+        )

@@ -103,7 +103,22 @@ def day_named(name: str, settings: Settings, databases: Databases, client: str |
         raise typer.BadParameter(f"{name!r} is no day; write YYYY-MM-DD, today, yesterday or latest") from None
 
 
-def log_to_stderr(settings: Settings) -> None:
-    """Log to standard error what happens in this process."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def log_to_stderr(settings: Settings, naming: logging.Filter | None = None) -> None:
+    """Log to standard error what happens in this process.
+
+    Args:
+        naming: gives each line the ``request_id`` that it belongs to.
+    """
+    handler = logging.StreamHandler()
+    named = " %(request_id)s" if naming is not None else ""
+    line = f"%(asctime)s %(levelname)s %(name)s{named}: %(message)s"
+    if naming is not None:
+        handler.addFilter(naming)
+    if settings.log_format == "json":
+        from pythonjsonlogger.json import JsonFormatter
+
+        handler.setFormatter(JsonFormatter(line, rename_fields={"asctime": "time", "levelname": "level"}))
+    else:
+        handler.setFormatter(logging.Formatter(line))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("crew_pipeline").setLevel(settings.log_level.upper())

@@ -101,7 +101,7 @@ def test_the_page_weighs_little() -> None:
 )
 def test_preferences_are_those_that_there_are(cookie: str, api: TestClient) -> None:
     chosen = page.preferences(cookie)
-    assert set(chosen) == {"theme", "clock", "density", "numbers"}
+    assert set(chosen) == {"theme", "clock", "density", "numbers", "keys"}
     assert "<script>" not in chosen.values()
     answer = api.get("/", headers={"Cookie": f"crew_view={cookie}"})
     assert f'data-theme="{chosen["theme"]}"' in answer.text

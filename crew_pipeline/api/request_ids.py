@@ -1,0 +1,50 @@
+"""A name for every request, which its answer and the lines of the log share."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crew_pipeline.api.naming import CURRENT
+from crew_pipeline.api.problems import unexpected
+
+HEADER = "X-Request-ID"
+_TAKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestIds:
+    """ASGI middleware: takes over the name that a request brings, where it can stand in a log, else makes one; under it
+    stands also what goes wrong unexpectedly."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Name a request, and its answer."""
+        if scope["type"] not in {"http", "websocket"}:
+            return await self._app(scope, receive, send)
+        brought = Headers(scope=scope).get(HEADER, "")
+        name = brought if _TAKEN.fullmatch(brought) else secrets.token_hex(8)
+
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            if message["type"] in {"http.response.start", "websocket.accept"}:
+                MutableHeaders(raw=message.setdefault("headers", [])).append(HEADER, name)
+            await send(message)
+
+        before = CURRENT.set(name)
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            await unexpected(error, scope["method"], scope["path"])(scope, receive, sending)
+        finally:
+            CURRENT.reset(before)
+        return None
