@@ -34,6 +34,7 @@ from crew_pipeline.api.exposition import Metrics
 from crew_pipeline.api.guard import BODY_WITHIN_S, Guard
 from crew_pipeline.api.limits import Limits
 from crew_pipeline.api.methods import Methods
+from crew_pipeline.api.models import NewLines
 from crew_pipeline.api.request_ids import HEADER, RequestIds
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
@@ -138,6 +139,10 @@ def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The OpenAPI document, with the way in: a token, or nothing where none is configured."""
     described = openapi()
     bearer = {"type": "http", "scheme": "bearer", "description": "a token of `crew token create`"}
-    described.setdefault("components", {})["securitySchemes"] = {"token": bearer}
+    components = described.setdefault("components", {})
+    components["securitySchemes"] = {"token": bearer}
+    # Read by the route itself, in a thread.
+    pushed = NewLines.model_json_schema(ref_template="#/components/schemas/{model}")
+    components["schemas"] |= {**pushed.pop("$defs"), "NewLines": pushed}
     described["security"] = [{"token": []}, {}]
     return described

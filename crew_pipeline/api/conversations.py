@@ -8,16 +8,25 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from pydantic import BeforeValidator, Field
+from sqlalchemy import Connection
 
 from crew_pipeline.api.days import strict_day
-from crew_pipeline.api.models import JSON, ConversationComplete, ConversationIndex, IndexedConversation
-from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
+from crew_pipeline.api.models import (
+    JSON,
+    ConversationComplete,
+    ConversationIndex,
+    IndexedConversation,
+    PushedConversation,
+)
+from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.dedup.document import stamp
+from crew_pipeline.discovery import pushing
 from crew_pipeline.discovery.discover import discover_session
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.answers import Answer, OtherRequestError, answered, remember
 from crew_pipeline.storage.conversations import index as conversations
 from crew_pipeline.storage.conversations.index import Listed, Place
 from crew_pipeline.storage.database import Database
@@ -104,6 +113,75 @@ def _place(cursor: str) -> Place:
         return Place(date.fromisoformat(day), moment, identifier)
     except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
         raise HTTPException(422, "The cursor is none of this index; take next_cursor of the page before.") from None
+
+
+_NEEDS_KEY = "lines without numbers need an Idempotency-Key, or they would come twice when they are sent again"
+
+
+@router.post(
+    "/api/conversations",
+    summary="Lines from a source that pushes",
+    response_model=PushedConversation,
+    status_code=201,
+    responses={
+        **PROBLEMS,
+        200: {"model": PushedConversation, "description": "the conversation was there already"},
+        409: {**A_PROBLEM, "description": "the crew is read from a history table"},
+        413: A_PROBLEM,
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": {JSON: {"schema": {"$ref": "#/components/schemas/NewLines"}}}},
+    },
+)
+async def push(
+    request: Request,
+    services: ServicesOf,
+    client: Client,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="names this request, for a day"),
+    ] = None,
+) -> Response:
+    """Takes lines of a conversation in, all of them or none; the days they were said on wait to be made, as after any
+    discovery. With a number of the source's own (`line`) for each, sending them again changes nothing; without, they go
+    on after the last one, and an `Idempotency-Key` has the request done once. A line without `created_at` is of now."""
+    body = await request.body()
+    db = services.db.as_client(client)
+    try:
+        done = await db.writing(_pushed, services.settings, client, body, idempotency_key)
+    except pushing.PushError as error:
+        return problem(422, str(error), errors=[{"where": "body", "message": message} for message in error.errors])
+    except OtherRequestError as error:
+        return problem(422, str(error))
+    except pushing.ReadElsewhereError as error:
+        return problem(409, str(error))
+    return Response(done.body, done.status, media_type=JSON)
+
+
+def _pushed(connection: Connection, settings: Settings, client: str, body: bytes, key: str | None) -> Answer:
+    if key is not None and (before := answered(connection, client, key, body)) is not None:
+        return before
+    told = pushing.read(body)
+    if key is None and not told.is_numbered:
+        raise pushing.PushError([_NEEDS_KEY])
+    report = pushing.take_in(connection, settings, client, told, datetime.now(UTC))
+    parts = conversations.of_session(connection, client, told.crew, told.session_id)
+    content = {
+        "success": True,
+        # None where all that it brought has been forgotten before.
+        "conversation": _entry(client, parts[-1]) if parts else None,
+        "lines": {
+            "new": report.lines_new,
+            "changed": report.lines_changed,
+            "unchanged": report.lines_unchanged,
+            "forgotten": report.lines_forgotten,
+        },
+        "days": report.days,
+    }
+    done = Answer(201 if report.new_sessions else 200, orjson.dumps(content))
+    if key is not None:
+        remember(connection, client, key, done)
+    return done
 
 
 @router.post(

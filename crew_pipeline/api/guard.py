@@ -21,6 +21,9 @@ LARGEST_HEAD = 32 * 1024
 """All headers together (bytes)."""
 LARGEST_BODY = 256 * 1024
 """Of a request (bytes)."""
+LARGEST_PUSH = 4 * 1024 * 1024
+"""Of one that brings lines (bytes)."""
+_PUSH = "/api/conversations"
 BODY_WITHIN_S = 20.0
 """How long a request's body may take."""
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
@@ -45,7 +48,7 @@ class Guard:
             _refuse_too_large(request)
             if scope["method"] in _WITH_BODY:
                 await self._let_write(request)
-                receive = _bounded(receive, self._body_within_s)
+                receive = _bounded(receive, _largest(request), self._body_within_s)
         except HTTPException as error:
             # What is left of the body is not read.
             headers = {**(error.headers or {}), "Connection": "close"}
@@ -64,16 +67,20 @@ def _refuse_too_large(request: HTTPConnection) -> None:
         raise HTTPException(414, f"The address is too long; its parameters may have {LONGEST_QUERY} bytes.")
     if sum(len(name) + len(value) for name, value in request.scope["headers"]) > LARGEST_HEAD:
         raise HTTPException(431, f"The headers are too large; together they may have {LARGEST_HEAD} bytes.")
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > LARGEST_BODY:
-        raise _too_large()
+    length, largest = request.headers.get("content-length", "0"), _largest(request)
+    if not length.isdecimal() or int(length) > largest:
+        raise _too_large(largest)
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"The body is too large; it may have {LARGEST_BODY} bytes.")
+def _largest(request: HTTPConnection) -> int:
+    return LARGEST_PUSH if request.url.path == _PUSH else LARGEST_BODY
 
 
-def _bounded(receive: Receive, within_s: float) -> Callable[[], Awaitable[Message]]:
+def _too_large(largest: int) -> HTTPException:
+    return HTTPException(413, f"The body is too large; it may have {largest} bytes.")
+
+
+def _bounded(receive: Receive, largest: int, within_s: float) -> Callable[[], Awaitable[Message]]:
     """Receive a body of a bounded size in a bounded time, whatever its head has said."""
     deadline = asyncio.get_running_loop().time() + within_s
     read, whole = 0, False
@@ -90,8 +97,8 @@ def _bounded(receive: Receive, within_s: float) -> Callable[[], Awaitable[Messag
             raise HTTPException(408, detail, {"Connection": "close"}) from None
         read += len(message.get("body", b""))
         whole = not message.get("more_body", False)
-        if read > LARGEST_BODY:
-            raise _too_large()
+        if read > largest:
+            raise _too_large(largest)
         return message
 
     return bounded

@@ -409,6 +409,45 @@ class IndexedConversation(BaseModel):
     changed: bool
 
 
+class NewLine(BaseModel, extra="forbid"):
+    """A line that a source pushes.
+
+    ``line``: its own number in the session; ``created_at``: when it was said; now where that is left out.
+    """
+
+    speaker: Annotated[str, Field(max_length=512)]
+    text: str
+    created_at: str | None = None
+    line: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+
+
+class NewLines(BaseModel, extra="forbid"):
+    """Lines of a conversation."""
+
+    crew: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    session_id: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    title: Annotated[str, Field(max_length=512)] | None = None
+    lines: Annotated[list[NewLine], Field(min_length=1, max_length=5_000)]
+
+
+class PushedLines(BaseModel):
+    """What became of lines that were pushed."""
+
+    new: int
+    changed: int
+    unchanged: int
+    forgotten: int
+
+
+class PushedConversation(BaseModel):
+    """The conversation (its last day's part) with what was pushed, and the days that wait to be made anew."""
+
+    success: bool
+    conversation: ListedConversation | None
+    lines: PushedLines
+    days: list[date]
+
+
 class CalendarDay(BaseModel):
     """A day that holds conversations."""
 

@@ -24,6 +24,7 @@ from crew_pipeline_tests.conftest import Run, bring, lines_at
 from crew_pipeline_tests.deployments import free_port, wait_until
 
 DAY = "2025-01-15"
+PUSHED = {"crew": "shop", "session_id": "p", "lines": [{"line": 1, "speaker": "Ann", "text": "pushed"}]}
 HEAVY = {"pandas", "torch", "dagster", "transformers", "sentence_transformers", "pyarrow"}
 
 API = """
@@ -103,6 +104,7 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
             "POST /api/session": client.post("/api/session", json={"token": "none"}),
             "DELETE /api/session": client.delete("/api/session"),
             "POST /api/ws-ticket": client.post("/api/ws-ticket"),
+            "POST /api/conversations": client.post("/api/conversations", json=PUSHED),
             "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),
         }
         for path in create_app(load_settings(), database_url, "").openapi()["paths"]:

@@ -239,6 +239,8 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     for table, where in _OF_DAYS.items():
         whole = scope.kind == "client"
         delete(table, f"WHERE client = :client AND (:whole OR day = ANY(:days)) AND {where}", days=days, whole=whole)
+    # What was answered names sessions and titles.
+    delete("api_answers", "WHERE client = :client")
     # Older versions may show what stood in a day then, wherever it stands now.
     delete("day_documents", "WHERE client = :client AND NOT is_current")
     settled = settle(connection, touched, scope.client, calendar)
@@ -271,7 +273,14 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
     delete("alerts", f"USING crews WHERE crews.{own} AND subject = client || '/' || code")
     delete("crews", f"WHERE {own}")
     if scope.kind == "client":
-        for table in ("day_visits", "pair_feedback", "day_claims", "day_events", "api_tickets", "clients"):
+        for table in (
+            "day_visits",
+            "pair_feedback",
+            "day_claims",
+            "day_events",
+            "api_tickets",
+            "clients",
+        ):
             delete(table, "WHERE client = :client")
         delete("api_tokens", "WHERE clients = ARRAY[:client]")
 

@@ -623,3 +623,16 @@ class ApiTicket(Base):
     credential: Mapped[bytes | None] = mapped_column(comment="hash of the token or cookie it was made for")
     client: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+class ApiAnswer(Base):
+    """What was answered to a request that named itself, so that it is done once however often it is sent."""
+
+    __tablename__ = "api_answers"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True, comment="the request's Idempotency-Key")
+    request_hash: Mapped[bytes]
+    status: Mapped[int | None] = mapped_column(Integer)
+    body: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

@@ -71,6 +71,14 @@ WITH due AS MATERIALIZED (
 DELETE FROM health_samples AS gone USING due WHERE gone.id = due.id
 """
 
+_ANSWERS = """
+WITH due AS MATERIALIZED (
+    SELECT client, key FROM api_answers WHERE created_at < now() - interval '1 day'
+    ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM api_answers AS gone USING due WHERE gone.client = due.client AND gone.key = due.key
+"""
+
 _PRELIMINARY = """
 WITH due AS MATERIALIZED (
     SELECT client, day FROM preliminary_documents AS made
@@ -117,6 +125,11 @@ def drop_old_samples(connection: Connection, kept: timedelta, most: int) -> int:
 def drop_lost_preliminaries(connection: Connection, most: int) -> int:
     """Preliminary results whose claim has ended or died: nobody is shown them."""
     return connection.execute(text(_PRELIMINARY), {"most": most}).rowcount
+
+
+def drop_old_answers(connection: Connection, most: int) -> int:
+    """Answers to requests that name themselves, which are not sent again after a day."""
+    return connection.execute(text(_ANSWERS), {"most": most}).rowcount
 
 
 def now(connection: Connection) -> datetime:
