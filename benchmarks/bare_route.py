@@ -20,7 +20,7 @@ from crew_pipeline.storage.database import libpq_url
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     url = libpq_url(os.environ["CREW_DATABASE_URL"])
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-        url, min_size=2, max_size=10, kwargs={"autocommit": True}, open=False
+        url, min_size=2, max_size=10, kwargs={"autocommit": True, "options": "-c crew.scope=all"}, open=False
     )
     async with pool:
         app.state.pool = pool

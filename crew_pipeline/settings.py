@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="your own Postgres (postgresql://…); unset: the embedded one under CREW_HOME"
     )
+    owner_database_url: str | None = Field(
+        None,
+        description="the same database for the user who owns its tables and migrates them; unset: CREW_DATABASE_URL's",
+    )
     timezone: TimeZone = Field(
         "UTC", description="IANA time zone in which a day begins and ends; a client may have one of its own"
     )
@@ -303,7 +307,7 @@ class Settings(BaseSettings):
             raise ValueError("addresses or networks such as 10.0.0.5,10.1.0.0/16") from None
         return proxies
 
-    @field_validator("database_url")
+    @field_validator("database_url", "owner_database_url")
     @classmethod
     def _postgres_only(cls, value: str | None) -> str | None:
         if not value:

@@ -34,6 +34,7 @@ from crew_pipeline.storage.database import Database, application_url, dagster_ur
 from crew_pipeline.storage.days import content
 from crew_pipeline.storage.embedded import EmbeddedPostgres, embedded_postgres
 from crew_pipeline.storage.migrate import migrate
+from crew_pipeline.storage.roles import APPLICATION_ROLE, ensure_role
 from crew_pipeline.storage.sources.crews import ensure_crew
 from crew_pipeline_tests.histories import NOW, History
 
@@ -73,6 +74,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(home: Path) -> Iterator[EmbeddedPostgres]:
     """The embedded Postgres, with a migrated template database."""
     with embedded_postgres(home) as running:
+        ensure_role(running.url("postgres"))
         ensure_database(running.url("postgres"), "template_crew")
         db = Database(running.url("template_crew"))
         migrate(db)
@@ -87,9 +89,10 @@ def database_url(server: EmbeddedPostgres) -> Iterator[str]:
     admin = create_engine(application_url(server.url("postgres")), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_crew"))
-    url = server.url(name)
+    url = server.url(name, APPLICATION_ROLE)
     yield url
-    database_at(url).close()
+    for closed in (False, True):
+        database_at(url, closed=closed).close()
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
@@ -219,19 +222,31 @@ def make_ready(db: Database) -> Ready:
 
 
 @pytest.fixture
-def history(db: Database, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch) -> History:
-    """A history in the same server as the store; ``make`` creates its table."""
-    monkeypatch.setenv("HISTORIES", database_url)
-    return History(db, settings, database_url)
+def owner_url(database_url: str) -> str:
+    """The same database for the owner of its tables, whom row security does not hold."""
+    return (
+        application_url(database_url)
+        .set(username="postgres", drivername="postgresql")
+        .render_as_string(hide_password=False)
+    )
 
 
 @pytest.fixture
-def query(db: Database) -> Callable[..., list[tuple[object, ...]]]:
-    """Run a SQL text and return its rows as tuples."""
+def history(db: Database, settings: Settings, owner_url: str, monkeypatch: pytest.MonkeyPatch) -> History:
+    """A history in the same server as the store; ``make`` creates its table."""
+    monkeypatch.setenv("HISTORIES", owner_url)
+    return History(db, settings, owner_url)
+
+
+@pytest.fixture
+def query(owner_url: str) -> Iterator[Callable[..., list[tuple[object, ...]]]]:
+    """Run a SQL text as the owner of the tables, and return its rows as tuples."""
+    owners_db = Database(owner_url)
 
     def run(statement: str, **values: object) -> list[tuple[object, ...]]:
-        with db.write() as connection:
+        with owners_db.write() as connection:
             result = connection.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
-    return run
+    yield run
+    owners_db.close()

@@ -14,7 +14,7 @@ import psycopg
 from crew_pipeline.discovery.discover import discover
 from crew_pipeline.discovery.report import CrewReport
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database, libpq_url
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import set_history
 
 NOW = datetime(2025, 1, 20, 12, 0, tzinfo=UTC)
@@ -78,7 +78,7 @@ class History:
 
     def texts(self, session: str | None = None) -> list[str]:
         """The stored texts, of one session or of all, in order."""
-        with psycopg.connect(libpq_url(self.db.url)) as connection:
+        with psycopg.connect(self.url) as connection:
             rows = connection.execute(
                 "SELECT text FROM lines JOIN data_items ON id = conversation_id "
                 "WHERE %s::text IS NULL OR session_id = %s ORDER BY position, session_id",

@@ -74,22 +74,24 @@ def create_app(
         send_within_s: how long a follower of a day may take to make room for a message before it is cut off.
         body_within_s: how long the body of a request may take.
     """
-    db = database_at(database_url)
+    # What visitors ask for goes through a door that shows nothing but the rows of the client it is narrowed to.
+    db, system = database_at(database_url, closed=True), database_at(database_url)
     listener = Listener(db)
     limits = Limits(settings)
     services = Services(
         settings=settings,
         db=db,
+        system=system,
         fingerprint=fingerprint,
-        doorkeeper=Doorkeeper(db, host, limits),
+        doorkeeper=Doorkeeper(system, host, limits),
         limits=limits,
         listener=listener,
         days=DayService(db, listener, fingerprint, settings.document_cache_mb, settings.limit_waiting),
         feeds=Feeds(db, listener),
         followers=Room(settings.limit_followers),
-        visits=VisitCounter(db),
-        metrics=Metrics(db),
-        readiness=Remembered(partial(asyncio.to_thread, operation.dependencies_of, db), _READINESS_S),
+        visits=VisitCounter(system),
+        metrics=Metrics(system),
+        readiness=Remembered(partial(asyncio.to_thread, operation.dependencies_of, system), _READINESS_S),
         send_within_s=send_within_s,
     )
 

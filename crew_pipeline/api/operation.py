@@ -52,7 +52,7 @@ async def status(request: Request, services: ServicesOf) -> Response:
     whoever has a token with scope `admin`; while there is no token, for this machine itself."""
     if await services.doorkeeper.operator_or_client(request) is not None:
         raise HTTPException(403, "This is the operator's: 'crew token create --scope admin' makes a token for it.")
-    content = await services.db.calling(operators_view, services.db, services.settings)
+    content = await services.system.calling(operators_view, services.system, services.settings)
     return Response(orjson.dumps(content), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 

@@ -28,12 +28,15 @@ class Services:
     """What the routes work with.
 
     Attributes:
+        db: shows nothing but through ``as_client``.
+        system: works across clients: for tokens, figures, and what is the operator's.
         fingerprint: of the engine in force; documents of another are served as stale.
         send_within_s: how long a follower of a day may take to make room for a message before it is cut off.
     """
 
     settings: Settings
     db: Database
+    system: Database
     fingerprint: str
     doorkeeper: Doorkeeper
     limits: Limits
@@ -54,6 +57,7 @@ class Services:
     async def start(self) -> None:
         """Open what is needed to serve."""
         await self.db.open_in_loop()
+        await self.system.open_in_loop()
         await self.listener.start()
         self.visits.start()
         self.doorkeeper.start()
@@ -64,6 +68,7 @@ class Services:
         await self.visits.stop()
         self.feeds.stop()
         await self.listener.stop()
+        await self.system.close_in_loop()
         await self.db.close_in_loop()
 
 

@@ -32,7 +32,7 @@ async def sign_in(request: Request, services: ServicesOf, said: NewSession) -> R
     if grant is None:
         raise HTTPException(401, "This token is not in force; 'crew token create --client NAME' makes one.")
     kept = _KEPT if said.keep else _UNTIL_CLOSED
-    cookie = await services.db.writing(tokens.sign_in, grant.token_id, kept)
+    cookie = await services.system.writing(tokens.sign_in, grant.token_id, kept)
     services.doorkeeper.forget_what_it_knows()
     content = await _session(services, grant.client, list(grant.clients), opened=False)
     response = Response(orjson.dumps(content), media_type=JSON)
@@ -52,7 +52,7 @@ async def session(request: Request, services: ServicesOf, client: NamedClient = 
     """Whose days this browser or program sees, and which others it may name; where no token is configured, all."""
     admitted = await services.doorkeeper.admit(request, client, operator_too=True)
     opened = admitted.grant is None
-    names = await services.db.reading(clients.names) if admitted.grant is None else list(admitted.grant.clients)
+    names = await services.system.reading(clients.names) if admitted.grant is None else list(admitted.grant.clients)
     content = await _session(services, admitted.client, names, opened=opened)
     return Response(orjson.dumps(content), media_type=JSON, headers={"Cache-Control": "no-store"})
 
@@ -63,7 +63,7 @@ async def sign_out(request: Request, services: ServicesOf) -> Response:
     revoke`)."""
     refuse_other_sites(request)
     if cookie := request.cookies.get(SESSION_COOKIE):
-        await services.db.writing(tokens.sign_out, cookie)
+        await services.system.writing(tokens.sign_out, cookie)
         services.doorkeeper.forget_what_it_knows()
     response = Response(status_code=204)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
@@ -74,7 +74,7 @@ async def sign_out(request: Request, services: ServicesOf) -> Response:
 async def ticket(services: ServicesOf, admitted: Admitted) -> Response:
     """For browsers of other origins and programs that can send no header with a WebSocket: `?ticket=…` opens one, once,
     within 30 s."""
-    made = await services.db.writing(tokens.make_ticket, admitted.client, admitted.credential, _TICKET)
+    made = await services.system.writing(tokens.make_ticket, admitted.client, admitted.credential, _TICKET)
     content = {"ticket": made, "expires_in_s": int(_TICKET.total_seconds())}
     return Response(orjson.dumps(content), media_type=JSON, headers={"Cache-Control": "no-store"})
 

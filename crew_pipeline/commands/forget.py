@@ -160,7 +160,7 @@ def _clean_up(settings: Settings, databases: Databases, scope: Scope, done: Forg
         with console.progress("making the days again", 1.0, quiet=quiet) as advance:
             process_days(settings, databases, span, client=scope.client, on_progress=advance)
     if databases.embedded is not None:
-        traces.scour(databases.db)
+        traces.scour(databases.owners_db)
 
 
 def _tell(forgotten: Forgotten, *, as_json: bool, done: bool) -> None:
@@ -219,7 +219,7 @@ def search(
         raise typer.BadParameter("give the words to look for")
     with open_store() as (settings, databases):
         found = {
-            "application": traces.in_database(databases.db, words),
+            "application": traces.in_database(databases.owners_db, words),
             "dagster": traces.in_database(database_at(databases.dagster), words),
         }
         if databases.embedded is not None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from crew_pipeline.discovery.records import Limits, RejectedLineError, limits_of, parse_record, parse_text
 from crew_pipeline.settings import Settings
@@ -17,6 +17,7 @@ from crew_pipeline.storage.conversations.ingest import (
     IngestReport,
     SourceLine,
     SourceTraits,
+    behind_the_last,
     ingest,
     one_at_a_time,
 )
@@ -110,7 +111,7 @@ def take_in(connection: Connection, settings: Settings, client: str, push: Push,
     crew = CrewKey(client, push.crew, crews.ensure_crew(connection, client, push.crew))
     own = clients.settings_of(connection, settings, client, hold=True)
     one_at_a_time(connection, crew)
-    first = 0 if push.is_numbered else _behind_the_last(connection, crew, push.session_id)
+    first = 0 if push.is_numbered else behind_the_last(connection, crew, push.session_id)
     return ingest(
         connection,
         crew=crew,
@@ -118,14 +119,6 @@ def take_in(connection: Connection, settings: Settings, client: str, push: Push,
         calendar=calendar_of(connection, settings, client, now),
         source=SourceTraits(titles={push.session_id: push.title} if push.title else {}),
     )
-
-
-def _behind_the_last(connection: Connection, crew: CrewKey, session_id: str) -> int:
-    last = connection.scalar(
-        text("SELECT max(last_position) FROM data_items WHERE crew_id = :crew AND session_id = :session"),
-        {"crew": crew.id, "session": session_id},
-    )
-    return 0 if last is None else int(last) + 1
 
 
 def _lines(push: Push, first: int, limits: Limits) -> list[SourceLine]:

@@ -108,7 +108,9 @@ class DayService:
     async def ready(self, client_day: ClientDay, view: View, *, hit: bool = True) -> DayAnswer | None:
         """The document in force, from memory where its version is known."""
         known = self._documents.get((client_day, view))
-        stored = await documents.current_in_loop(self._db, client_day, self._fingerprint, known[0] if known else "")
+        stored = await documents.current_in_loop(
+            self._db_of(client_day), client_day, self._fingerprint, known[0] if known else ""
+        )
         if stored is None:
             return None
         if stored.body is None:

@@ -23,6 +23,7 @@ from crew_pipeline import __version__
 from crew_pipeline.storage.database import Database, database_at, libpq_url
 from crew_pipeline.storage.migrate import migrate
 from crew_pipeline.storage.opening import Databases
+from crew_pipeline.storage.roles import grant
 
 _MANIFEST, _APPLICATION, _DAGSTER = "manifest.json", "application.dump", "dagster.dump"
 _VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
@@ -44,8 +45,9 @@ def save(databases: Databases, path: Path) -> None:
     with _scratch(path.resolve().parent) as folder:
         made = {"version": __version__, "made_at": datetime.now(UTC).isoformat()}
         (folder / _MANIFEST).write_bytes(orjson.dumps(made))
-        for url, name in ((databases.application, _APPLICATION), (databases.dagster, _DAGSTER)):
-            _run("pg_dump", url, ["--format=custom", "--no-owner", "--no-privileges", f"--file={folder / name}"])
+        for url, name in ((databases.owner or databases.application, _APPLICATION), (databases.dagster, _DAGSTER)):
+            dumped = ["--format=custom", "--no-owner", "--no-privileges", "--enable-row-security"]
+            _run("pg_dump", url, [*dumped, f"--file={folder / name}"])
         whole = folder / "whole.tar"
         with tarfile.open(whole, "w") as archive:
             for name in (_MANIFEST, _APPLICATION, _DAGSTER):
@@ -67,11 +69,12 @@ def restore(databases: Databases, path: Path) -> None:
         )
     with _scratch(Path(tempfile.gettempdir())) as folder:
         _unpack(path, folder)
-        for url, name in ((databases.application, _APPLICATION), (databases.dagster, _DAGSTER)):
+        for url, name in ((databases.owner or databases.application, _APPLICATION), (databases.dagster, _DAGSTER)):
             _empty(database_at(url))
             restored = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "--dbname="]
             _run("pg_restore", url, [*restored, str(folder / name)])
-    migrate(databases.db)
+    migrate(databases.owners_db)
+    grant(databases.owners_db)
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -102,6 +105,8 @@ def _run(tool: str, url: str, arguments: Sequence[str]) -> None:
     """Run a tool of Postgres against a database; its password is told by the environment, never on the command line."""
     told = {name: str(value) for name, value in conninfo_to_dict(libpq_url(url)).items() if value is not None}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    # All of it, whichever client's; an owner is held by row security as well.
+    environment["PGOPTIONS"] = "-c crew.scope=all"
     environment |= {variable: told[name] for name, variable in _VARIABLES.items() if name in told}
     arguments = [f"--dbname={told['dbname']}" if argument == "--dbname=" else argument for argument in arguments]
     done = subprocess.run(  # noqa: S603 - no shell

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import DuplicateDatabase, UniqueViolation
+from psycopg.errors import DuplicateDatabase, InsufficientPrivilege, UniqueViolation
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.engine import URL
@@ -41,6 +42,11 @@ _LEAST_IN_LOOP = 2
 _MOST_IN_LOOP = 10
 _WAIT_IN_LOOP_S = 5.0
 
+_ENTER = text("SELECT set_config('crew.scope', '', true), set_config('crew.client', :client, true)")
+_NAME = "SELECT set_config('crew.scope', %s, false), set_config('crew.client', %s, false)"
+_named: WeakKeyDictionary[psycopg.AsyncConnection[Any], str | None] = WeakKeyDictionary()
+"""For which client a connection of an event loop was used last; None for none, as when it was new."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -63,13 +69,16 @@ class Database:
     serve both. Sessions run in UTC.
     """
 
-    def __init__(self, url: str, *, application: str = "crew") -> None:
+    def __init__(self, url: str, *, application: str = "crew", closed: bool = False) -> None:
         """Args:
         url: ``postgresql://…``.
         application: the name by which the server knows the connections.
+        closed: nothing of any client is seen but through ``as_client``; else all that is not narrowed so works across
+            clients.
         """
         self.url = url
         self._application = application
+        self._scope = "" if closed else " -c crew.scope=all"
         self._client: str | None = None
         self._engine: Engine = create_engine(
             application_url(url),
@@ -77,7 +86,7 @@ class Database:
             max_overflow=10,
             pool_pre_ping=True,
             connect_args={
-                "options": f"-c timezone=UTC -c jit=off {_LINE_OF_SERVER}",
+                "options": f"-c timezone=UTC -c jit=off {_LINE_OF_SERVER}{self._scope}",
                 "application_name": application,
                 **_LINE,
             },
@@ -85,8 +94,8 @@ class Database:
         self._loop_sides: dict[asyncio.AbstractEventLoop, _LoopSide] = {}
 
     def as_client(self, client: str) -> Database:
-        """The same door for work on one client only: every transaction through it sets ``crew.client`` to the client's
-        name, by which the database can hold it to that client's rows."""
+        """The same door for work on one client only: every transaction through it names the client, and the database
+        holds it to that client's rows (row security, migration 0020)."""
         narrowed = object.__new__(Database)
         narrowed.__dict__.update(self.__dict__)
         narrowed._client = client
@@ -140,8 +149,7 @@ class Database:
 
     async def row(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of a short prepared statement, run in the event loop itself: for what is asked all the time.
-        Parameters are written as psycopg has them, ``%(name)s``. It is outside a transaction and so carries no client's
-        name (``as_client``); the statement itself must name the client.
+        Parameters are written as psycopg has them, ``%(name)s``.
 
         Raises:
             PoolTimeout: all connections are taken.
@@ -149,13 +157,31 @@ class Database:
         """
         pool = self._loop_sides[asyncio.get_running_loop()].pool
         try:
-            return await _row(pool, statement, values)
+            return await self._row(pool, statement, values)
         except PoolTimeout:
             raise
         except psycopg.OperationalError:
             # The server was restarted: other connections of the pool may be dead as well.
             await pool.check()
-            return await _row(pool, statement, values)
+            return await self._row(pool, statement, values)
+
+    async def _row(
+        self, pool: AsyncConnectionPool[Any], statement: str, values: Mapping[str, Any]
+    ) -> tuple[Any, ...] | None:
+        async with pool.connection() as connection:
+            cursor = connection.cursor(binary=True)
+            if _named.get(connection) == self._client:
+                await cursor.execute(statement, values, prepare=True)
+            else:
+                # A connection is mostly asked for the same client again, so it keeps the name.
+                _named[connection] = "?"
+                scope = "all" if self._client is None and self._scope else ""
+                async with connection.pipeline():
+                    await connection.execute(_NAME, (scope, self._client or ""), prepare=True)
+                    await cursor.execute(statement, values, prepare=True)
+                _named[connection] = self._client
+            row: tuple[Any, ...] | None = await cursor.fetchone()
+            return row
 
     @contextmanager
     def listening(self, channel: str) -> Iterator[psycopg.Connection[Any]]:
@@ -182,7 +208,12 @@ class Database:
             min_size=_LEAST_IN_LOOP,
             max_size=_MOST_IN_LOOP,
             timeout=_WAIT_IN_LOOP_S,
-            kwargs={"autocommit": True, "application_name": self._application, **_LINE},
+            kwargs={
+                "autocommit": True,
+                "application_name": self._application,
+                **({"options": self._scope.strip()} if self._scope else {}),
+                **_LINE,
+            },
             open=False,
         )
         await pool.open()
@@ -205,15 +236,7 @@ class Database:
 
     def _enter(self, connection: Connection) -> None:
         if self._client is not None:
-            connection.execute(text("SELECT set_config('crew.client', :client, true)"), {"client": self._client})
-
-
-async def _row(pool: AsyncConnectionPool[Any], statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    async with pool.connection() as connection:
-        cursor = connection.cursor(binary=True)
-        await cursor.execute(statement, values, prepare=True)
-        row: tuple[Any, ...] | None = await cursor.fetchone()
-        return row
+            connection.execute(_ENTER, {"client": self._client})
 
 
 def _listen(channel: str) -> sql.Composed:
@@ -221,9 +244,13 @@ def _listen(channel: str) -> sql.Composed:
 
 
 @lru_cache(maxsize=8)
-def database_at(url: str) -> Database:
-    """This process's door to ``url``: always the same one, so that all share one pool."""
-    return Database(url)
+def database_at(url: str, *, closed: bool = False) -> Database:
+    """This process's door to ``url``: always the same one, so that all share one pool.
+
+    Args:
+        closed: as of ``Database``.
+    """
+    return Database(url, closed=closed)
 
 
 def is_unanswered(error: BaseException) -> bool:
@@ -284,6 +311,11 @@ def ensure_database(server_url: str, name: str) -> None:
     except OperationalError as error:
         raise unavailable(server_url) from error
     except (IntegrityError, ProgrammingError) as error:
+        if isinstance(error.orig, InsufficientPrivilege):
+            raise DatabaseUnavailableError(
+                f"There is no database {name}, and this user may not create one; have it created, or name Dagster's "
+                "with DAGSTER_POSTGRES_URL."
+            ) from error
         # Another process that starts at the same time has created it meanwhile.
         if not isinstance(error.orig, (UniqueViolation, DuplicateDatabase)):
             raise

@@ -70,10 +70,11 @@ class EmbeddedPostgres:
             "Postgres of your own."
         )
 
-    def url(self, database: str) -> str:
-        """SQLAlchemy-style address (``postgresql://…``) of one of its databases."""
+    def url(self, database: str, user: str = "postgres") -> str:
+        """SQLAlchemy-style address (``postgresql://…``) of one of its databases, for one of its users; ``postgres``
+        administers it."""
         assert self._server is not None
-        return self._server.url(database)
+        return self._server.url(database, user)
 
     def leave(self) -> None:
         """Give up this process's share; the last one stops the server."""

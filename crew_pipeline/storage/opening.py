@@ -17,6 +17,7 @@ from crew_pipeline.storage import embedded
 from crew_pipeline.storage.database import Database, dagster_url, database_at, ensure_database, unavailable
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import migrate
+from crew_pipeline.storage.roles import APPLICATION_ROLE, ensure_role, hand_over
 
 DATABASE_URL_VARIABLE = "CREW_DATABASE_URL"
 DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
@@ -30,16 +31,24 @@ class Databases:
         application: ``postgresql://…`` of the tables.
         dagster: the same server's database for Dagster's own storage, with the driver that Dagster needs.
         embedded: the embedded server, where it is used.
+        owner: address of the application's database for whoever owns its tables; where it is the application itself,
+            None.
     """
 
     application: str
     dagster: str
     embedded: EmbeddedPostgres | None = None
+    owner: str | None = None
 
     @property
     def db(self) -> Database:
         """The door to the application's database."""
         return database_at(self.application)
+
+    @property
+    def owners_db(self) -> Database:
+        """The door of the tables' owner: for migrations, backups, and what else only an owner may do."""
+        return database_at(self.owner or self.application)
 
     def revive(self) -> bool:
         """Restart the embedded server if it died; returns whether it had. A server of your own is left alone.
@@ -68,17 +77,20 @@ def open_databases(settings: Settings, *, prepare: bool = True) -> Iterator[Data
         dagster = os.environ.get(DAGSTER_URL_VARIABLE) or dagster_url(
             base.set(database=f"{base.database}_dagster").render_as_string(hide_password=False)
         )
-        databases = Databases(application, dagster)
+        databases = Databases(application, dagster, owner=settings.owner_database_url)
         if prepare:
             _prepare(databases)
         yield databases
         return
     with embedded.embedded_postgres(settings.home_path) as server:
         databases = Databases(
-            server.url(embedded.APPLICATION_DATABASE), dagster_url(server.url(embedded.DAGSTER_DATABASE)), server
+            server.url(embedded.APPLICATION_DATABASE, APPLICATION_ROLE),
+            dagster_url(server.url(embedded.DAGSTER_DATABASE, APPLICATION_ROLE)),
+            server,
+            server.url(embedded.APPLICATION_DATABASE),
         )
         if prepare:
-            _prepare(databases, server.url("postgres"))
+            _prepare_embedded(databases, server)
         try:
             yield databases
         finally:
@@ -94,14 +106,21 @@ def joined_embedded_url(home: str) -> str:
     return url
 
 
-def _prepare(databases: Databases, server: str | None = None) -> None:
-    for url in (databases.application, databases.dagster):
-        name = make_url(url).database
-        if server is not None and name:
-            ensure_database(server, name)
-        elif name:
+def _prepare_embedded(databases: Databases, server: EmbeddedPostgres) -> None:
+    """Both databases and the application's user, who owns Dagster's and none of the application's own tables."""
+    administrator = server.url("postgres")
+    ensure_role(administrator)
+    for name in (embedded.APPLICATION_DATABASE, embedded.DAGSTER_DATABASE):
+        ensure_database(administrator, name)
+    hand_over(server.url(embedded.DAGSTER_DATABASE), embedded.DAGSTER_DATABASE)
+    migrate(databases.owners_db)
+
+
+def _prepare(databases: Databases) -> None:
+    for url in (databases.owner or databases.application, databases.dagster):
+        if name := make_url(url).database:
             _ensure_reachable(url, name)
-    migrate(databases.db)
+    migrate(databases.owners_db)
 
 
 def _ensure_reachable(url: str, name: str) -> None:

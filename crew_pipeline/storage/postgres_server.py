@@ -76,10 +76,10 @@ class PostgresServer:
         """Whether the server that was started or joined still runs."""
         return self._postmaster is not None and _lives(self._postmaster.process)
 
-    def url(self, database: str) -> str:
-        """SQLAlchemy-style address (``postgresql://…``) of one of its databases."""
+    def url(self, database: str, user: str = "postgres") -> str:
+        """SQLAlchemy-style address (``postgresql://…``) of one of its databases, for one of its users."""
         assert self._postmaster is not None
-        return f"postgresql://postgres:@/{database}?host={self._postmaster.sockets}&port={PORT}"
+        return f"postgresql://{user}:@/{database}?host={self._postmaster.sockets}&port={PORT}"
 
     def stop(self) -> None:
         """Stop the server and wait until it has ended; connections are closed."""

@@ -53,6 +53,7 @@ def examine(settings: Settings, databases: Databases, dagster: Callable[[], str]
     checks: tuple[tuple[str, Check], ...] = (
         ("database", _database),
         ("migrations", _migrations),
+        ("row security", _row_security),
         ("model", _model),
         ("pair scorer", _pair_scorer),
         ("dagster", lambda _settings, _databases: Finding("dagster", ok=True, found=dagster())),
@@ -103,6 +104,18 @@ def _migrations(_settings: Settings, databases: Databases) -> Finding:
         ok=not missing,
         found="missing" if missing else "up to date",
         remedy="any other command runs them, 'crew status' for one" if missing else "",
+    )
+
+
+def _row_security(_settings: Settings, databases: Databases) -> Finding:
+    with databases.db.read() as connection:
+        held = not connection.scalar(text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"))
+    return Finding(
+        "row security",
+        ok=held,
+        found="the database keeps clients apart" if held else "the application's user is above it",
+        remedy="" if held else "name a user in CREW_DATABASE_URL that is no superuser and has no BYPASSRLS",
+        essential=False,
     )
 
 

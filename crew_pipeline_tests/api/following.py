@@ -26,7 +26,7 @@ from fastapi import FastAPI
 
 from crew_pipeline.api.connections import server_options
 from crew_pipeline.model import ClientDay
-from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.database import Database, dagster_url
 from crew_pipeline.storage.days.events import EventType, emit
 
 DAY = "2025-01-15"
@@ -75,7 +75,10 @@ def served(app: FastAPI) -> Iterator[uvicorn.Server]:
 def api_processes(count: int, database_url: str, home: Path) -> Iterator[list[int]]:
     """So many processes of ``crew api`` over one database; their ports."""
     ports = [_free_port() for _ in range(count)]
-    environment = {**os.environ, "CREW_DATABASE_URL": database_url, "CREW_HOME": str(home), "CREW_LOG_LEVEL": "warning"}
+    environment = {
+        **os.environ, "CREW_DATABASE_URL": database_url, "CREW_HOME": str(home), "CREW_LOG_LEVEL": "warning",
+        "DAGSTER_POSTGRES_URL": dagster_url(database_url),
+    }  # fmt: skip
     with ExitStack() as stack:
         processes = []
         for port in ports:

@@ -86,10 +86,8 @@ def test_the_index_never_looks_at_a_source(api: TestClient, history: History) ->
     assert listed(api)["data"] == []
 
 
-def test_a_page_deep_in_the_index_reads_no_more_than_the_first(
-    api: TestClient, db: Database, thirty: list[str]
-) -> None:
-    statements: list[str] = []
+def test_a_page_deep_in_the_index_reads_no_more_than_the_first(api: TestClient, thirty: list[str]) -> None:
+    db, statements = api.app.state.services.db, []
     listen = ("before_cursor_execute", lambda *args: statements.append(args[2]))
     event.listen(db.engine, *listen)
     cursor = listed(api, limit=20)["next_cursor"]

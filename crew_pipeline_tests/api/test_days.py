@@ -319,7 +319,7 @@ def test_a_missing_day_shows_the_first_look_while_its_claim_lasts(api: TestClien
 
 @pytest.mark.usefixtures("talk")
 def test_a_missing_day_is_answered_as_soon_as_its_document_is_there(api: TestClient, make_ready: Ready) -> None:
-    threading.Timer(0.5, make_ready, [DAY]).start()
+    threading.Timer(1.0, make_ready, [DAY]).start()
     started = time.monotonic()
     answer = api.get(PATH, params={"wait_s": "20"})
     assert answer.status_code == 200
@@ -415,7 +415,7 @@ def test_an_exhausted_connection_pool_is_a_503_that_passes(settings: Settings, d
 @pytest.mark.usefixtures("talk")
 def test_force_process_asks_again_for_a_ready_day(api: TestClient, make_ready: Ready) -> None:
     make_ready(DAY)
-    threading.Timer(0.5, make_ready, [DAY]).start()
+    threading.Timer(1.0, make_ready, [DAY]).start()
     content = api.get(PATH, params={"force_process": "true", "wait_s": "20"}).json()
     assert (content["metadata"]["cache_hit"], content["metadata"]["stale"]) == (False, False)
 

@@ -16,7 +16,7 @@ from crew_pipeline.discovery.frameworks import recognise
 from crew_pipeline.discovery.sources import opened
 from crew_pipeline.discovery.table import examine
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.database import Database, libpq_url
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.crews import history_sources, set_history
 from crew_pipeline_tests.conftest import NOW, SHARED
 
@@ -150,7 +150,7 @@ def test_a_framework_s_table_is_read_as_it_is(
     dialect: str,
     db: Database,
     settings: Settings,
-    database_url: str,
+    owner_url: str,
     query: Query,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -162,8 +162,8 @@ def test_a_framework_s_table_is_read_as_it_is(
             source.execute(f'CREATE TABLE "{table.name}" ({table.columns.format(**types)})')
             source.executemany(insert(table, "?"), table.rows)
     else:
-        monkeypatch.setenv("AGENTS_DB", database_url)
-        with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
+        monkeypatch.setenv("AGENTS_DB", owner_url)
+        with psycopg.connect(owner_url, autocommit=True) as connection:
             connection.execute(f'CREATE TABLE "{table.name}" ({table.columns.format(**types)})')  # type: ignore[call-overload]
             connection.cursor().executemany(insert(table, "%s"), table.rows)  # type: ignore[arg-type]
     with db.write() as store:
@@ -184,11 +184,11 @@ def test_a_framework_s_table_is_read_as_it_is(
 
 
 def test_times_that_are_kept_as_texts_are_read_on_and_what_is_none_is_passed_over(
-    db: Database, settings: Settings, database_url: str, query: Query, monkeypatch: pytest.MonkeyPatch
+    db: Database, settings: Settings, owner_url: str, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AGENTS_DB", database_url)
+    monkeypatch.setenv("AGENTS_DB", owner_url)
     steps = TABLES[0]
-    with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
+    with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute(f"CREATE TABLE steps ({steps.columns.format(uuid='TEXT', json='JSON')})")  # type: ignore[call-overload]
         row = [*CHAINLIT_ROWS[0][:-1]]
         for moment in (
@@ -204,7 +204,7 @@ def test_times_that_are_kept_as_texts_are_read_on_and_what_is_none_is_passed_ove
         set_history(store, "acme", "agents", "AGENTS_DB", "steps")
     (report,) = discover(db, settings, NOW)
     assert (report.error, report.ingested.lines_new) == (None, 2)
-    with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
+    with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.cursor().execute(insert(steps, "%s"), [*row, at(9)])  # type: ignore[arg-type]
     (report,) = discover(db, settings, NOW)
     assert (report.ingested.lines_new, report.ingested.conversations_changed) == (1, 1)
@@ -241,13 +241,13 @@ def test_the_table_of_an_agents_sdk_that_failed_is_read(
 
 @pytest.mark.corpus
 def test_the_tables_with_contents_as_json_that_failed_are_read(
-    db: Database, settings: Settings, database_url: str, query: Query, monkeypatch: pytest.MonkeyPatch
+    db: Database, settings: Settings, owner_url: str, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = SHARED / "found" / "36-json-content" / "tables.sql"
     if not source.exists():
         pytest.skip("the shared inputs that failed are not here")
-    monkeypatch.setenv("AGENTS_DB", database_url)
-    with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
+    monkeypatch.setenv("AGENTS_DB", owner_url)
+    with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute(source.read_bytes())
     with db.write() as store:
         set_history(store, "acme", "first", "AGENTS_DB", "messages")

@@ -20,6 +20,7 @@ OPENERS = {
 MAY_OPEN = {
     "storage/database.py",
     "storage/opening.py",  # hands the addresses to the door
+    "storage/roles.py",  # the administrator of the embedded server
     "storage/migrate.py",  # the migrations work with the engine itself
     "discovery/sources.py",  # the databases of others, read-only
 }

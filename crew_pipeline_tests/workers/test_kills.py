@@ -69,7 +69,7 @@ def nursery() -> Iterator[Nursery]:
 def start(databases: Databases, home: Path, nursery: Nursery) -> Iterator[Start]:
     """Start a worker over an empty store."""
     (home / "pairs-read").unlink(missing_ok=True)
-    with databases.db.write() as connection:
+    with databases.owners_db.write() as connection:
         connection.execute(
             text(
                 "TRUNCATE data_items, lines, line_embeddings, pair_readings, day_comparisons, line_pairs, day_claims, "

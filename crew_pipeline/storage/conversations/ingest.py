@@ -382,6 +382,15 @@ def ingest(
     return report
 
 
+def behind_the_last(connection: Connection, crew: CrewKey, session_id: str) -> int:
+    """The first position after all lines of a session."""
+    last = connection.scalar(
+        text("SELECT max(last_position) FROM data_items WHERE crew_id = :crew AND session_id = :session"),
+        {"crew": crew.id, "session": session_id},
+    )
+    return 0 if last is None else int(last) + 1
+
+
 class _Staged(NamedTuple):
     lines: int
     sessions: int

@@ -15,7 +15,7 @@ from crew_pipeline.model import ClientDay
 
 
 def store(connection: Connection, client_day: ClientDay, judgement: str, comparison: Comparison) -> None:
-    """Put a comparison in the place of the one that is there, by COPY.
+    """Put a comparison in the place of the one that is there.
 
     To be called under the claim of the day: two writers at once would be in each other's way.
     """
@@ -35,24 +35,24 @@ def store(connection: Connection, client_day: ClientDay, judgement: str, compari
         },
     )
     pairs, texts = comparison.pairs, comparison.texts
-    driver: Any = connection.connection.driver_connection
-    with (
-        driver.cursor() as cursor,
-        cursor.copy(
-            "COPY line_pairs (client, day, left_hash, right_hash, similarity, left_under, right_under, reason) "
-            "FROM STDIN"
-        ) as copy,
-    ):
-        for left, right, *rest in zip(
-            pairs.left.tolist(),
-            pairs.right.tolist(),
-            pairs.similarity.tolist(),
-            pairs.left_under.tolist(),
-            pairs.right_under.tolist(),
-            pairs.reason,
-            strict=True,
-        ):
-            copy.write_row((client_day.client, client_day.day, texts[left], texts[right], *rest))
+    # Not by COPY, which row security forbids.
+    connection.execute(
+        text(
+            "INSERT INTO line_pairs (client, day, left_hash, right_hash, similarity, left_under, right_under, reason) "
+            "SELECT :client, :day, * FROM unnest(CAST(:left AS bytea[]), CAST(:right AS bytea[]), "
+            "CAST(:similarity AS float8[]), CAST(:left_under AS float8[]), CAST(:right_under AS float8[]), "
+            "CAST(:reason AS text[]))"
+        ),
+        {
+            **key,
+            "left": [texts[place] for place in pairs.left.tolist()],
+            "right": [texts[place] for place in pairs.right.tolist()],
+            "similarity": pairs.similarity.tolist(),
+            "left_under": pairs.left_under.tolist(),
+            "right_under": pairs.right_under.tolist(),
+            "reason": list(pairs.reason),
+        },
+    )
 
 
 def load(connection: Connection, client_day: ClientDay, judgement: str) -> Comparison | None:

@@ -34,7 +34,8 @@ def stored(db: Database) -> list[tuple[object, ...]]:
 
 def clear(db: Database) -> None:
     with db.write() as connection:
-        connection.execute(text("TRUNCATE data_items, lines, crews CASCADE"))
+        connection.execute(text("DELETE FROM data_items"))
+        connection.execute(text("DELETE FROM crews"))
 
 
 def test_lines_become_conversations_whatever_the_order_they_come_in(db: Database) -> None:

@@ -56,7 +56,8 @@ def stored(db: Database) -> list[tuple[object, ...]]:
 
 def clear(db: Database) -> None:
     with db.write() as connection:
-        connection.execute(text("TRUNCATE data_items, lines, imports, withdrawn_lines, crews CASCADE"))
+        connection.execute(text("DELETE FROM data_items"))
+        connection.execute(text("DELETE FROM crews"))
 
 
 @pytest.mark.parametrize(
