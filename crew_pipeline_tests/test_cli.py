@@ -336,7 +336,8 @@ def test_the_doctor_examines_everything(home: Path) -> None:
     found = told(home, "doctor")
     assert found["ok"] is True
     assert [one["name"] for one in found["checks"]] == [
-        "database", "migrations", "model", "pair scorer", "dagster", "time zone", "worker", "disk", "clock",
+        "database", "migrations", "row security", "model", "pair scorer", "dagster", "time zone", "worker", "disk",
+        "clock",
     ]  # fmt: skip
     ill = crew(
         home, "doctor", "--json", CREW_MODEL="/nowhere", CREW_DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/crew"

@@ -16,8 +16,8 @@ from starlette.requests import HTTPConnection
 
 from crew_pipeline.api.admission import Admission, require
 from crew_pipeline.api.limits import Limits
-from crew_pipeline.api.origins import is_loopback, is_of_another_site, is_of_this_machine
 from crew_pipeline.model import DEFAULT_CLIENT
+from crew_pipeline.serving.origins import is_loopback, is_of_another_site, is_of_this_machine
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import UNANSWERED, Database
 from crew_pipeline.storage.tokens import Grant, Grants

@@ -71,7 +71,7 @@ def children(
         ),
         child(
             "dagster-webserver",
-            ["dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *loads],
+            ["crew_pipeline.processes.dagster_webserver", "-h", "127.0.0.1", "-p", str(addresses.dagster_port), *loads],
             lambda: _answers(f"{addresses.dagster}/server_info"),
         ),
         daemon,

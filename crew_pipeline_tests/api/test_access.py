@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from crew_pipeline.api.access import ExposedError, refuse_exposed
 from crew_pipeline.api.app import create_app
-from crew_pipeline.api.origins import is_loopback
+from crew_pipeline.serving.origins import is_loopback
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import migrate, tokens
 from crew_pipeline.storage.database import Database

@@ -45,6 +45,14 @@ def is_of_this_machine(request: HTTPConnection) -> bool:
     )
 
 
+def is_visit(request: HTTPConnection) -> bool:
+    """Whether somebody follows a link of another site's page: that shows a page of ours, and tells the other nothing.
+    The host must be this machine by its own name all the same."""
+    host = _HOST.fullmatch(request.headers.get("host", ""))
+    navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.scope.get("method") == "GET"
+    return host is not None and is_loopback(host[1]) and navigates and not is_passed_on(request)
+
+
 def is_of_another_site(request: HTTPConnection) -> bool:
     """Whether a browser asks for a page of another origin than this server's. Programs send no origin."""
     site = request.headers.get("sec-fetch-site")
