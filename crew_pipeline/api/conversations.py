@@ -49,7 +49,7 @@ CrewName = Annotated[
     "/api/conversations",
     summary="The index of conversations, newest first",
     response_model=ConversationIndex,
-    responses=PROBLEMS,
+    responses={404: {**A_PROBLEM, "description": "the cursor is none of this index"}, **PROBLEMS},
 )
 async def index(
     services: ServicesOf,
@@ -112,7 +112,7 @@ def _place(cursor: str) -> Place:
             raise ValueError
         return Place(date.fromisoformat(day), moment, identifier)
     except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
-        raise HTTPException(422, "The cursor is none of this index; take next_cursor of the page before.") from None
+        raise HTTPException(404, "The cursor is none of this index; take next_cursor of the page before.") from None
 
 
 _NEEDS_KEY = "lines without numbers need an Idempotency-Key, or they would come twice when they are sent again"
@@ -126,7 +126,7 @@ _NEEDS_KEY = "lines without numbers need an Idempotency-Key, or they would come 
     responses={
         **PROBLEMS,
         200: {"model": PushedConversation, "description": "the conversation was there already"},
-        409: {**A_PROBLEM, "description": "the crew is read from a history table"},
+        409: {**A_PROBLEM, "description": "the crew is read from a history table, or the key was another request's"},
         413: A_PROBLEM,
     },
     openapi_extra={
@@ -151,9 +151,7 @@ async def push(
         done = await db.writing(_pushed, services.settings, client, body, idempotency_key)
     except pushing.PushError as error:
         return problem(422, str(error), errors=[{"where": "body", "message": message} for message in error.errors])
-    except OtherRequestError as error:
-        return problem(422, str(error))
-    except pushing.ReadElsewhereError as error:
+    except (OtherRequestError, pushing.ReadElsewhereError) as error:
         return problem(409, str(error))
     return Response(done.body, done.status, media_type=JSON)
 

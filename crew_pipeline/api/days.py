@@ -51,7 +51,14 @@ def strict_day(value: object) -> object:
     return value
 
 
-Day = Annotated[date, BeforeValidator(strict_day), Path(description="YYYY-MM-DD, in the configured time zone")]
+Day = Annotated[
+    date,
+    BeforeValidator(strict_day),
+    Path(
+        description="YYYY-MM-DD, in the configured time zone",
+        json_schema_extra={"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+    ),
+]
 
 
 @router.get("/api/days/latest", summary="The newest day", response_model=LatestDay, responses=PROBLEMS)

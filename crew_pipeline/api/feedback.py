@@ -9,7 +9,16 @@ from fastapi import APIRouter, HTTPException, Path, Query, Response
 from sqlalchemy import Connection
 
 from crew_pipeline.api.days import Day
-from crew_pipeline.api.models import JSON, FeedbackList, GivenFeedback, NewFeedback, UndoneFeedback
+from crew_pipeline.api.models import (
+    JSON,
+    FeedbackList,
+    GivenFeedback,
+    NewFeedback,
+    OfPassages,
+    OfStandingText,
+    OfTwoLines,
+    UndoneFeedback,
+)
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
 from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.days import verdicts
@@ -48,12 +57,13 @@ async def say(services: ServicesOf, day: Day, client: Client, said: NewFeedback)
 
 
 def _say(db: Database, settings: Settings, client_day: ClientDay, said: NewFeedback) -> verdicts.Given:
-    if said.verdict == "show":
-        return verdicts.show(db, settings, client_day, said.line_id, said.start, said.end)
-    if said.verdict == "hide":
-        return verdicts.hide(db, settings, client_day, said.line_id)
-    assert said.other_line_id is not None
-    return verdicts.say(db, settings, client_day, said.verdict, (said.line_id, said.other_line_id))
+    match said:
+        case OfPassages():
+            return verdicts.show(db, settings, client_day, said.line_id, said.start, said.end)
+        case OfStandingText():
+            return verdicts.hide(db, settings, client_day, said.line_id)
+        case OfTwoLines():
+            return verdicts.say(db, settings, client_day, said.verdict, (said.line_id, said.other_line_id))
 
 
 @router.get("/api/feedback", summary="What visitors have said", response_model=FeedbackList, responses=PROBLEMS)
@@ -84,7 +94,7 @@ def _written_pairs(connection: Connection, client: str) -> bytes:
 
 
 @router.delete(
-    "/api/feedback/{feedback_id}",
+    "/api/feedback/{feedback_id:int}",
     summary="Take a verdict back",
     response_model=UndoneFeedback,
     responses=_NOT_FOUND,

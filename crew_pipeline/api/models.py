@@ -268,24 +268,36 @@ class Readiness(BaseModel):
     dependencies: dict[str, str]
 
 
-class NewFeedback(BaseModel, extra="forbid"):
-    """What a visitor says about two lines of a day (`same`, `different`), about the passages of one between two places
-    of its text (`show`), or about the standing text of its speaker (`hide`)."""
+LineName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+"""`line_id` of a line of a day."""
 
-    verdict: Verdict
-    line_id: str
-    other_line_id: str | None = Field(None, description="the other line of `same` and `different`")
-    start: int = Field(0, ge=0, description="of `show`: where the passages begin, in code points of the text")
-    end: int | None = Field(None, ge=1, description="of `show`: where they end; the end of the text unless told")
 
-    @model_validator(mode="after")
-    def _names_what_it_is_about(self) -> Self:
-        of_two_lines = self.verdict in ("same", "different")
-        if of_two_lines != (self.other_line_id is not None):
-            raise ValueError("'same' and 'different' are said of two lines, 'show' and 'hide' of one")
-        if self.verdict != "show" and (self.start, self.end) != (0, None):
-            raise ValueError("only 'show' is said of a part of a line")
-        return self
+class OfTwoLines(BaseModel, extra="forbid"):
+    """What a visitor says about two lines of a day."""
+
+    verdict: Literal["same", "different"]
+    line_id: LineName
+    other_line_id: LineName
+
+
+class OfPassages(BaseModel, extra="forbid"):
+    """That the passages of a line between two places of its text are always shown."""
+
+    verdict: Literal["show"]
+    line_id: LineName
+    start: int = Field(0, ge=0, description="where they begin, in code points of the text")
+    end: int | None = Field(None, ge=1, description="where they end; the end of the text unless told")
+
+
+class OfStandingText(BaseModel, extra="forbid"):
+    """That the standing text of a line's speaker is left out."""
+
+    verdict: Literal["hide"]
+    line_id: LineName
+
+
+NewFeedback = Annotated[OfTwoLines | OfPassages | OfStandingText, Field(discriminator="verdict")]
+"""What a visitor says."""
 
 
 class GivenFeedback(BaseModel):

@@ -35,7 +35,7 @@ class Problem(BaseModel):
 A_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
 """An answer that is a problem document, for the OpenAPI document."""
 
-PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 403, 422, 503), A_PROBLEM)
+PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 403, 408, 413, 422, 429, 503), A_PROBLEM)
 """The errors that every route under ``/api`` may answer with, for the OpenAPI document."""
 
 

@@ -65,7 +65,7 @@ def test_lines_without_numbers_go_on_after_the_last_and_once_a_key(api: TestClie
     assert [row[0] for row in stored(query)] == [0, 1, 2, 3]
     assert query("SELECT days_date::text FROM data_items") == [(f"{datetime.now(UTC):%Y-%m-%d}",)]
     other = api.post(PATH, json=told({"speaker": "Ann", "text": "three"}), headers={"Idempotency-Key": "b"})
-    assert other.status_code == 422
+    assert other.status_code == 409
     assert "another request" in other.json()["detail"]
 
 
