@@ -160,7 +160,9 @@ class Database:
             return await self._row(pool, statement, values)
         except PoolTimeout:
             raise
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            # Within a pipeline it ends as a query that was cancelled, where who asked has gone.
+            _end_if_cancelled(error)
             # The server was restarted: other connections of the pool may be dead as well.
             await pool.check()
             return await self._row(pool, statement, values)
@@ -169,6 +171,8 @@ class Database:
         self, pool: AsyncConnectionPool[Any], statement: str, values: Mapping[str, Any]
     ) -> tuple[Any, ...] | None:
         async with pool.connection() as connection:
+            # The pool says nothing of it where a connection came just then.
+            _end_if_cancelled()
             cursor = connection.cursor(binary=True)
             if _named.get(connection) == self._client:
                 await cursor.execute(statement, values, prepare=True)
@@ -237,6 +241,13 @@ class Database:
     def _enter(self, connection: Connection) -> None:
         if self._client is not None:
             connection.execute(_ENTER, {"client": self._client})
+
+
+def _end_if_cancelled(error: BaseException | None = None) -> None:
+    """End the running task if somebody has asked for that, and was not heard."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _listen(channel: str) -> sql.Composed:

@@ -259,6 +259,7 @@ def test_a_disk_that_is_full_for_a_moment_loses_nothing(
 ) -> None:
     bring(db, lines_at("2025-01-15", "a", ("Ann", "one two three")), client="default")
     query("CREATE SEQUENCE tries")
+    query("GRANT ALL ON SEQUENCE tries TO crew_app")
     query("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF nextval('tries') < 2 THEN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100';
