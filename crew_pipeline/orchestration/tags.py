@@ -48,6 +48,9 @@ LANE = "crew/lane"
 """Background runs of one lane are executed one at a time (``dagster.yaml``)."""
 CORES = "crew/cores"
 """How many cores a background run may keep busy."""
+FIRST_DAY_OF = ("dagster/partition", "dagster/asset_partition_range_start")
+"""Tags that name the day of a run, or the first of its days."""
+
 PRIORITY = "dagster/priority"
 CODE_VERSION = "dagster/code_version"
 """Of a materialization: the engine that made it, so that Dagster tells which partitions another one has made."""

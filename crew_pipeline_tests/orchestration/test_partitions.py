@@ -91,3 +91,14 @@ def test_today_waits_for_no_lane_of_a_sweep(settings: Settings) -> None:
     allowed = allowance(settings, NOW)
     assert recent_lane_tags(allowed, 3)["crew/cores"] == f"{allowed.cores:.2f}"
     assert partitions.days_of(["2024-11-15"]) == [date(2024, 11, 15)]
+
+
+def test_a_run_of_a_day_from_before_those_that_are_listed_says_so(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    later = settings.model_copy(update={"first_partition": date(2025, 1, 1)})
+    job = build_defs(later).resolve_job_def("materialize_days")
+    ran = job.execute_in_process(instance=instance, tags={"dagster/partition": "2024-12-31"}, raise_on_error=False)
+    assert not ran.success
+    (failed,) = [event for event in ran.all_events if event.is_step_failure]
+    assert "2024-12-31 lies before 2025-01-01" in str(failed.step_failure_data.user_failure_data)

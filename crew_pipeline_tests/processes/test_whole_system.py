@@ -117,7 +117,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     home = tmp_path_factory.mktemp("crew")
     options = {
         "claim_ttl_s": 5, "poll_s": 0.5, "retry_backoff_s": 2, "background_retries": 8, "on_demand_retries": 4,
-        "memory_limit_mb": 4096, "threads": 1,
+        "memory_limit_mb": 4096, "threads": 1, "first_partition": FIRST.isoformat(),
     }  # fmt: skip
     environment = {**os.environ, **{f"CREW_{name.upper()}": str(value) for name, value in options.items()}}
     port, dagster_port = free_port(), free_port()

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
-from dagster import AssetExecutionContext, DagsterRun, Failure
+from dagster import AssetExecutionContext, DagsterRun, DailyPartitionsDefinition, Failure
 
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.first_look import show_first_look
@@ -102,6 +102,7 @@ class DayWork:
         try:
             with claims.heartbeat(self._db, self._token, self._making.claim_ttl_s):
                 self._refuse_unknown_client()
+                self._refuse_unlisted_days()
                 for day in self._in_order():
                     made = in_thread(lambda day=day: self._make(day))  # type: ignore[misc]
                     self._context.log.info(made.summary)
@@ -126,6 +127,20 @@ class DayWork:
                     description=f"There is no client {client}; 'crew clients list' names those that there are.",
                     allow_retries=False,
                 )
+
+    def _refuse_unlisted_days(self) -> None:
+        """A run that somebody has launched by its tags may name a day from before those that are partitions here."""
+        listed = self._context.assets_def.partitions_def
+        named = [self._context.run.tags[tag] for tag in tags.FIRST_DAY_OF if tag in self._context.run.tags]
+        if not isinstance(listed, DailyPartitionsDefinition) or not named:
+            return
+        first = listed.start.date()
+        if date.fromisoformat(min(named)) < first:
+            raise Failure(
+                description=f"{min(named)} lies before {first}, the first day that is listed here; 'crew up' lists "
+                "earlier ones soon after their talk has come, elsewhere CREW_FIRST_PARTITION does.",
+                allow_retries=False,
+            )
 
     def _give_back(self) -> None:
         # The thread that computes goes on for as long as the process: it must take nothing more.
