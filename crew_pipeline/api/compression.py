@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+from functools import lru_cache
 from typing import Literal
 
 import brotli
 from cachetools import LRUCache
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crew_pipeline.api.raw import first_values, header
 
 Encoding = Literal["br", "gzip"]
 
 _LEAST_BYTES = 1_024
 _BROTLI_QUALITY, _GZIP_LEVEL = 5, 6
-_TYPES = ("application/json", "application/problem+json", "application/x-ndjson", "text/")
+_TYPES = (b"application/json", b"application/problem+json", b"application/x-ndjson", b"text/")
 _AT_ONCE_BYTES = 16 * 1024
 """Up to here compressing takes no longer than handing it to a thread."""
-_TAG = re.compile(r'"([^"]*)-(?:br|gzip)"')
+_TAG = re.compile(rb'"([^"]*)-(?:br|gzip)"')
 
 
 class Compression:
@@ -39,7 +42,7 @@ class Compression:
         """Compress what the application answers, where that pays and is taken."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        encoding = chosen(Headers(scope=scope).get("accept-encoding", ""))
+        encoding = chosen(header(scope, b"accept-encoding"))
         start: Message | None = None
 
         async def compressing(message: Message) -> None:
@@ -58,16 +61,16 @@ class Compression:
         return None
 
     async def _finish(self, scope: Scope, start: Message, body: Message, encoding: Encoding | None) -> None:
-        headers = MutableHeaders(raw=start["headers"])
-        if "content-encoding" in headers or not headers.get("content-type", "").startswith(_TYPES):
-            if start["status"] == 304 and encoding is not None and "etag" in headers:
-                headers["ETag"] = _marked(headers["ETag"], encoding)
+        known = first_values(start["headers"])
+        tag = known.get(b"etag", b"").decode()
+        if b"content-encoding" in known or not known.get(b"content-type", b"").startswith(_TYPES):
+            if start["status"] == 304 and encoding is not None and tag:
+                MutableHeaders(raw=start["headers"])["ETag"] = _marked(tag, encoding)
             return
-        headers.add_vary_header("Accept-Encoding")
         content = body.get("body", b"")
         if encoding is None or len(content) < _LEAST_BYTES:
+            start["headers"].append((b"vary", b"Accept-Encoding"))
             return
-        tag = headers.get("etag")
         client = scope.get("state", {}).get("client")
         key = (client, scope["path"], tag, encoding) if client and tag and start["status"] == 200 else None
         found = self._kept.get(key) if key else None
@@ -76,11 +79,14 @@ class Compression:
             if key and len(found) <= self._kept.maxsize // 4:
                 self._kept[key] = found
         body["body"] = found
+        headers = MutableHeaders(raw=start["headers"])
         headers["Content-Encoding"], headers["Content-Length"] = encoding, str(len(found))
+        headers.add_vary_header("Accept-Encoding")
         if tag:
             headers["ETag"] = _marked(tag, encoding)
 
 
+@lru_cache(maxsize=256)
 def chosen(accepted: str) -> Encoding | None:
     """The encoding to use for a header ``Accept-Encoding`` (RFC 9110, 12.5.3)."""
     weights = {}
@@ -112,13 +118,11 @@ def _marked(tag: str, encoding: Encoding) -> str:
 
 def _as_tagged(scope: Scope) -> Scope:
     """The request with the tags that routes give; they know nothing of encodings."""
-    headers = Headers(scope=scope)
-    if "-" not in headers.get("if-none-match", ""):
+    if "-" not in header(scope, b"if-none-match"):
         return scope
     return {
         **scope,
         "headers": [
-            (name, _TAG.sub(r'"\1"', value.decode("latin-1")).encode("latin-1") if name == b"if-none-match" else value)
-            for name, value in scope["headers"]
+            (name, _TAG.sub(rb'"\1"', value) if name == b"if-none-match" else value) for name, value in scope["headers"]
         ],
     }

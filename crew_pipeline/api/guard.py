@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crew_pipeline.api.problems import problem
+from crew_pipeline.api.raw import header
 from crew_pipeline.api.services import Services
 
 LONGEST_QUERY = 8 * 1024
@@ -43,12 +44,11 @@ class Guard:
         """Let a request through, or answer it with a problem document."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        request = HTTPConnection(scope)
         try:
-            _refuse_too_large(request)
+            _refuse_too_large(scope)
             if scope["method"] in _WITH_BODY:
-                await self._let_write(request)
-                receive = _bounded(receive, _largest(request), self._body_within_s)
+                await self._let_write(HTTPConnection(scope))
+                receive = _bounded(receive, _largest(scope), self._body_within_s)
         except HTTPException as error:
             # What is left of the body is not read.
             headers = {**(error.headers or {}), "Connection": "close"}
@@ -57,23 +57,23 @@ class Guard:
         return None
 
     async def _let_write(self, request: HTTPConnection) -> None:
-        if request.url.path.startswith("/api/") and request.url.path not in _FOR_EVERYBODY:
+        if request.scope["path"].startswith("/api/") and request.scope["path"] not in _FOR_EVERYBODY:
             admitted = await self._services.doorkeeper.admit(request, operator_too=True)
             self._services.limits.count("writes", admitted)
 
 
-def _refuse_too_large(request: HTTPConnection) -> None:
-    if len(request.scope["query_string"]) > LONGEST_QUERY:
+def _refuse_too_large(scope: Scope) -> None:
+    if len(scope["query_string"]) > LONGEST_QUERY:
         raise HTTPException(414, f"The address is too long; its parameters may have {LONGEST_QUERY} bytes.")
-    if sum(len(name) + len(value) for name, value in request.scope["headers"]) > LARGEST_HEAD:
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEAD:
         raise HTTPException(431, f"The headers are too large; together they may have {LARGEST_HEAD} bytes.")
-    length, largest = request.headers.get("content-length", "0"), _largest(request)
+    length, largest = header(scope, b"content-length") or "0", _largest(scope)
     if not length.isdecimal() or int(length) > largest:
         raise _too_large(largest)
 
 
-def _largest(request: HTTPConnection) -> int:
-    return LARGEST_PUSH if request.url.path == _PUSH else LARGEST_BODY
+def _largest(scope: Scope) -> int:
+    return LARGEST_PUSH if scope["path"] == _PUSH else LARGEST_BODY
 
 
 def _too_large(largest: int) -> HTTPException:

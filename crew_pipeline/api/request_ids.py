@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crew_pipeline.api.naming import CURRENT
 from crew_pipeline.api.problems import unexpected
+from crew_pipeline.api.raw import header
 
 HEADER = "X-Request-ID"
+_RAW_HEADER = HEADER.lower().encode()
 _TAKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -26,7 +27,7 @@ class RequestIds:
         """Name a request, and its answer."""
         if scope["type"] not in {"http", "websocket"}:
             return await self._app(scope, receive, send)
-        brought = Headers(scope=scope).get(HEADER, "")
+        brought = header(scope, _RAW_HEADER)
         name = brought if _TAKEN.fullmatch(brought) else secrets.token_hex(8)
 
         started = False
@@ -35,7 +36,7 @@ class RequestIds:
             nonlocal started
             started = True
             if message["type"] in {"http.response.start", "websocket.accept"}:
-                MutableHeaders(raw=message.setdefault("headers", [])).append(HEADER, name)
+                message["headers"] = [*message.get("headers", ()), (_RAW_HEADER, name.encode())]
             await send(message)
 
         before = CURRENT.set(name)
