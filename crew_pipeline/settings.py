@@ -37,6 +37,11 @@ def known_zone(value: str) -> str:
 TimeZone = Annotated[str, AfterValidator(known_zone)]
 
 
+def _listed(value: str) -> tuple[str, ...]:
+    """The parts of a value that are separated by commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 class SettingsError(ValueError):
     """A setting has a value that cannot be used; the message names variable, value and what is allowed."""
 
@@ -259,7 +264,7 @@ class Settings(BaseSettings):
     def _weekdays(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        days = tuple(day.strip().lower() for day in value.split(",") if day.strip())
+        days = _listed(value.lower())
         if not set(days) <= set(WEEKDAYS):
             raise ValueError("days of the week such as mon,tue,wed,thu,fri")
         return days
@@ -269,7 +274,7 @@ class Settings(BaseSettings):
     def _codes(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        codes = tuple(sorted({code.strip().lower() for code in value.split(",") if code.strip()}))
+        codes = tuple(sorted({*_listed(value.lower())}))
         if not codes or any(code != "any" and not re.fullmatch("[a-z]{2}", code) for code in codes):
             raise ValueError("codes of languages such as en,de, or any")
         return codes
@@ -279,7 +284,7 @@ class Settings(BaseSettings):
     def _owners(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        owners = tuple(owner.strip() for owner in value.split(",") if owner.strip())
+        owners = _listed(value)
         if not all(re.fullmatch(r"team:[\w./-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner) for owner in owners):
             raise ValueError("owners such as team:talk,ann@example.org")
         return owners
@@ -289,7 +294,7 @@ class Settings(BaseSettings):
     def _origins(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        origins = tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        origins = _listed(value)
         if not all(re.fullmatch(r"https?://[^/\s*]+", origin) for origin in origins):
             raise ValueError("origins such as https://shop.example, without a path")
         return origins
@@ -299,7 +304,7 @@ class Settings(BaseSettings):
     def _networks(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        proxies = tuple(proxy.strip() for proxy in value.split(",") if proxy.strip())
+        proxies = _listed(value)
         try:
             for proxy in proxies:
                 ip_network(proxy)

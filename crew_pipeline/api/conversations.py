@@ -127,7 +127,6 @@ _NEEDS_KEY = "lines without numbers need an Idempotency-Key, or they would come 
         **PROBLEMS,
         200: {"model": PushedConversation, "description": "the conversation was there already"},
         409: {**A_PROBLEM, "description": "the crew is read from a history table, or the key was another request's"},
-        413: A_PROBLEM,
     },
     openapi_extra={
         "requestBody": {"required": True, "content": {JSON: {"schema": {"$ref": "#/components/schemas/NewLines"}}}},

@@ -34,11 +34,9 @@ def is_of_this_machine(request: HTTPConnection) -> bool:
     (DNS rebinding), nor by having the browser ask across sites. The header is judged as it was sent: what libraries
     make of an odd one differs.
     """
-    host = _HOST.fullmatch(request.headers.get("host", ""))
     origin = request.headers.get("origin")
     return (
-        host is not None
-        and is_loopback(host[1])
+        _names_this_machine(request)
         and (origin is None or is_loopback(_host_of(origin)))
         and request.headers.get("sec-fetch-site") != "cross-site"
         and not is_passed_on(request)
@@ -48,9 +46,8 @@ def is_of_this_machine(request: HTTPConnection) -> bool:
 def is_visit(request: HTTPConnection) -> bool:
     """Whether somebody follows a link of another site's page: that shows a page of ours, and tells the other nothing.
     The host must be this machine by its own name all the same."""
-    host = _HOST.fullmatch(request.headers.get("host", ""))
     navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.scope.get("method") == "GET"
-    return host is not None and is_loopback(host[1]) and navigates and not is_passed_on(request)
+    return _names_this_machine(request) and navigates and not is_passed_on(request)
 
 
 def is_of_another_site(request: HTTPConnection) -> bool:
@@ -62,6 +59,11 @@ def is_of_another_site(request: HTTPConnection) -> bool:
     origin = request.headers.get("origin")
     foreign = origin is not None and _netloc(origin) != request.headers.get("host")
     return foreign or site not in (None, "none")
+
+
+def _names_this_machine(request: HTTPConnection) -> bool:
+    host = _HOST.fullmatch(request.headers.get("host", ""))
+    return host is not None and is_loopback(host[1])
 
 
 def _host_of(origin: str) -> str:

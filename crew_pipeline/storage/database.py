@@ -44,8 +44,10 @@ _WAIT_IN_LOOP_S = 5.0
 
 _ENTER = text("SELECT set_config('crew.scope', '', true), set_config('crew.client', :client, true)")
 _NAME = "SELECT set_config('crew.scope', %s, false), set_config('crew.client', %s, false)"
-_named: WeakKeyDictionary[psycopg.AsyncConnection[Any], str | None] = WeakKeyDictionary()
-"""For which client a connection of an event loop was used last; None for none, as when it was new."""
+_NEW: tuple[str | None, ...] = (None,)
+_named: WeakKeyDictionary[psycopg.AsyncConnection[Any], tuple[str | None, ...]] = WeakKeyDictionary()
+"""For which client a connection of an event loop was used last, in a tuple: None for none, as when it was new; nothing
+where that is not known. A client may have any name, so no name stands for that."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -174,16 +176,16 @@ class Database:
             # The pool says nothing of it where a connection came just then.
             _end_if_cancelled()
             cursor = connection.cursor(binary=True)
-            if _named.get(connection) == self._client:
+            if _named.get(connection, _NEW) == (self._client,):
                 await cursor.execute(statement, values, prepare=True)
             else:
                 # A connection is mostly asked for the same client again, so it keeps the name.
-                _named[connection] = "?"
+                _named[connection] = ()
                 scope = "all" if self._client is None and self._scope else ""
                 async with connection.pipeline():
                     await connection.execute(_NAME, (scope, self._client or ""), prepare=True)
                     await cursor.execute(statement, values, prepare=True)
-                _named[connection] = self._client
+                _named[connection] = (self._client,)
             row: tuple[Any, ...] | None = await cursor.fetchone()
             return row
 

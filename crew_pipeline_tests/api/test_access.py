@@ -101,6 +101,7 @@ def test_a_token_is_good_for_what_it_was_made_for(guarded: TestClient, db: Datab
     folding = {"json": {"folding": "loose"}}
     assert guarded.get(PATH, headers=with_token(reads)).status_code == 200
     assert guarded.put("/api/folding", headers=with_token(reads), **folding).status_code == 403
+    assert guarded.post("/api/ws-ticket", headers=with_token(reads)).status_code == 200
     assert guarded.get(PATH, headers=with_token(reads), params={"force_process": "true"}).status_code == 403
     assert guarded.put("/api/folding", headers=with_token(token), **folding).status_code == 200
     for path, status in ((PATH, 403), ("/api/status", 200), ("/metrics", 200), ("/api/session", 200)):
