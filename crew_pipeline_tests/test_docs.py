@@ -34,6 +34,7 @@ def routes() -> set[str]:
     return {
         *(f"{method.upper()} {path}" for path, methods in described.items() for method in methods),
         "WS /ws/semantic/{day}",
+        "WS /ws/days",
         "GET /",
         "GET /status",
     }

@@ -17,6 +17,7 @@ from crew_pipeline.api import (
     calendar,
     conversations,
     days,
+    events,
     feedback,
     follow,
     forgetting,
@@ -122,6 +123,7 @@ def create_app(
     app.add_middleware(RequestIds)
     app.state.services = services
     app.include_router(days.router, tags=["days"])
+    app.include_router(events.router, tags=["days"])
     app.include_router(calendar.router, tags=["days"])
     app.include_router(results.router, tags=["days"])
     app.include_router(follow.router, tags=["days"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from asyncio import BaseTransport, TimerHandle, Transport
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ HEAD_WITHIN_S = 10.0
 """How long a peer may take to send the head of a request, from its connection or its first byte on."""
 STUCK_AFTER_S = 30.0
 """How long a peer may leave everything unread that it has been sent."""
+STOPPING = "stopping"
+"""The name, in a connection's ``scope["state"]``, of an event that is set when the server is told to stop: what has no
+end must end then, since the server waits for its answers."""
 _MOST_FILES = 65_536
 _FILES_OF_OUR_OWN = 128
 """What else is open: the database, logs, listening sockets."""
@@ -52,6 +56,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Refuse one too many; else wait for a head, but not for ever."""
+        self._stopping = asyncio.Event()
+        self.app_state = {**self.app_state, STOPPING: self._stopping}
         super().connection_made(cast("Transport", transport))
         if len(self.connections) > self.most or self._has_too_many():
             self.transport.write(_FULL)
@@ -65,6 +71,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._reader is not None:
             self._reader.cancel()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        self._stopping.set()
+        super().shutdown()
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""

@@ -265,7 +265,7 @@ def _events_after(connection: Connection, client_day: ClientDay, after: int) -> 
     happened = events.events_after(connection, client_day, after)
     content = {
         "days_date": client_day.day.isoformat(),
-        "events": [told(client_day, event) for event in happened],
+        "events": [told(event) for event in happened],
         "next": happened[-1].seq if happened else after,
     }
     return orjson.dumps(content)

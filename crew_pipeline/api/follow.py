@@ -1,13 +1,13 @@
-"""The WebSocket of a day: its state, then its events as they happen."""
+"""The WebSockets of a day and of all days: the present state, then the events as they happen."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Query, Response, WebSocket, WebSocketDisconnect
 
 from crew_pipeline.api.access import NamedClient
 from crew_pipeline.api.admission import Admission
@@ -16,6 +16,7 @@ from crew_pipeline.api.problems import problem
 from crew_pipeline.api.services import Services, ServicesOf
 from crew_pipeline.api.sockets import CUT_OFF
 from crew_pipeline.model import ClientDay
+from crew_pipeline.serving.feed import Message
 
 router = APIRouter()
 
@@ -42,12 +43,15 @@ async def _follower(
     return await services.doorkeeper.admit(socket, client)
 
 
+Follower = Annotated[Admission, Depends(_follower)]
+
+
 @router.websocket("/ws/semantic/{day}")
 async def follow(
     socket: WebSocket,
     services: ServicesOf,
     day: Day,
-    follower: Annotated[Admission, Depends(_follower)],
+    follower: Follower,
     after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
 ) -> None:
     """The present state, then every event after ``after``, until the day is completed or failed.
@@ -55,22 +59,49 @@ async def follow(
     A follower that does not read is cut off; it may come back with the number of the last event that it has seen. One
     whose token is revoked or over is closed with 1008.
     """
+    await _serve(socket, services, follower, services.feeds.follow(ClientDay(follower.client, day), after))
+
+
+@router.websocket("/ws/days")
+async def follow_all(
+    socket: WebSocket,
+    services: ServicesOf,
+    follower: Follower,
+    after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+) -> None:
+    """The days that are not completed, then every event of any day after ``after``, or from now on, without an end.
+
+    Followers are cut off and closed as those of one day.
+    """
+    await _serve(socket, services, follower, services.feeds.follow_all(follower.client, after))
+
+
+async def _serve(
+    socket: WebSocket, services: Services, follower: Admission, told: AsyncGenerator[Message, None]
+) -> None:
     with services.followers.entered(follower.client) as there_is_room:
-        if not there_is_room and follower.grant is not None:
-            detail = f"This client has {services.followers.most} followers already; close some, or come back later."
-            return await socket.send_denial_response(problem(429, detail, {"Retry-After": "30"}))
-        await _serve(socket, services, follower, ClientDay(follower.client, day), after)
-    return None
+        if there_is_room or follower.grant is None:
+            await _tell_all(socket, services, follower, told)
+        else:
+            await socket.send_denial_response(no_room(services.followers.most))
 
 
-async def _serve(socket: WebSocket, services: Services, follower: Admission, client_day: ClientDay, after: int) -> None:
+def no_room(most: int) -> Response:
+    """The answer to a follower more than a client may have."""
+    detail = f"This client has {most} followers already; close some, or come back later."
+    return problem(429, detail, {"Retry-After": "30"})
+
+
+async def _tell_all(
+    socket: WebSocket, services: Services, follower: Admission, told: AsyncGenerator[Message, None]
+) -> None:
     send_within_s = services.send_within_s
     await socket.accept()
     # Closing waits for what is not sent yet, for ever where the follower does not read.
     linger_s = send_within_s
     try:
         with services.doorkeeper.holding(follower) as over:
-            async with asyncio.TaskGroup() as group, aclosing(services.feeds.follow(client_day, after)) as messages:
+            async with asyncio.TaskGroup() as group, aclosing(told) as messages:
                 watching = [group.create_task(_until_gone(socket)), group.create_task(_until_over(over))]
                 await _tell(socket, messages, send_within_s)
                 for task in watching:
@@ -98,11 +129,11 @@ async def _until_over(over: asyncio.Event) -> None:
     raise _OverError
 
 
-async def _tell(socket: WebSocket, messages: AsyncIterator[str], send_within_s: float) -> None:
+async def _tell(socket: WebSocket, messages: AsyncGenerator[Message, None], send_within_s: float) -> None:
     async for message in messages:
         try:
             async with asyncio.timeout(send_within_s):
-                await socket.send_text(message)
+                await socket.send_text(message.text)
         except RuntimeError as error:
             # Uvicorn raises this once it has given up a follower that answers no pings.
             raise WebSocketDisconnect(1006) from error

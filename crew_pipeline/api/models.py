@@ -255,6 +255,13 @@ class DayEvents(BaseModel):
     next: int
 
 
+class Events(BaseModel):
+    """Events of any day; ``next`` is the ``after`` to go on with."""
+
+    events: list[DayEvent]
+    next: int
+
+
 class Health(BaseModel):
     """Whether the process lives."""
 

@@ -1,4 +1,4 @@
-"""A client's day as it happens: one task reads it for all connections that follow it in this process.
+"""A client's day, or all its days, as they happen: one task reads them for all connections that follow in this process.
 
 The task looks into the tables when it is woken, encodes each event once and keeps the newest in a bounded buffer. A
 connection is no more than the number of the last event that it was told: it takes what follows from the buffer, or from
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,7 +22,7 @@ from crew_pipeline.days.status import FINAL, state_of
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import events
+from crew_pipeline.storage.days import events, states
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,13 @@ _LOOK_AT_LEAST_EVERY_S = 20.0
 _TRY_AGAIN_S = 1.0
 _HELD_EVENTS = 1000
 _HELD_BYTES = 1024 * 1024
+_DAYS_OF_A_SNAPSHOT = 500
 _PAGE = 100
 _READERS_OF_OLDER_ROWS = 2
 
 
 class Message(NamedTuple):
-    """An event as it is sent: its number and its JSON text."""
+    """What a connection is told: the number of the last event that it knows then, and a JSON text."""
 
     seq: int
     text: str
@@ -50,9 +51,9 @@ class _Look(NamedTuple):
     whole: bool
 
 
-def told(client_day: ClientDay, event: events.Event) -> dict[str, Any]:
+def told(event: events.Event) -> dict[str, Any]:
     """An event as visitors are told it, ready to be encoded as JSON."""
-    return {"seq": event.seq, "days_date": client_day.day.isoformat(), "type": event.type, **event.payload}
+    return {"seq": event.seq, "days_date": event.day.isoformat(), "type": event.type, **event.payload}
 
 
 class Feeds:
@@ -69,10 +70,10 @@ class Feeds:
         self._ping_s = ping_s
         self._held = held
         self._older = asyncio.Semaphore(_READERS_OF_OLDER_ROWS)
-        self._feeds: dict[ClientDay, _Feed] = {}
+        self._feeds: dict[events.Followed, _Feed] = {}
 
     def __len__(self) -> int:
-        """How many days are followed."""
+        """How many days, or clients with all their days, are followed."""
         return len(self._feeds)
 
     def stop(self) -> None:
@@ -80,69 +81,91 @@ class Feeds:
         for feed in self._feeds.values():
             feed.stop()
 
-    async def follow(self, client_day: ClientDay, after: int) -> AsyncGenerator[str, None]:
-        """The messages for one connection, as JSON texts.
+    async def follow(self, client_day: ClientDay, after: int) -> AsyncGenerator[Message, None]:
+        """The messages for one connection.
 
         A ``snapshot`` of the present state, then every event with a number above ``after``, once and in order, and a
         ``ping`` where there is nothing to tell for long. Ends when everything is told and the day is completed, failed
         or empty. While the database does not answer there is nothing to tell.
         """
-        clock = asyncio.get_running_loop().time
         async with self._joined(client_day) as feed:
             await feed.look()
-            yield _encoded({"seq": after, "type": "snapshot", **feed.state})
-            silent_since = clock()
-            while True:
-                # Taken together: the events that led to this state are among those up to `last`.
-                state, last, turned = feed.state, feed.last, feed.turned
-                while after < last:
-                    for message in await feed.after(after):
-                        yield message.text
-                        after = message.seq
-                    silent_since = clock()
-                if state["semantic_status"] in FINAL:
-                    return
-                try:
-                    async with asyncio.timeout_at(silent_since + self._ping_s):
-                        await turned.wait()
-                except TimeoutError:
-                    yield _encoded({"seq": after, "days_date": client_day.day.isoformat(), "type": "ping"})
-                    silent_since = clock()
+            yield _message(after, {"type": "snapshot", **feed.state})
+            async with aclosing(self._told(feed, after, client_day.day.isoformat())) as messages:
+                async for message in messages:
+                    yield message
+
+    async def follow_all(self, client: str, after: int | None) -> AsyncGenerator[Message, None]:
+        """The messages for one connection that follows all days of a client, for as long as it likes.
+
+        A ``snapshot`` of the days that are not completed, then every event with a number above ``after``, once and in
+        order; without it those from now on; and a ``ping`` where there is nothing to tell for long.
+        """
+        async with self._joined(events.AllDays(client)) as feed:
+            await feed.look()
+            # Events before the days: what led to their states may be told once more, but is never left out.
+            after = feed.last if after is None else after
+            unfinished = await self._db.as_client(client).reading(states.unfinished, client, _DAYS_OF_A_SNAPSHOT)
+            days = [{"days_date": day.isoformat(), "semantic_status": state} for day, state in unfinished]
+            yield _message(after, {"days_date": None, "type": "snapshot", "days": days})
+            async with aclosing(self._told(feed, after, None)) as messages:
+                async for message in messages:
+                    yield message
+
+    async def _told(self, feed: _Feed, after: int, day: str | None) -> AsyncGenerator[Message, None]:
+        clock = asyncio.get_running_loop().time
+        silent_since = clock()
+        while True:
+            # Taken together: the events that led to this state are among those up to `last`.
+            state, last, turned = feed.state, feed.last, feed.turned
+            while after < last:
+                for message in await feed.after(after):
+                    yield message
+                    after = message.seq
+                silent_since = clock()
+            if state.get("semantic_status") in FINAL:
+                return
+            try:
+                async with asyncio.timeout_at(silent_since + self._ping_s):
+                    await turned.wait()
+            except TimeoutError:
+                yield _message(after, {"days_date": day, "type": "ping"})
+                silent_since = clock()
 
     @asynccontextmanager
-    async def _joined(self, client_day: ClientDay) -> AsyncIterator[_Feed]:
-        feed = self._feeds.get(client_day)
+    async def _joined(self, whose: events.Followed) -> AsyncIterator[_Feed]:
+        feed = self._feeds.get(whose)
         if feed is None:
-            feed = self._feeds[client_day] = _Feed(self._db, self._listener, client_day, self._held, self._older)
+            feed = self._feeds[whose] = _Feed(self._db, self._listener, whose, self._held, self._older)
         feed.followers += 1
         try:
             yield feed
         finally:
             feed.followers -= 1
             if not feed.followers:
-                del self._feeds[client_day]
+                del self._feeds[whose]
                 feed.stop()
 
 
 class _Feed:
-    """One client's day: its state and its newest events, and a task that reads them.
+    """One client's day, or all its days: the state and the newest events, and a task that reads them.
 
     Attributes:
         followers: how many connections follow it.
-        state: what ``state_of`` said at the last look that saw every event there was.
+        state: of a day, what ``state_of`` said at the last look that saw every event there was.
         last: the number of the newest event that this look saw; 0 where there was none.
         turned: set, and replaced by a new one, when such a look ends.
     """
 
     def __init__(
-        self, db: Database, listener: Listener, client_day: ClientDay, held: int, older: asyncio.Semaphore
+        self, db: Database, listener: Listener, whose: events.Followed, held: int, older: asyncio.Semaphore
     ) -> None:
         self.followers = 0
         self.state: dict[str, Any] = {}
         self.last = 0
         self.turned = asyncio.Event()
-        self._db = db.as_client(client_day.client)
-        self._client_day = client_day
+        self._db = db.as_client(whose.client)
+        self._whose = whose
         self._held = held
         self._older = older
         self._buffer: list[Message] = []
@@ -152,7 +175,7 @@ class _Feed:
         self._reaches_back_to: int | None = None
         self._asked = self._answered = 0
         self._woken = asyncio.Event()
-        self._task = asyncio.create_task(self._read_on(listener), name=f"feed of {client_day.day}")
+        self._task = asyncio.create_task(self._read_on(listener), name=f"feed of {whose.day or 'all days'}")
 
     def stop(self) -> None:
         """Stop reading."""
@@ -184,7 +207,7 @@ class _Feed:
         return self._buffer[first : first + _PAGE]
 
     async def _read_on(self, listener: Listener) -> None:
-        async with listener.subscribed(self._client_day) as self._woken:
+        async with listener.subscribed(self._whose) as self._woken:
             while True:
                 self._woken.clear()
                 if not await self._read_once():
@@ -211,20 +234,20 @@ class _Feed:
 
     def _look(self, connection: Connection) -> _Look:
         # First the state, then the events: one in between is told now, and the next look sees what it led to.
-        state = state_of(connection, self._client_day)
+        state = state_of(connection, self._whose) if isinstance(self._whose, ClientDay) else {}
         if self._reaches_back_to is None:
-            happened = events.latest_events(connection, self._client_day, self._held)
+            happened = events.latest_events(connection, self._whose, self._held)
             whole = True
         else:
-            happened = events.events_after(connection, self._client_day, self._read_to, self._held)
+            happened = events.events_after(connection, self._whose, self._read_to, self._held)
             whole = len(happened) < self._held
         return _Look(state, self._messages(happened), whole)
 
     def _older_than_the_buffer(self, connection: Connection, seq: int) -> list[Message]:
-        return self._messages(events.events_after(connection, self._client_day, seq, _PAGE))
+        return self._messages(events.events_after(connection, self._whose, seq, _PAGE))
 
     def _messages(self, happened: list[events.Event]) -> list[Message]:
-        return [Message(event.seq, _encoded(told(self._client_day, event))) for event in happened]
+        return [Message(event.seq, _encoded(told(event))) for event in happened]
 
     def _keep(self, messages: list[Message]) -> None:
         """Add to the buffer and let go of the oldest beyond its bounds."""
@@ -246,8 +269,13 @@ class _Feed:
         self._buffer_bytes = excess
 
     async def _lost(self, error: Exception) -> None:
-        logger.warning("%s: the events cannot be read (%s); trying again", self._client_day.day, type(error).__name__)
+        whose = self._whose.day or "all days"
+        logger.warning("%s: the events cannot be read (%s); trying again", whose, type(error).__name__)
         await asyncio.sleep(_TRY_AGAIN_S)
+
+
+def _message(seq: int, content: dict[str, Any]) -> Message:
+    return Message(seq, _encoded({"seq": seq, **content}))
 
 
 def _encoded(message: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import psycopg
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days.events import EVENT_CHANNEL
+from crew_pipeline.storage.days.events import EVENT_CHANNEL, AllDays, Followed
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Listener:
     def __init__(self, db: Database, channel: str = EVENT_CHANNEL) -> None:
         self._db = db
         self._channel = channel
-        self._waiting: dict[ClientDay, set[asyncio.Event]] = {}
+        self._waiting: dict[Followed, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -41,17 +41,17 @@ class Listener:
                 await self._task
 
     @contextlib.asynccontextmanager
-    async def subscribed(self, client_day: ClientDay) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something may have happened to ``client_day``; the waiter clears it."""
+    async def subscribed(self, whose: Followed) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something may have happened to ``whose`` day; the waiter clears it."""
         event = asyncio.Event()
-        waiters = self._waiting.setdefault(client_day, set())
+        waiters = self._waiting.setdefault(whose, set())
         waiters.add(event)
         try:
             yield event
         finally:
             waiters.discard(event)
             if not waiters:
-                self._waiting.pop(client_day, None)
+                self._waiting.pop(whose, None)
 
     async def _listen(self) -> None:
         while True:
@@ -69,8 +69,9 @@ class Listener:
             self._wake_all()
             return
         client, day = orjson.loads(payload)
-        for event in self._waiting.get(ClientDay(client, date.fromisoformat(day)), ()):
-            event.set()
+        for whose in (ClientDay(client, date.fromisoformat(day)), AllDays(client)):
+            for event in self._waiting.get(whose, ()):
+                event.set()
 
     def _wake_all(self) -> None:
         for events in self._waiting.values():

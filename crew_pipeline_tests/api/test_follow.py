@@ -217,9 +217,9 @@ async def _numbers(feeds: Feeds, after: int = 0, pause_s: float = 0.0) -> list[i
     """The numbers of the events that one follower is told, who takes ``pause_s`` seconds over each message."""
     found: list[int] = []
     async with asyncio.timeout(DEADLINE_S), aclosing(feeds.follow(CLIENT_DAY, after)) as messages:
-        assert orjson.loads(await anext(messages))["seq"] == after
+        assert (await anext(messages)).seq == after
         async for message in messages:
-            found.append(orjson.loads(message)["seq"])
+            found.append(message.seq)
             await asyncio.sleep(pause_s)
     return found
 
@@ -249,7 +249,7 @@ def test_a_follower_with_nothing_to_hear_is_pinged(db: Database, database_url: s
         kinds: list[str] = []
         async with _feeds(db, database_url, ping_s=0.05) as feeds, asyncio.timeout(DEADLINE_S):
             async for message in feeds.follow(CLIENT_DAY, 0):
-                kinds.append(orjson.loads(message)["type"])
+                kinds.append(orjson.loads(message.text)["type"])
                 if len(kinds) == 4:
                     await asyncio.to_thread(make_ready, DAY)
         return kinds

@@ -278,6 +278,7 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
             "pair_feedback",
             "day_claims",
             "day_events",
+            "client_counters",
             "api_tickets",
             "clients",
         ):

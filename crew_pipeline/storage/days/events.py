@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -15,6 +15,17 @@ EVENT_CHANNEL = "crew_events"
 REQUEST_CHANNEL = "crew_requests"
 
 
+class AllDays(NamedTuple):
+    """All days of a client."""
+
+    client: str
+    day: None = None
+
+
+Followed = ClientDay | AllDays
+"""Whose events somebody follows."""
+
+
 class EventType(StrEnum):
     """What may happen to a client's day."""
 
@@ -25,37 +36,34 @@ class EventType(StrEnum):
 
 
 class Event(NamedTuple):
-    """One thing that happened to a client's day."""
+    """One thing that happened to a client's day; ``seq`` counts the client's events."""
 
     seq: int
+    day: date
     type: str
     payload: dict[str, Any]
     created_at: datetime
 
 
-# One transaction at a time per client's day: numbers are given out before their rows can be seen, and a follower that
-# has seen a later number never looks for an earlier one. The row is made from the lock, so the lock comes first.
 _EMIT = """
-WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0)))
 INSERT INTO day_events (client, day, token, type, payload)
-SELECT :client, CAST(:day AS date), :token, :kind, CAST(:payload AS jsonb) FROM turn
-RETURNING seq, pg_notify(:channel, :message)
+VALUES (:client, CAST(:day AS date), :token, :kind, CAST(:payload AS jsonb))
+RETURNING pg_notify(:channel, :message)
 """
 
 
 def emit(
     connection: Connection, client_day: ClientDay, kind: EventType, payload: dict[str, Any], token: str | None
-) -> int:
-    """Record an event in the caller's transaction and wake followers on its commit; returns its sequence number.
+) -> None:
+    """Record an event in the caller's transaction and wake followers on its commit.
 
-    Events of a client's day become visible in the order of their numbers: whoever else records one for that day waits
-    until the caller's transaction ends. So that no two deadlock, a transaction with events of several days takes the
-    days in the order of ``claims.held``, and locks a day's rows before it records the event, not after.
+    It gets its number when the transaction commits (migration 0021), so that a client's events become visible in the
+    order of their numbers and nobody waits for a slow transaction. So that no two deadlock, a transaction with events
+    of several clients takes them in the order of their names.
     """
-    row = connection.execute(
+    connection.execute(
         text(_EMIT),
         {
-            "lock": f"events\x1f{client_day.client}\x1f{client_day.day}",
             "client": client_day.client,
             "day": client_day.day,
             "token": token,
@@ -64,8 +72,7 @@ def emit(
             "channel": EVENT_CHANNEL,
             "message": _message(client_day),
         },
-    ).one()
-    return int(row.seq)
+    )
 
 
 def notify(connection: Connection, channel: str, client_day: ClientDay) -> None:
@@ -81,28 +88,38 @@ def _message(client_day: ClientDay) -> str:
     return message if len(message.encode()) < 7_900 else ""
 
 
-def events_after(connection: Connection, client_day: ClientDay, after: int, limit: int = 1000) -> list[Event]:
-    """The events of a client's day with a sequence number above ``after``, in order."""
-    rows = connection.execute(
-        text(
-            "SELECT seq, type, payload, created_at FROM day_events "
-            "WHERE client = :client AND day = :day AND seq > :after ORDER BY seq LIMIT :limit"
-        ),
-        {"client": client_day.client, "day": client_day.day, "after": after, "limit": limit},
+_AFTER = """
+SELECT seq, day, type, payload, created_at FROM day_events
+WHERE client = :client AND {days} AND seq > :after ORDER BY seq LIMIT :limit
+"""
+_LATEST = """
+SELECT seq, day, type, payload, created_at FROM day_events
+WHERE client = :client AND {days} AND seq IS NOT NULL ORDER BY seq DESC LIMIT :limit
+"""
+
+
+def events_after(connection: Connection, whose: Followed, after: int, limit: int = 1000) -> list[Event]:
+    """The events of a client's day, or of all its days, with a sequence number above ``after``, in order."""
+    return _events(connection, _AFTER, whose, after=after, limit=limit)
+
+
+def latest_events(connection: Connection, whose: Followed, most: int) -> list[Event]:
+    """The newest events of a client's day, or of all its days, ``most`` at the most, in order."""
+    return _events(connection, _LATEST, whose, limit=most)[::-1]
+
+
+def last_number(connection: Connection, client: str) -> int:
+    """The number of a client's newest event; 0 where nothing has happened."""
+    number: int | None = connection.scalar(
+        text("SELECT max(seq) FROM day_events WHERE client = :client"), {"client": client}
     )
+    return number or 0
+
+
+def _events(connection: Connection, statement: str, whose: Followed, **values: int) -> list[Event]:
+    days = "true" if whose.day is None else "day = :day"
+    rows = connection.execute(text(statement.format(days=days)), {**whose._asdict(), **values})
     return [Event(*row) for row in rows]
-
-
-def latest_events(connection: Connection, client_day: ClientDay, most: int) -> list[Event]:
-    """The newest events of a client's day, ``most`` at the most, in order."""
-    rows = connection.execute(
-        text(
-            "SELECT seq, type, payload, created_at FROM day_events "
-            "WHERE client = :client AND day = :day ORDER BY seq DESC LIMIT :most"
-        ),
-        {"client": client_day.client, "day": client_day.day, "most": most},
-    )
-    return [Event(*row) for row in rows][::-1]
 
 
 def latest_progress(connection: Connection, client_day: ClientDay, token: str | None = None) -> dict[str, Any]:
@@ -111,7 +128,7 @@ def latest_progress(connection: Connection, client_day: ClientDay, token: str | 
     payload: dict[str, Any] | None = connection.scalar(
         text(
             "SELECT payload FROM day_events WHERE client = :client AND day = :day AND type = 'processing_progress' "
-            "AND (CAST(:token AS text) IS NULL OR token = :token) ORDER BY seq DESC LIMIT 1"
+            "AND (CAST(:token AS text) IS NULL OR token = :token) ORDER BY id DESC LIMIT 1"
         ),
         {"client": client_day.client, "day": client_day.day, "token": token},
     )
@@ -123,7 +140,7 @@ def last_error(connection: Connection, client_day: ClientDay) -> str | None:
     error: str | None = connection.scalar(
         text(
             "SELECT payload->>'error' FROM day_events WHERE client = :client AND day = :day "
-            "AND type = 'processing_failed' ORDER BY seq DESC LIMIT 1"
+            "AND type = 'processing_failed' ORDER BY id DESC LIMIT 1"
         ),
         {"client": client_day.client, "day": client_day.day},
     )

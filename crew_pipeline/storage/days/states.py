@@ -141,6 +141,19 @@ def summaries(connection: Connection, first: date, last: date, client: str | Non
     return [Summary(*row) for row in rows]
 
 
+def unfinished(connection: Connection, client: str, most: int) -> list[tuple[date, DayState]]:
+    """A client's days that are not completed, with their states, newest first."""
+    rows = connection.execute(
+        text(f"""
+            SELECT days_date, {DAY_STATUS} AS status FROM data_items
+            WHERE client = :client AND semantic_status <> 'completed'
+            GROUP BY days_date ORDER BY days_date DESC LIMIT :most
+        """),
+        {"client": client, "most": most},
+    )
+    return [(row.days_date, DayState(row.status)) for row in rows]
+
+
 def counts_by_status(connection: Connection) -> dict[str, tuple[int, int]]:
     """Clients' days and conversations in each status; a day counts under the least finished of its conversations."""
     rows = connection.execute(

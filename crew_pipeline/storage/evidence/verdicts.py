@@ -17,7 +17,7 @@ Verdict = Literal["same", "different", "show", "hide"]
 
 
 class Said(NamedTuple):
-    """A visitor's verdict."""
+    """A visitor's verdict; ``id`` counts the client's."""
 
     id: int
     client: str
@@ -39,7 +39,7 @@ class Side(NamedTuple):
     speaker: str
 
 
-_COLUMNS = "id, client, verdict, left_text, right_text, left_speaker, right_speaker, day, created_at, undone_at"
+_COLUMNS = "number, client, verdict, left_text, right_text, left_speaker, right_speaker, day, created_at, undone_at"
 
 
 def say(
@@ -76,7 +76,7 @@ def say(
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('pair_feedback ' || :client, 0))"), values)
     there: int | None = connection.scalar(
         text(
-            "SELECT id FROM pair_feedback WHERE client = :client AND left_hash = :left AND right_hash = :right "
+            "SELECT number FROM pair_feedback WHERE client = :client AND left_hash = :left AND right_hash = :right "
             "AND verdict = :verdict AND undone_at IS NULL"
         ),
         values,
@@ -94,7 +94,7 @@ def say(
         text(
             "INSERT INTO pair_feedback (client, day, verdict, left_hash, right_hash, left_text, right_text, "
             "left_speaker, right_speaker, passages) VALUES (:client, :day, :verdict, :left, :right, :left_text, "
-            ":right_text, :left_speaker, :right_speaker, CAST(:passages AS bytea[])) RETURNING id"
+            ":right_text, :left_speaker, :right_speaker, CAST(:passages AS bytea[])) RETURNING number"
         ),
         values,
     )
@@ -114,7 +114,7 @@ def undo(connection: Connection, client: str, feedback_id: int) -> Undone | None
     """Take a verdict back; None where no such verdict is in force."""
     row = connection.execute(
         text(
-            "UPDATE pair_feedback SET undone_at = now() WHERE client = :client AND id = :id AND undone_at IS NULL "
+            "UPDATE pair_feedback SET undone_at = now() WHERE client = :client AND number = :id AND undone_at IS NULL "
             "RETURNING verdict, day, left_hash, right_hash"
         ),
         {"client": client, "id": feedback_id},

@@ -422,9 +422,13 @@ class PairFeedback(Base):
     ``right`` in one; kept for ever, undone by a date."""
 
     __tablename__ = "pair_feedback"
-    __table_args__ = (Index("pair_feedback_client", "client", "id"),)
+    __table_args__ = (
+        Index("pair_feedback_client", "client", "id"),
+        Index("pair_feedback_number", "client", "number", unique=True),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, comment="of the client's verdicts")
     client: Mapped[str]
     verdict: Mapped[str] = mapped_column(comment="same, different, show (passages) or hide (a standing text)")
     passages: Mapped[list[bytes]] = mapped_column(
@@ -532,15 +536,28 @@ class DayEvent(Base):
     """What happened to a client's day, in order; the notification on top is only a wake-up."""
 
     __tablename__ = "day_events"
-    __table_args__ = (Index("day_events_day", "client", "day", "seq"),)
+    __table_args__ = (
+        Index("day_events_day", "client", "day", "seq"),
+        Index("day_events_client", "client", "seq", unique=True),
+    )
 
-    seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    seq: Mapped[int | None] = mapped_column(BigInteger, comment="of the client's events; given on commit")
     client: Mapped[str]
     day: Mapped[date]
     token: Mapped[str | None]
     type: Mapped[str]
     payload: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ClientCounter(Base):
+    """How many events of a client's days there were so far."""
+
+    __tablename__ = "client_counters"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    events: Mapped[int] = mapped_column(BigInteger)
 
 
 class Worker(Base):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 # A follower reads on from the events of a day that is in work or waits, however old they are.
 _EVENTS = """
 WITH due AS MATERIALIZED (
-    SELECT seq FROM day_events AS event
+    SELECT id FROM day_events AS event
     WHERE created_at < now() - :kept
       AND NOT EXISTS (
           SELECT 1 FROM data_items AS item WHERE item.client = event.client AND item.days_date = event.day
@@ -21,9 +21,9 @@ WITH due AS MATERIALIZED (
       AND NOT EXISTS (
           SELECT 1 FROM day_claims AS claim
           WHERE claim.client = event.client AND claim.day = event.day AND ended_at IS NULL)
-    ORDER BY seq LIMIT :most FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 )
-DELETE FROM day_events USING due WHERE day_events.seq = due.seq
+DELETE FROM day_events USING due WHERE day_events.id = due.id
 """
 
 _DOCUMENTS = """

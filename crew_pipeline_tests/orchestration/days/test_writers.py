@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from crew_pipeline.model import ClientDay
@@ -24,16 +22,12 @@ def test_a_run_does_not_hold_up_a_writer_that_takes_the_clients_in_another_order
     run_days(DAY)
     # What is not ready comes before what is only made again, so a run takes the second client first.
     bring(db, lines_at(DAY, "b", ("Tom", "It is fast enough by now.")), client="second")
-    with ThreadPoolExecutor() as pool, db.read() as other:
+    with db.read() as other:
         emit(other, ClientDay("first", date.fromisoformat(DAY)), EventType.PROGRESS, {}, None)
-        run = pool.submit(run_days, DAY, force=True)
-        while query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == [(0,)]:
-            assert not run.done()
-            time.sleep(0.02)
-        # The run waits with nothing in hand: what it has done for the second client is committed.
+        # Nobody waits for what another has not committed.
+        assert run_days(DAY, force=True).success
         assert query("SELECT count(*) FROM day_events WHERE client = 'second' AND type = 'processing_started'") == [
             (2,)
         ]
         emit(other, ClientDay("second", date.fromisoformat(DAY)), EventType.PROGRESS, {}, None)
         other.commit()
-        assert run.result().success

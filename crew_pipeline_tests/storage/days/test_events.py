@@ -1,17 +1,15 @@
-"""Events of a client's day become visible in the order of their numbers, whichever transaction is slow."""
+"""A client's events become visible in the order of their numbers, whichever transaction is slow."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import date
 
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days.events import EventType, emit, events_after, latest_events
+from crew_pipeline.storage.days.events import AllDays, EventType, emit, events_after, latest_events
 
-Query = Callable[..., list[tuple[object, ...]]]
 DAY = date(2025, 1, 15)
 DEADLINE_S = 30
 
@@ -26,39 +24,39 @@ def _seen(db: Database, client: str = "acme") -> list[str]:
         return [event.payload["name"] for event in events_after(connection, ClientDay(client, DAY), 0)]
 
 
-def test_no_event_is_seen_before_one_of_its_day_with_a_lower_number(db: Database, query: Query) -> None:
-    later = threading.Thread(target=_emit, args=(db, "later"))
-    with db.write() as slow:
-        first = emit(slow, ClientDay("acme", DAY), EventType.PROGRESS, {"name": "earlier"}, None)
-        later.start()
-        deadline = time.monotonic() + DEADLINE_S
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while later.is_alive() and query(waiting) == [(0,)] and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert _seen(db) == []
-    later.join(DEADLINE_S)
-    assert _seen(db) == ["earlier", "later"]
-    with db.read() as connection:
-        assert [event.payload["name"] for event in events_after(connection, ClientDay("acme", DAY), first)] == ["later"]
-        assert [event.payload["name"] for event in latest_events(connection, ClientDay("acme", DAY), 1)] == ["later"]
-
-
-def test_an_event_that_is_taken_back_lets_the_next_one_through(db: Database) -> None:
-    later = threading.Thread(target=_emit, args=(db, "later"))
-    with db.read() as slow:
-        emit(slow, ClientDay("acme", DAY), EventType.PROGRESS, {"name": "never"}, None)
-        later.start()
-        slow.rollback()
-    later.join(DEADLINE_S)
-    assert _seen(db) == ["later"]
-
-
-def test_days_and_clients_do_not_wait_for_each_other(db: Database) -> None:
+def test_events_are_numbered_as_they_become_visible(db: Database) -> None:
     with db.write() as slow:
         emit(slow, ClientDay("acme", DAY), EventType.PROGRESS, {"name": "slow"}, None)
-        _emit(db, "another client", client="bolt")
-        _emit(db, "another day", day=date(2025, 1, 16))
-        assert _seen(db, "bolt") == ["another client"]
+        _emit(db, "quick")
+        assert _seen(db) == ["quick"]
+    assert _seen(db) == ["quick", "slow"]
+    with db.read() as connection:
+        first, second = events_after(connection, ClientDay("acme", DAY), 0)
+        assert [event.payload["name"] for event in events_after(connection, ClientDay("acme", DAY), first.seq)] == [
+            "slow"
+        ]
+        assert latest_events(connection, ClientDay("acme", DAY), 1) == [second]
+
+
+def test_an_event_that_is_taken_back_has_no_number(db: Database) -> None:
+    with db.read() as slow:
+        emit(slow, ClientDay("acme", DAY), EventType.PROGRESS, {"name": "never"}, None)
+        slow.rollback()
+    _emit(db, "first")
+    with db.read() as connection:
+        assert [(event.seq, event.payload["name"]) for event in events_after(connection, AllDays("acme"), 0)] == [
+            (1, "first")
+        ]
+
+
+def test_numbers_tell_nothing_of_other_clients(db: Database) -> None:
+    for number in range(5):
+        _emit(db, str(number), client="busy")
+    _emit(db, "one")
+    _emit(db, "two", day=date(2025, 1, 16))
+    with db.read() as connection:
+        told = events_after(connection, AllDays("acme"), 0)
+    assert [(event.seq, event.day.day, event.payload["name"]) for event in told] == [(1, 15, "one"), (2, 16, "two")]
 
 
 def test_a_reader_that_follows_many_writers_misses_none(db: Database) -> None:
