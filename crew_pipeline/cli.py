@@ -33,6 +33,7 @@ from crew_pipeline.commands import (
     status,
     tokens,
     up,
+    webhooks,
     worker,
 )
 from crew_pipeline.commands.common import CommandError
@@ -85,6 +86,7 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(forget.app, name="forget")
 app.add_typer(tokens.app, name="token")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def _known_errors() -> tuple[type[Exception], ...]:

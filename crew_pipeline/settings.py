@@ -186,7 +186,9 @@ class Settings(BaseSettings):
     )
     keep_claims_d: int = Field(30, ge=1, description="days that records of who computed a client's day are kept")
     keep_records_d: int = Field(
-        30, ge=2, description="days that rounds of discovery, resolved alerts and samples of health are kept"
+        30,
+        ge=2,
+        description="days that rounds of discovery, resolved alerts, samples of health and sent messages are kept",
     )
     keep_runs_d: int = Field(
         30, ge=1, description="days that Dagster runs are kept; those that the state of assets rests on stay"
@@ -233,6 +235,11 @@ class Settings(BaseSettings):
     )
     limit_followers: int = Field(
         500, ge=0, description="WebSockets and streams of a client at once, where tokens are used; 0: any"
+    )
+    limit_webhooks: int = Field(20, ge=0, description="webhooks that a client may have")
+    webhook_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="networks of your own that webhooks may lead into, also without TLS (127.0.0.0/8,10.1.0.0/16)",
     )
     limit_waiting: int = Field(
         200, ge=0, description="requests of a client that wait for days that are missing; others are answered at once"
@@ -299,18 +306,18 @@ class Settings(BaseSettings):
             raise ValueError("origins such as https://shop.example, without a path")
         return origins
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "webhook_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        proxies = _listed(value)
+        networks = _listed(value)
         try:
-            for proxy in proxies:
-                ip_network(proxy)
+            for network in networks:
+                ip_network(network)
         except ValueError:
             raise ValueError("addresses or networks such as 10.0.0.5,10.1.0.0/16") from None
-        return proxies
+        return networks
 
     @field_validator("database_url", "owner_database_url")
     @classmethod

@@ -27,6 +27,7 @@ from crew_pipeline.api import (
     problems,
     results,
     session,
+    webhooks,
 )
 from crew_pipeline.api.access import Doorkeeper
 from crew_pipeline.api.compression import Compression
@@ -39,11 +40,13 @@ from crew_pipeline.api.models import NewLines
 from crew_pipeline.api.request_ids import HEADER, RequestIds
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
+from crew_pipeline.serving.addresses import networks_of
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.serving.shared import Remembered
+from crew_pipeline.serving.webhooks import Deliveries
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import database_at
 
@@ -92,6 +95,7 @@ def create_app(
         followers=Room(settings.limit_followers),
         visits=VisitCounter(system),
         metrics=Metrics(system),
+        deliveries=Deliveries(system, networks_of(settings.webhook_networks)),
         readiness=Remembered(partial(asyncio.to_thread, operation.dependencies_of, system), _READINESS_S),
         send_within_s=send_within_s,
     )
@@ -131,6 +135,7 @@ def create_app(
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(forgetting.router, tags=["conversations"])
+    app.include_router(webhooks.router, tags=["webhooks"])
     app.include_router(session.router, tags=["access"])
     app.include_router(operation.router, tags=["operation"])
     app.include_router(pages.router, include_in_schema=False)

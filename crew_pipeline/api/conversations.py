@@ -22,6 +22,8 @@ from crew_pipeline.api.models import (
 )
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS, problem
 from crew_pipeline.api.services import Client, ServicesOf
+from crew_pipeline.api.signed import Pushing, is_signed
+from crew_pipeline.client.signatures import ID
 from crew_pipeline.dedup.document import stamp
 from crew_pipeline.discovery import pushing
 from crew_pipeline.discovery.discover import discover_session
@@ -135,7 +137,7 @@ _NEEDS_KEY = "lines without numbers need an Idempotency-Key, or they would come 
 async def push(
     request: Request,
     services: ServicesOf,
-    client: Client,
+    source: Pushing,
     idempotency_key: Annotated[
         str | None,
         Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="names this request, for a day"),
@@ -143,9 +145,12 @@ async def push(
 ) -> Response:
     """Takes lines of a conversation in, all of them or none; the days they were said on wait to be made, as after any
     discovery. With a number of the source's own (`line`) for each, sending them again changes nothing; without, they go
-    on after the last one, and an `Idempotency-Key` has the request done once. A line without `created_at` is of now."""
-    body = await request.body()
+    on after the last one, and an `Idempotency-Key` has the request done once. A line without `created_at` is of now.
+    A source without a token signs its messages (Standard Webhooks) and names its key; one that was seen is refused."""
+    body, client = await request.body(), source.client
     db = services.db.as_client(client)
+    if idempotency_key is None and is_signed(request):
+        idempotency_key = request.headers[ID]
     try:
         done = await db.writing(_pushed, services.settings, client, body, idempotency_key)
     except pushing.PushError as error:
@@ -191,8 +196,9 @@ def _pushed(connection: Connection, settings: Settings, client: str, body: bytes
         502: {**A_PROBLEM, "description": "the source of the crew cannot be read"},
     },
 )
-async def conversation_complete(services: ServicesOf, client: Client, told: ConversationComplete) -> Response:
+async def conversation_complete(services: ServicesOf, source: Pushing, told: ConversationComplete) -> Response:
     """Index that one conversation now, as discovery would; telling it again changes nothing."""
+    client = source.client
     db = services.db.as_client(client)
     content = await db.calling(_take_in, db, services.settings, client, told)
     return Response(orjson.dumps(content), media_type=JSON)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from cachetools import TTLCache
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
+from crew_pipeline.storage import webhooks
 from crew_pipeline.storage.conversations import index as conversations
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents, visits
@@ -52,21 +53,9 @@ class TableCollector(Collector):
             alive = workers.alive(connection)
             served = visits.since(connection, timedelta(days=1), self._client)
             held = documents.totals(connection, self._client)
+            messages = webhooks.totals(connection, self._client)
             system = list(_system(connection)) if self._client is None else []
-        for name, meaning in _TOTALS:
-            counter = CounterMetricFamily(f"crew_discovery_{name}", meaning, labels=_LABELS)
-            for crew in crews:
-                counter.add_metric([crew.client, crew.crew], float(getattr(crew, name)))
-            yield counter
-        failing = GaugeMetricFamily("crew_discovery_consecutive_failures", "Failures in a row.", labels=_LABELS)
-        last = GaugeMetricFamily(
-            "crew_discovery_last_round_timestamp_seconds", "End of the last round.", labels=_LABELS
-        )
-        for crew in crews:
-            failing.add_metric([crew.client, crew.crew], crew.consecutive_failures)
-            if crew.last_round_at is not None:
-                last.add_metric([crew.client, crew.crew], crew.last_round_at.timestamp())
-        yield from (failing, last)
+        yield from _discovery(crews)
         left = GaugeMetricFamily("crew_conversations_unfinished", "Conversations not completed.", labels=["status"])
         for status, count in waiting.items():
             left.add_metric([status], count)
@@ -91,7 +80,27 @@ class TableCollector(Collector):
             folded.add_metric(["visible"], all_of_it - hidden)
             yield folded
         yield GaugeMetricFamily("crew_workers_alive", "Warm workers that are alive.", value=alive)
+        told = GaugeMetricFamily("crew_webhook_messages", "Messages to webhooks that are kept.", labels=["state"])
+        for state, count in messages:
+            told.add_metric([state], count)
+        yield told
         yield from system
+
+
+def _discovery(crews: Sequence[rounds.Totals]) -> Iterator[Metric]:
+    """What discovery has done, by crew."""
+    for name, meaning in _TOTALS:
+        counter = CounterMetricFamily(f"crew_discovery_{name}", meaning, labels=_LABELS)
+        for crew in crews:
+            counter.add_metric([crew.client, crew.crew], float(getattr(crew, name)))
+        yield counter
+    failing = GaugeMetricFamily("crew_discovery_consecutive_failures", "Failures in a row.", labels=_LABELS)
+    last = GaugeMetricFamily("crew_discovery_last_round_timestamp_seconds", "End of the last round.", labels=_LABELS)
+    for crew in crews:
+        failing.add_metric([crew.client, crew.crew], crew.consecutive_failures)
+        if crew.last_round_at is not None:
+            last.add_metric([crew.client, crew.crew], crew.last_round_at.timestamp())
+    yield from (failing, last)
 
 
 def _system(connection: Connection) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crew_pipeline.api.problems import problem
 from crew_pipeline.api.raw import header
 from crew_pipeline.api.services import Services
+from crew_pipeline.api.signed import admit_signed, is_signed
 
 LONGEST_QUERY = 8 * 1024
 """Of an address (bytes)."""
@@ -58,7 +59,10 @@ class Guard:
 
     async def _let_write(self, request: HTTPConnection) -> None:
         if request.scope["path"].startswith("/api/") and request.scope["path"] not in _FOR_EVERYBODY:
-            admitted = await self._services.doorkeeper.admit(request, operator_too=True)
+            if is_signed(request):
+                admitted = await admit_signed(self._services, request)
+            else:
+                admitted = await self._services.doorkeeper.admit(request, operator_too=True)
             self._services.limits.count("writes", admitted)
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from crew_pipeline.model import OperatingPoint
 from crew_pipeline.storage.evidence.verdicts import Verdict
+from crew_pipeline.storage.webhooks import KINDS
+from crew_pipeline.storage.webhooks import Kind as WebhookKind
 
 JSON = "application/json"
 
@@ -260,6 +262,76 @@ class Events(BaseModel):
 
     events: list[DayEvent]
     next: int
+
+
+class NewWebhook(BaseModel, extra="forbid"):
+    """Where to be told, and of what."""
+
+    url: str = Field(min_length=8, max_length=2_000, pattern="^https?://", examples=["https://example.org/hook"])
+    events: Annotated[list[WebhookKind], Field(min_length=1, max_length=10)] = Field(default_factory=lambda: [*KINDS])
+    label: str = Field("", max_length=200, pattern=r"^[^\x00]*$")
+
+
+class WebhookAdded(BaseModel):
+    """A webhook; its secret is shown this once."""
+
+    id: str
+    url: str
+    events: list[WebhookKind]
+    label: str
+    secret: str
+
+
+class Webhook(BaseModel):
+    """A webhook, and how telling it goes; ``dead``: messages that were given up."""
+
+    id: str
+    url: str
+    events: list[WebhookKind]
+    label: str
+    created_at: datetime
+    disabled_at: datetime | None
+    delivered_at: datetime | None
+    waiting: int
+    dead: int
+
+
+class Webhooks(BaseModel):
+    """The webhooks of a client."""
+
+    webhooks: list[Webhook]
+
+
+class Delivery(BaseModel):
+    """A message to a webhook; ``status`` and ``error`` of the last attempt."""
+
+    id: str
+    type: str
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    dead_at: datetime | None
+    status: int | None
+    error: str | None
+
+
+class Deliveries(BaseModel):
+    """Messages to a webhook, newest first."""
+
+    deliveries: list[Delivery]
+
+
+class QueuedMessages(BaseModel):
+    """How many messages are sent now."""
+
+    queued: int
+
+
+class Removed(BaseModel):
+    """What is gone."""
+
+    removed: str
 
 
 class Health(BaseModel):

@@ -18,6 +18,7 @@ from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.serving.shared import Remembered
+from crew_pipeline.serving.webhooks import Deliveries
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
@@ -46,6 +47,7 @@ class Services:
     followers: Room
     visits: VisitCounter
     metrics: Metrics
+    deliveries: Deliveries
     readiness: Remembered[dict[str, str]]
     send_within_s: float
 
@@ -61,9 +63,11 @@ class Services:
         await self.listener.start()
         self.visits.start()
         self.doorkeeper.start()
+        self.deliveries.start()
 
     async def stop(self) -> None:
         """Write down what was counted, and close everything."""
+        await self.deliveries.stop()
         await self.doorkeeper.stop()
         await self.visits.stop()
         self.feeds.stop()
@@ -82,19 +86,20 @@ ServicesOf = Annotated[Services, Depends(_services)]
 """The services, as a dependency of a route."""
 
 
-async def _admitted(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> Admission:
-    admitted = await services.doorkeeper.admit(connection, client)
-    services.limits.count("requests", admitted)
-    connection.state.client = admitted.client
-    return admitted
+async def admitted(connection: HTTPConnection, services: ServicesOf, client: NamedClient = None) -> Admission:
+    """Let somebody in, and count them."""
+    admission = await services.doorkeeper.admit(connection, client)
+    services.limits.count("requests", admission)
+    connection.state.client = admission.client
+    return admission
 
 
-Admitted = Annotated[Admission, Depends(_admitted)]
+Admitted = Annotated[Admission, Depends(admitted)]
 """Who was let in, as a dependency of a route."""
 
 
-async def _client(admitted: Admitted) -> str:
-    return admitted.client
+async def _client(admission: Admitted) -> str:
+    return admission.client
 
 
 Client = Annotated[str, Depends(_client)]

@@ -45,6 +45,21 @@ def answered(connection: Connection, client: str, key: str, request: bytes) -> A
     return Answer(row.status, row.body)
 
 
+def is_first(connection: Connection, client: str, signature: str) -> bool:
+    """Whether a signed message of a client comes for the first time within a day."""
+    # No Idempotency-Key has a space.
+    key = f"signed {hashlib.sha256(signature.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    return bool(
+        connection.scalar(
+            text(
+                "INSERT INTO api_answers (client, key, request_hash) VALUES (:client, :key, '') "
+                "ON CONFLICT DO NOTHING RETURNING true"
+            ),
+            {"client": client, "key": key},
+        )
+    )
+
+
 def remember(connection: Connection, client: str, key: str, answer: Answer) -> None:
     """Keep what is answered to a request."""
     connection.execute(

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import httpx
 
-from crew_pipeline.dedup.document import stamp
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.sources.rounds import health
@@ -40,24 +39,11 @@ def _tell(db: Database, url: str) -> None:
     with db.write() as connection, httpx.Client(timeout=_TELL_WITHIN_S) as client:
         for news in alerts.untold(connection):
             try:
-                client.post(url, json=_content(news)).raise_for_status()
+                client.post(url, json=alerts.content(news)).raise_for_status()
             except httpx.HTTPError as error:
                 logger.warning("the alert webhook does not take alerts (%s); trying again later", type(error).__name__)
                 return
             alerts.told(connection, news)
-
-
-def _content(news: News) -> dict[str, str | int | None]:
-    alert = news.alert
-    return {
-        "id": alert.id,
-        "state": news.state,
-        "kind": alert.kind,
-        "subject": alert.subject,
-        "text": alert.message,
-        "raised_at": stamp(alert.raised_at),
-        "resolved_at": stamp(alert.resolved_at) if alert.resolved_at else None,
-    }
 
 
 def watch_discovery(db: Database, settings: Settings, now: datetime) -> list[News]:

@@ -60,6 +60,7 @@ def table_steps(db: Database, settings: Settings, batch: int = BATCH) -> dict[st
         "discovery_rounds": partial(housekeeping.drop_old_rounds, kept=records, most=batch),
         "resolved_alerts": partial(housekeeping.drop_resolved_alerts, kept=records, most=batch),
         "health_samples": partial(housekeeping.drop_old_samples, kept=records, most=batch),
+        "deliveries": partial(housekeeping.drop_old_deliveries, kept=records, most=batch),
         "answers": partial(housekeeping.drop_old_answers, most=batch),
         "preliminary_documents": partial(housekeeping.drop_lost_preliminaries, most=batch),
     }

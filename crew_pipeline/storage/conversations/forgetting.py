@@ -279,6 +279,8 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
             "day_claims",
             "day_events",
             "client_counters",
+            "webhooks",
+            "signing_keys",
             "api_tickets",
             "clients",
         ):

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
+from crew_pipeline.storage import webhooks
 
 EVENT_CHANNEL = "crew_events"
 REQUEST_CHANNEL = "crew_requests"
@@ -35,6 +36,9 @@ class EventType(StrEnum):
     FAILED = "processing_failed"
 
 
+_TOLD_OUTSIDE: dict[EventType, webhooks.Kind] = {EventType.COMPLETED: "day.ready", EventType.FAILED: "day.failed"}
+
+
 class Event(NamedTuple):
     """One thing that happened to a client's day; ``seq`` counts the client's events."""
 
@@ -55,7 +59,8 @@ RETURNING pg_notify(:channel, :message)
 def emit(
     connection: Connection, client_day: ClientDay, kind: EventType, payload: dict[str, Any], token: str | None
 ) -> None:
-    """Record an event in the caller's transaction and wake followers on its commit.
+    """Record an event in the caller's transaction, wake followers on its commit, and have webhooks told where it is a
+    final one.
 
     It gets its number when the transaction commits (migration 0021), so that a client's events become visible in the
     order of their numbers and nobody waits for a slow transaction. So that no two deadlock, a transaction with events
@@ -73,6 +78,8 @@ def emit(
             "message": _message(client_day),
         },
     )
+    if kind in _TOLD_OUTSIDE:
+        webhooks.tell(connection, client_day.client, _TOLD_OUTSIDE[kind], {"day": client_day.day, **payload})
 
 
 def notify(connection: Connection, channel: str, client_day: ClientDay) -> None:

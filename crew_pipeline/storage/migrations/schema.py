@@ -560,6 +560,66 @@ class ClientCounter(Base):
     events: Mapped[int] = mapped_column(BigInteger)
 
 
+class Webhook(Base):
+    """Where a client, or the operator, wants to be told."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    client: Mapped[str] = mapped_column(index=True, comment="empty: the operator's")
+    url: Mapped[str]
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    label: Mapped[str] = mapped_column(server_default="")
+    secret: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    disabled_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+
+
+class WebhookDelivery(Base):
+    """A message on its way to one webhook."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index(
+            "webhook_deliveries_due",
+            "webhook_id",
+            "next_attempt_at",
+            "id",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+        Index("webhook_deliveries_of", "webhook_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    client: Mapped[str]
+    message_id: Mapped[str]
+    type: Mapped[str]
+    body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    next_attempt_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+    status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None]
+
+
+class SigningKey(Base):
+    """A key that a source signs with what it pushes."""
+
+    __tablename__ = "signing_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    client: Mapped[str]
+    label: Mapped[str] = mapped_column(server_default="")
+    secret: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    revoked_at: Mapped[datetime | None]
+
+
 class Worker(Base):
     """A warm worker that is alive."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
+
+from crew_pipeline.dedup.document import stamp
+from crew_pipeline.storage import webhooks
 
 
 class Condition(NamedTuple):
@@ -57,7 +60,8 @@ ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 
 
 def settle(connection: Connection, kinds: Iterable[str], conditions: Iterable[Condition], now: datetime) -> list[News]:
-    """Raise what is wrong now, once each, and resolve open alerts of ``kinds`` that are not wrong any more.
+    """Raise what is wrong now, once each, and resolve open alerts of ``kinds`` that are not wrong any more; have
+    webhooks told of both.
 
     Returns:
         What has turned: raised or resolved by this call.
@@ -70,7 +74,24 @@ def settle(connection: Connection, kinds: Iterable[str], conditions: Iterable[Co
         if row.is_new:
             news.append(News(Alert(row.id, *condition, now, None), "raised"))
     resolved = connection.execute(text(_RESOLVE), {"now": now, "kinds": list(kinds), "lasting": lasting})
-    return [*news, *(News(Alert(*row), "resolved") for row in resolved)]
+    news += [News(Alert(*row), "resolved") for row in resolved]
+    for turn in news:
+        webhooks.tell_alert(connection, turn.alert.subject, content(turn))
+    return news
+
+
+def content(news: News) -> dict[str, Any]:
+    """A turn of an alert as receivers are told it."""
+    alert = news.alert
+    return {
+        "id": alert.id,
+        "state": news.state,
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "text": alert.message,
+        "raised_at": stamp(alert.raised_at),
+        "resolved_at": stamp(alert.resolved_at) if alert.resolved_at else None,
+    }
 
 
 def untold(connection: Connection, most: int = 50) -> list[News]:

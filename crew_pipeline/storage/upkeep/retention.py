@@ -79,6 +79,14 @@ WITH due AS MATERIALIZED (
 DELETE FROM api_answers AS gone USING due WHERE gone.client = due.client AND gone.key = due.key
 """
 
+_DELIVERIES = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM webhook_deliveries WHERE coalesce(delivered_at, dead_at) < now() - :kept
+    ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM webhook_deliveries AS gone USING due WHERE gone.id = due.id
+"""
+
 _PRELIMINARY = """
 WITH due AS MATERIALIZED (
     SELECT client, day FROM preliminary_documents AS made
@@ -120,6 +128,11 @@ def drop_resolved_alerts(connection: Connection, kept: timedelta, most: int) -> 
 def drop_old_samples(connection: Connection, kept: timedelta, most: int) -> int:
     """Samples of the system's health older than ``kept``."""
     return _delete(connection, _SAMPLES, kept, most)
+
+
+def drop_old_deliveries(connection: Connection, kept: timedelta, most: int) -> int:
+    """Messages to webhooks that were delivered or given up longer ago than ``kept``."""
+    return _delete(connection, _DELIVERIES, kept, most)
 
 
 def drop_lost_preliminaries(connection: Connection, most: int) -> int:

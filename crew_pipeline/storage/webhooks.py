@@ -1,0 +1,284 @@
+"""Webhooks: where a client, or the operator, wants to be told; and the messages that wait to be delivered.
+
+A message is a row that is written in the transaction of what it tells of, so none is lost and none tells of what was
+taken back. Who delivers takes one at a time for each webhook, for so long; one that dies leaves it to the next.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+import orjson
+from sqlalchemy import Connection, text
+
+Kind = Literal["day.ready", "day.failed", "alert"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+OPERATOR = ""
+"""The operator's webhooks are of no client."""
+State = Literal["waiting", "delivered", "dead"]
+
+
+class Webhook(NamedTuple):
+    """Where somebody wants to be told, and how that goes.
+
+    Attributes:
+        waiting, dead: messages that are to be delivered, or have been given up.
+        disabled_at: since when nothing is sent there any more, because it said that it is gone.
+    """
+
+    id: str
+    client: str
+    url: str
+    events: list[str]
+    label: str
+    created_at: datetime
+    disabled_at: datetime | None
+    delivered_at: datetime | None
+    waiting: int
+    dead: int
+
+
+class Delivery(NamedTuple):
+    """A message on its way to one webhook.
+
+    Attributes:
+        attempts: how often it was sent, or is being sent.
+        error: why the last one failed; a sentence of ours.
+    """
+
+    id: int
+    message_id: str
+    type: str
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    dead_at: datetime | None
+    status: int | None
+    error: str | None
+
+
+class Due(NamedTuple):
+    """A message to be sent now, by who has taken it."""
+
+    id: int
+    webhook_id: str
+    url: str
+    secret: str
+    message_id: str
+    body: bytes
+    attempts: int
+
+
+def add(connection: Connection, client: str, url: str, events: Collection[str], label: str, secret: str) -> str:
+    """A new webhook; returns its id."""
+    webhook_id = "wh_" + secrets.token_hex(8)
+    connection.execute(
+        text(
+            "INSERT INTO webhooks (id, client, url, events, label, secret) "
+            "VALUES (:id, :client, :url, :events, :label, :secret)"
+        ),
+        {
+            "id": webhook_id,
+            "client": client,
+            "url": url,
+            "events": [kind for kind in KINDS if kind in events],
+            "label": label,
+            "secret": secret,
+        },
+    )
+    return webhook_id
+
+
+_LISTED = """
+SELECT id, client, url, events, label, created_at, disabled_at, delivered_at,
+       (SELECT count(*) FROM webhook_deliveries WHERE webhook_id = webhooks.id AND next_attempt_at IS NOT NULL),
+       (SELECT count(*) FROM webhook_deliveries WHERE webhook_id = webhooks.id AND dead_at IS NOT NULL)
+FROM webhooks WHERE CAST(:client AS text) IS NULL OR client = :client ORDER BY created_at, id
+"""
+
+
+def list_all(connection: Connection, client: str | None = None) -> list[Webhook]:
+    """The webhooks of a client, or all, oldest first."""
+    return [Webhook(*row) for row in connection.execute(text(_LISTED), {"client": client})]
+
+
+def count(connection: Connection, client: str) -> int:
+    """How many webhooks a client has; holds back others that would add one at the same time."""
+    lock = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks ' || :client, 0))")
+    connection.execute(lock, {"client": client})
+    counted = connection.scalar(text("SELECT count(*) FROM webhooks WHERE client = :client"), {"client": client})
+    return int(counted or 0)
+
+
+def exists(connection: Connection, client: str, webhook_id: str) -> bool:
+    """Whether that is a webhook of the client."""
+    found = text("SELECT EXISTS (SELECT 1 FROM webhooks WHERE client = :client AND id = :id)")
+    return bool(connection.scalar(found, {"client": client, "id": webhook_id}))
+
+
+def remove(connection: Connection, client: str, webhook_id: str) -> bool:
+    """Remove a webhook, and what waits for it; returns whether it was there."""
+    gone = text("DELETE FROM webhooks WHERE client = :client AND id = :id")
+    return connection.execute(gone, {"client": client, "id": webhook_id}).rowcount == 1
+
+
+_MESSAGE = """
+INSERT INTO webhook_deliveries (webhook_id, client, message_id, type, body, next_attempt_at)
+SELECT id, client, :message_id, :type, :body, now() FROM webhooks WHERE disabled_at IS NULL AND {whose}
+"""
+_OF_ITS_CREWS = """
+'alert' = ANY(events) AND (client = '' OR EXISTS (
+    SELECT 1 FROM crews WHERE crews.client = webhooks.client AND crews.client || '/' || code = :subject))
+"""
+
+
+def tell(connection: Connection, client: str, kind: Kind, data: dict[str, Any]) -> None:
+    """Have a client's webhooks told of something, once the caller's transaction commits."""
+    _queue(connection, "client = :client AND :type = ANY(events)", kind, {"client": client, **data}, client=client)
+
+
+def tell_alert(connection: Connection, subject: str, data: dict[str, Any]) -> None:
+    """Have the operator's webhooks told of an alert, and those of the client whose crew it is about."""
+    _queue(connection, _OF_ITS_CREWS, "alert", data, subject=subject)
+
+
+def test(connection: Connection, client: str, webhook_id: str) -> None:
+    """Have one webhook sent a message that tells of nothing."""
+    _queue(connection, "client = :client AND id = :id", "test", {"client": client}, client=client, id=webhook_id)
+
+
+def _queue(connection: Connection, whose: str, kind: str, data: dict[str, Any], **values: str) -> None:
+    stamp = connection.scalar(text("SELECT now()"))
+    message = {"type": kind, "timestamp": stamp, "data": data}
+    connection.execute(
+        text(_MESSAGE.format(whose=whose)),
+        {
+            "message_id": "msg_" + secrets.token_urlsafe(16),
+            "type": kind,
+            "body": orjson.dumps(message, option=orjson.OPT_UTC_Z),
+            **values,
+        },
+    )
+
+
+# One at a time for each webhook, so that one that is slow holds up nobody else's, however many processes there are.
+_TAKE = """
+WITH free AS MATERIALIZED (
+    SELECT webhooks.id AS webhook_id, first.id FROM webhooks CROSS JOIN LATERAL (
+        SELECT id, next_attempt_at FROM webhook_deliveries
+        WHERE webhook_id = webhooks.id AND next_attempt_at <= clock_timestamp() ORDER BY next_attempt_at, id LIMIT 1
+    ) AS first
+    WHERE disabled_at IS NULL AND (leased_until IS NULL OR leased_until < clock_timestamp())
+    ORDER BY first.next_attempt_at LIMIT :most FOR UPDATE OF webhooks SKIP LOCKED
+),
+leased AS (
+    UPDATE webhooks SET leased_until = clock_timestamp() + CAST(:lease AS double precision) * interval '1 s'
+    FROM free WHERE webhooks.id = free.webhook_id RETURNING webhooks.id, url, secret
+)
+UPDATE webhook_deliveries AS taken SET attempts = attempts + 1
+FROM free JOIN leased ON leased.id = free.webhook_id WHERE taken.id = free.id
+RETURNING taken.id, taken.webhook_id, url, secret, message_id, body, attempts
+"""
+
+
+def take(connection: Connection, most: int, lease_s: float) -> list[Due]:
+    """Messages to be sent now, each of another webhook; nobody else takes any of these webhooks' for ``lease_s``."""
+    rows = connection.execute(text(_TAKE), {"most": most, "lease": lease_s})
+    return [Due(*row) for row in rows]
+
+
+_SETTLED = """
+WITH settled AS (
+    UPDATE webhook_deliveries SET
+        delivered_at = CASE WHEN :delivered THEN now() END,
+        next_attempt_at = CASE WHEN NOT :delivered THEN now() + CAST(:again AS double precision) * interval '1 s' END,
+        dead_at = CASE WHEN NOT :delivered AND CAST(:again AS double precision) IS NULL THEN now() END,
+        status = :status, error = :error
+    WHERE id = :id
+)
+UPDATE webhooks SET leased_until = NULL, delivered_at = CASE WHEN :delivered THEN now() ELSE delivered_at END,
+    disabled_at = CASE WHEN :gone THEN now() ELSE disabled_at END
+WHERE id = :webhook
+"""
+
+
+def settle(
+    connection: Connection,
+    due: Due,
+    *,
+    status: int | None = None,
+    error: str | None = None,
+    again_in_s: float | None = None,
+    gone: bool = False,
+) -> None:
+    """Write down how sending went, and let others take the webhook's next message.
+
+    Args:
+        status: that was answered, if anything was.
+        error: why it failed; None where it was delivered.
+        again_in_s: when it is tried again after a failure (s); None: never, it is given up.
+        gone: whether nothing is to be sent there any more.
+    """
+    connection.execute(
+        text(_SETTLED),
+        {
+            "id": due.id,
+            "webhook": due.webhook_id,
+            "delivered": error is None,
+            "again": again_in_s,
+            "status": status,
+            "error": error,
+            "gone": gone,
+        },
+    )
+
+
+_STATES: dict[State, str] = {
+    "waiting": "next_attempt_at IS NOT NULL",
+    "delivered": "delivered_at IS NOT NULL",
+    "dead": "dead_at IS NOT NULL",
+}
+
+
+_SENT = """
+SELECT id, message_id, type, created_at, attempts, next_attempt_at, delivered_at, dead_at, status, error
+FROM webhook_deliveries WHERE client = :client AND webhook_id = :id AND {state} ORDER BY id DESC LIMIT :most
+"""
+
+
+def deliveries(
+    connection: Connection, client: str, webhook_id: str, state: State | None = None, most: int = 100
+) -> list[Delivery]:
+    """The messages to a webhook, newest first."""
+    statement = _SENT.format(state=_STATES[state] if state else "true")
+    rows = connection.execute(text(statement), {"client": client, "id": webhook_id, "most": most})
+    return [Delivery(*row) for row in rows]
+
+
+def again(connection: Connection, client: str, webhook_id: str) -> int:
+    """Have what was given up sent again, and what was disabled told again; returns how many messages."""
+    values = {"client": client, "id": webhook_id}
+    connection.execute(text("UPDATE webhooks SET disabled_at = NULL WHERE client = :client AND id = :id"), values)
+    return connection.execute(
+        text(
+            "UPDATE webhook_deliveries SET dead_at = NULL, next_attempt_at = now(), attempts = 0 "
+            "WHERE client = :client AND webhook_id = :id AND dead_at IS NOT NULL"
+        ),
+        values,
+    ).rowcount
+
+
+def totals(connection: Connection, client: str | None = None) -> Sequence[tuple[str, int]]:
+    """How many messages there are in each state."""
+    row = connection.execute(
+        text(
+            "SELECT count(next_attempt_at) AS waiting, count(delivered_at) AS delivered, count(dead_at) AS dead "
+            "FROM webhook_deliveries WHERE CAST(:client AS text) IS NULL OR client = :client"
+        ),
+        {"client": client},
+    ).one()
+    return [("waiting", row.waiting), ("delivered", row.delivered), ("dead", row.dead)]
