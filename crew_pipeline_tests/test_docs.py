@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from crew_pipeline.api import exposition, problems
+from crew_pipeline.api import exposition, problems, traffic
 from crew_pipeline.api.app import create_app
 from crew_pipeline.cli import app as command_line
 from crew_pipeline.settings import Settings, load_settings, variable_of
@@ -50,7 +50,7 @@ def commands(group: typer.Typer = command_line, name: str = "crew") -> Iterator[
 
 
 def metrics() -> set[str]:
-    written = re.findall(r'"(crew_[a-z_]+)",', inspect.getsource(exposition))
+    written = re.findall(r'"(crew_[a-z_]+)",', inspect.getsource(exposition) + inspect.getsource(traffic))
     return {*written, *(f"crew_discovery_{name}_total" for name, _ in exposition._TOTALS)}
 
 

@@ -40,6 +40,7 @@ from crew_pipeline.api.models import NewLines
 from crew_pipeline.api.request_ids import HEADER, RequestIds
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
+from crew_pipeline.api.traffic import Counted, Traffic
 from crew_pipeline.serving.addresses import networks_of
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
@@ -82,6 +83,8 @@ def create_app(
     db, system = database_at(database_url, closed=True), database_at(database_url)
     listener = Listener(db)
     limits = Limits(settings)
+    followers = Room(settings.limit_followers)
+    traffic = Traffic(followers.__len__)
     services = Services(
         settings=settings,
         db=db,
@@ -92,9 +95,9 @@ def create_app(
         listener=listener,
         days=DayService(db, listener, fingerprint, settings.document_cache_mb, settings.limit_waiting),
         feeds=Feeds(db, listener),
-        followers=Room(settings.limit_followers),
+        followers=followers,
         visits=VisitCounter(system),
-        metrics=Metrics(system),
+        metrics=Metrics(system, traffic),
         deliveries=Deliveries(system, networks_of(settings.webhook_networks)),
         readiness=Remembered(partial(asyncio.to_thread, operation.dependencies_of, system), _READINESS_S),
         send_within_s=send_within_s,
@@ -125,6 +128,7 @@ def create_app(
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
     app.add_middleware(RequestIds)
+    app.add_middleware(Counted, traffic=traffic)
     app.state.services = services
     app.include_router(days.router, tags=["days"])
     app.include_router(events.router, tags=["days"])

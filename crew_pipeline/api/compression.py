@@ -57,7 +57,8 @@ class Compression:
                 start = None
             await send(message)
 
-        await self._app(_as_tagged(scope), receive, compressing)
+        _take_marks_off(scope)
+        await self._app(scope, receive, compressing)
         return None
 
     async def _finish(self, scope: Scope, start: Message, body: Message, encoding: Encoding | None) -> None:
@@ -116,13 +117,9 @@ def _marked(tag: str, encoding: Encoding) -> str:
     return f'{tag[:-1]}-{encoding}"' if tag.endswith('"') else tag
 
 
-def _as_tagged(scope: Scope) -> Scope:
-    """The request with the tags that routes give; they know nothing of encodings."""
-    if "-" not in header(scope, b"if-none-match"):
-        return scope
-    return {
-        **scope,
-        "headers": [
+def _take_marks_off(scope: Scope) -> None:
+    """Have a request name the tags that routes give; they know nothing of encodings."""
+    if "-" in header(scope, b"if-none-match"):
+        scope["headers"] = [
             (name, _TAG.sub(rb'"\1"', value) if name == b"if-none-match" else value) for name, value in scope["headers"]
-        ],
-    }
+        ]

@@ -1,4 +1,4 @@
-"""The figures for Prometheus, read from the tables, so that every process tells the same."""
+"""The figures for Prometheus: read from the tables, so that all processes tell the same; and what one has answered."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
+from crew_pipeline.api.traffic import Traffic
 from crew_pipeline.storage import webhooks
 from crew_pipeline.storage.conversations import index as conversations
 from crew_pipeline.storage.database import Database
@@ -137,8 +138,9 @@ def _system(connection: Connection) -> Iterator[Metric]:
 class Metrics:
     """The pages that Prometheus reads; read anew from the tables every few seconds at most."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, traffic: Traffic) -> None:
         self._db = db
+        self._traffic = traffic
         self._pages: TTLCache[str | None, bytes] = TTLCache(maxsize=64, ttl=_FRESH_S)
         self._reading = asyncio.Lock()
 
@@ -147,7 +149,8 @@ class Metrics:
         async with self._reading:
             if client not in self._pages:
                 self._pages[client] = await self._db.calling(self._read, client)
-            return self._pages[client]
+            page: bytes = self._pages[client]
+        return page if client is not None else page + self._traffic.page()
 
     def _read(self, client: str | None) -> bytes:
         registry = CollectorRegistry()

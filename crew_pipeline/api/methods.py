@@ -19,7 +19,9 @@ class Methods:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer OPTIONS; let HEAD through as GET."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            return await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+            # Not a copy: who counts outside looks which route it was.
+            scope["method"] = "GET"
+            return await self._app(scope, receive, _without_body(send))
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             there = [method for method in _ASKED if self._has(scope, method)]
             if there:

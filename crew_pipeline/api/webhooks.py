@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from sqlalchemy import Connection
+from starlette.convertors import Convertor, register_url_convertor
 
 from crew_pipeline.api.models import (
     JSON,
@@ -27,7 +28,21 @@ from crew_pipeline.storage.webhooks import Delivery, State, Webhook
 
 router = APIRouter()
 
-WebhookId = Annotated[str, Path(min_length=1, max_length=40, pattern="^[A-Za-z0-9_]+$")]
+
+class _WebhookId(Convertor[str]):
+    """Of an address: nothing else is a webhook's id, and other routes have names of their own there."""
+
+    regex = "wh_[0-9a-f]{16}"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("webhook", _WebhookId())
+WebhookId = Annotated[str, Path(pattern="^wh_[0-9a-f]{16}$")]
 _NOT_THERE: dict[int | str, dict[str, Any]] = {404: {**A_PROBLEM, "description": "there is no such webhook"}}
 
 
@@ -66,7 +81,7 @@ def _added(connection: Connection, client: str, wanted: NewWebhook, secret: str,
 
 
 @router.delete(
-    "/api/webhooks/{webhook_id}",
+    "/api/webhooks/{webhook_id:webhook}",
     summary="Not be told any more",
     response_model=Removed,
     responses={**_NOT_THERE, **PROBLEMS},
@@ -79,7 +94,7 @@ async def remove(services: ServicesOf, client: Client, webhook_id: WebhookId) ->
 
 
 @router.post(
-    "/api/webhooks/{webhook_id}/test",
+    "/api/webhooks/{webhook_id:webhook}/test",
     summary="Send a test message",
     response_model=QueuedMessages,
     status_code=202,
@@ -98,7 +113,7 @@ def _tested(connection: Connection, client: str, webhook_id: str) -> None:
 
 
 @router.post(
-    "/api/webhooks/{webhook_id}/retry",
+    "/api/webhooks/{webhook_id:webhook}/retry",
     summary="Send again what was given up",
     response_model=QueuedMessages,
     status_code=202,
@@ -117,7 +132,7 @@ def _again(connection: Connection, client: str, webhook_id: str) -> int:
 
 
 @router.get(
-    "/api/webhooks/{webhook_id}/deliveries",
+    "/api/webhooks/{webhook_id:webhook}/deliveries",
     summary="The messages to a webhook",
     response_model=Deliveries,
     responses={**_NOT_THERE, **PROBLEMS},

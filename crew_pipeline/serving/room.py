@@ -18,6 +18,10 @@ class Room:
         self.most = most
         self._there: Counter[str] = Counter()
 
+    def __len__(self) -> int:
+        """How many are there, of all clients."""
+        return self._there.total()
+
     @contextmanager
     def entered(self, client: str) -> Iterator[bool]:
         """Whether there is room; where there is, it is taken until the block ends."""

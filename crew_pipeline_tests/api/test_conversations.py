@@ -159,6 +159,23 @@ def test_prometheus_reads_what_discovery_has_done(api: TestClient, history: Hist
     assert "crew_workers_alive 0.0" in page.text
 
 
+def test_prometheus_reads_what_a_process_has_answered(api: TestClient) -> None:
+    tag = {"If-None-Match": '"x-br"'}
+    for _ in range(3):
+        api.get("/api/days/2025-01-15/conversations", headers=tag)
+    api.head("/api/days/2025-01-15/conversations")
+    api.get("/nothing/secret-name")
+    api.request("BREW", "/healthz")
+    page = api.get("/metrics").text
+    route = 'route="/api/days/{day}/conversations"'
+    assert f'crew_http_requests_total{{method="GET",{route},status="200"}} 3.0' in page
+    assert f'crew_http_requests_total{{method="HEAD",{route},status="200"}} 1.0' in page
+    assert f"crew_http_request_seconds_count{{{route}}} 4.0" in page
+    assert 'method="other"' in page
+    assert "secret-name" not in page
+    assert "BREW" not in page
+
+
 def test_a_token_shows_the_figures_of_its_client_only(
     settings: Settings, database_url: str, db: Database, history: History
 ) -> None:

@@ -107,7 +107,9 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
             "POST /api/conversations": client.post("/api/conversations", json=PUSHED),
             "POST /api/webhooks": client.post("/api/webhooks", json={"url": "https://127.0.0.1/"}),
             **{
-                f"{method} /api/webhooks/{{webhook_id}}{rest}": client.request(method, f"/api/webhooks/wh_0{rest}")
+                f"{method} /api/webhooks/{{webhook_id}}{rest}": client.request(
+                    method, f"/api/webhooks/wh_{0:016x}{rest}"
+                )
                 for method, rest in (("DELETE", ""), ("POST", "/test"), ("POST", "/retry"))
             },
             "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),

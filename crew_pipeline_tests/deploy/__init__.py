@@ -1,0 +1,1 @@
+"""Tests of the files by which the system is deployed and watched."""
