@@ -60,6 +60,18 @@ test: install .venv/browser
 check-pages:
 	npx --yes --package typescript@5 tsc -p crew_pipeline/web
 
+# The client of TypeScript, from the description of this version's API; needs Node.
+.PHONY: typescript-client
+typescript-client: install
+	$(BIN)/python -c 'import json; from crew_pipeline.api.app import create_app; from crew_pipeline.settings import load_settings; \
+		print(json.dumps(create_app(load_settings(), "postgresql://localhost/none", "").openapi()))' > clients/typescript/openapi.json
+	cd clients/typescript && npm install --no-audit --no-fund --silent && npm run --silent generate && npm run --silent check
+
+# The client of Python alone, as a wheel that needs httpx and nothing else.
+.PHONY: python-client
+python-client: install
+	$(BIN)/python -m build --wheel --outdir dist clients/python
+
 .PHONY: test-browser
 test-browser: install .venv/browser
 	$(BIN)/python -m pytest -m browser
