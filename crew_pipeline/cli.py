@@ -27,6 +27,7 @@ from crew_pipeline.commands import (
     forget,
     import_,
     label,
+    migrate,
     process,
     retry,
     rezone,
@@ -77,6 +78,7 @@ app.command("doctor")(doctor.doctor)
 app.command("env")(env.env)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("migrate")(migrate.migrate)
 app.command("rezone")(rezone.rezone)
 app.command("worker")(worker.worker)
 app.command("worker-process", hidden=True)(worker.worker_process)

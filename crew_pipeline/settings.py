@@ -326,6 +326,12 @@ class Settings(BaseSettings):
             return None
         if not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
             raise ValueError("a postgresql:// address")
+        # What is split in the wrong place is shown where hosts are, and a part of a password with it.
+        shown, _, place = value.partition("://")[2].partition("?")[0].rpartition("@")
+        if re.search(r"[@/\s#]", shown):
+            raise ValueError("an address whose user and password write @ as %40, / as %2F and # as %23")
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]*)(:[0-9]{1,5})?(/.*)?", place):
+            raise ValueError("an address like postgresql://user:password@host:5432/database")
         return value
 
     @field_validator("alert_webhook_url")

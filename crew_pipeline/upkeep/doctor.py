@@ -98,12 +98,16 @@ def _database(settings: Settings, databases: Databases) -> Finding:
 
 
 def _migrations(_settings: Settings, databases: Databases) -> Finding:
-    missing = migrate.pending(databases.db)
+    state = migrate.state_of(databases.db)
+    found = {"current": "up to date", "behind": "missing", "ahead": "of a newer version than this one"}
+    remedies = {"behind": "run 'crew migrate'", "ahead": "update this program"}
     return Finding(
         "migrations",
-        ok=not missing,
-        found="missing" if missing else "up to date",
-        remedy="any other command runs them, 'crew status' for one" if missing else "",
+        ok=state == "current",
+        found=found[state],
+        remedy=remedies.get(state, ""),
+        # The version before can work with it.
+        essential=state == "behind",
     )
 
 
