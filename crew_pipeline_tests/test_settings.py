@@ -34,6 +34,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     ("variable", "value"),
     [
         ("CREW_DATABASE_URL", "mysql://user:hunter2@db/x"),
+        ("CREW_DATABASE_URL", "postgresql://user:hunter2@hunter2@db/x"),
+        ("CREW_DATABASE_URL", "postgresql://user:hunt/hunter2@db/x"),
+        ("CREW_DATABASE_URL", "postgresql://user:hunter2@db:port/x"),
+        ("CREW_DATABASE_URL", "postgresql://user:#hunter2@db/x"),
+        ("CREW_OWNER_DATABASE_URL", "postgresql://user:hunter2@hunter2@db/x"),
         ("CREW_DAGSTER_GRAPHQL_URL", "ftp://user:hunter2@dagster/graphql"),
     ],
 )

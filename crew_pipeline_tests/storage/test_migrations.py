@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, inspect, text
 from crew_pipeline.storage.conversations.ingest import SourceLine
 from crew_pipeline.storage.database import Database, DatabaseUnavailableError, application_url, ensure_database
 from crew_pipeline.storage.embedded import EmbeddedPostgres
-from crew_pipeline.storage.migrate import _config, migrate, pending
+from crew_pipeline.storage.migrate import _config, migrate, pending, state_of
 from crew_pipeline.storage.migrations.schema import Base
 from crew_pipeline_tests.conftest import bring
 
@@ -60,6 +60,34 @@ def test_going_down_and_up_again_leaves_nothing_behind(empty: Database) -> None:
     assert inspect(empty.engine).get_table_names() == ["alembic_version"]
     migrate(empty)
     assert not pending(empty)
+
+
+def test_tables_of_a_newer_version_are_worked_with_and_told(empty: Database) -> None:
+    migrate(empty)
+    with empty.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    migrate(empty)
+    assert state_of(empty) == "ahead"
+    assert not pending(empty)
+
+
+def test_who_may_not_change_the_tables_is_told_who_may(empty: Database) -> None:
+    migrate(empty)
+    downgrade(_config(empty.engine), "0020")
+    with empty.write() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS crew_test_guest"))
+        connection.execute(text("CREATE ROLE crew_test_guest LOGIN PASSWORD 'guest'"))
+        connection.execute(text("GRANT SELECT ON alembic_version TO crew_test_guest"))
+    url = application_url(empty.url).set(username="crew_test_guest", password="guest")
+    guest = Database(url.render_as_string(hide_password=False))
+    try:
+        with pytest.raises(DatabaseUnavailableError, match="crew migrate"):
+            migrate(guest)
+    finally:
+        guest.close()
+        with empty.write() as connection:
+            connection.execute(text("DROP OWNED BY crew_test_guest"))
+            connection.execute(text("DROP ROLE crew_test_guest"))
 
 
 def test_several_processes_may_migrate_at_once(empty: Database) -> None:
