@@ -143,11 +143,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], ready_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server process, from when it answers to the end of the block."""
+def running(command: list[str], ready_url: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process, from when it answers to the end of the block; ``variables`` are its own."""
     log = Path(os.environ["CREW_HOME"]) / f"{Path(command[-1]).name}-{free_port()}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *command], cwd=TOP, stdout=output, stderr=subprocess.STDOUT)
+        environment = {**os.environ, **variables}
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=TOP, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         deadline = time.monotonic() + 120
         while not answers(ready_url):

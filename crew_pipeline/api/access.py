@@ -95,7 +95,7 @@ class Doorkeeper:
         if self.is_open:
             _refuse_strangers(request)
             return Admission(named or DEFAULT_CLIENT)
-        credential, grant = self._shown(request)
+        credential, grant = await self._shown(request)
         is_operator = operator_too and "admin" in grant.scopes
         if not is_operator:
             reads = request.scope.get("method", "GET") in _SAFE or request.scope["path"] in _ONLY_READS
@@ -138,7 +138,7 @@ class Doorkeeper:
         if self.is_open:
             _refuse_strangers(request)
             return None
-        _, grant = self._shown(request)
+        _, grant = await self._shown(request)
         if "admin" in grant.scopes:
             return None
         require(grant, "read")
@@ -173,7 +173,7 @@ class Doorkeeper:
             if not self._held[admission.credential]:
                 del self._held[admission.credential]
 
-    def _shown(self, request: HTTPConnection) -> tuple[bytes, Grant]:
+    async def _shown(self, request: HTTPConnection) -> tuple[bytes, Grant]:
         """The credential of a request that is in force. With a cookie only this server's own page may change something
         or open a WebSocket.
 
@@ -190,7 +190,7 @@ class Doorkeeper:
                 refuse_other_sites(request)
         if grant is None:
             if scheme or SESSION_COOKIE in request.cookies:
-                self._limits.count_wrong_token(request.client.host if request.client else "")
+                await self._limits.count_wrong_token(request.client.host if request.client else "")
             raise HTTPException(
                 401, "Send a valid token: Authorization: Bearer TOKEN.", headers={"WWW-Authenticate": "Bearer"}
             )

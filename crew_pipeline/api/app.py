@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from crew_pipeline import __version__
+from crew_pipeline import __version__, tracing
 from crew_pipeline.api import (
     calendar,
     conversations,
@@ -21,6 +22,7 @@ from crew_pipeline.api import (
     feedback,
     follow,
     forgetting,
+    hits,
     lines,
     operation,
     pages,
@@ -34,6 +36,7 @@ from crew_pipeline.api.compression import Compression
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
 from crew_pipeline.api.guard import BODY_WITHIN_S, Guard
+from crew_pipeline.api.hits import Hits
 from crew_pipeline.api.limits import Limits
 from crew_pipeline.api.methods import Methods
 from crew_pipeline.api.models import NewLines
@@ -118,10 +121,16 @@ def create_app(
         summary="Days of conversation with the repeats folded away; nothing lost, every fold explained.",
         lifespan=lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
+        # Looking for each request whether somebody wants to trace it costs a twentieth of a hit.
+        telemetry=None if tracing.is_wanted() else {"tracing": False, "metrics": False, "logs": False},
         # What it would redirect to follows the header Host.
         redirect_slashes=False,
     )
+    app.state.services = services
+    app.include_router(days.router, tags=["days"])
+    route = next(route for route in days.router.routes if isinstance(route, APIRoute) and route.path == hits.ROUTE)
     # The last one added is the first that a request passes.
+    app.add_middleware(Hits, services=services, route=route, kept_mb=settings.document_cache_mb)
     app.add_middleware(Compression, kept_mb=settings.document_cache_mb)
     app.add_middleware(Guard, services=services, body_within_s=body_within_s)
     app.add_middleware(Methods, routes=app.router.routes)
@@ -129,8 +138,6 @@ def create_app(
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
     app.add_middleware(RequestIds)
     app.add_middleware(Counted, traffic=traffic)
-    app.state.services = services
-    app.include_router(days.router, tags=["days"])
     app.include_router(events.router, tags=["days"])
     app.include_router(calendar.router, tags=["days"])
     app.include_router(results.router, tags=["days"])

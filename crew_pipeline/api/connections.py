@@ -140,6 +140,8 @@ def server_options(trusted_proxies: Sequence[str] = ()) -> dict[str, Any]:
         # A message is encoded once for all followers; compression is per follower, each with a dictionary.
         "ws_per_message_deflate": False,
         "ws_max_size": 64 * 1024,
+        # Longer than proxies keep a connection that is idle, or they would use one that is just being closed.
+        "timeout_keep_alive": 75,
         "access_log": False,
         "server_header": False,
         "proxy_headers": bool(trusted_proxies),

@@ -149,7 +149,8 @@ async def push(
     A source without a token signs its messages (Standard Webhooks) and names its key; one that was seen is refused."""
     body, client = await request.body(), source.client
     db = services.db.as_client(client)
-    if idempotency_key is None and is_signed(request):
+    if is_signed(request):
+        # The one name that is signed.
         idempotency_key = request.headers[ID]
     try:
         done = await db.writing(_pushed, services.settings, client, body, idempotency_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any
 
@@ -97,19 +98,44 @@ async def conversations(
     client = admitted.client
     if force_process:
         admitted.require("write")
-        services.limits.count("forces", admitted)
+        await services.limits.count("forces", admitted)
     wait = services.settings.fallback_after_s if wait_s is None else wait_s
     shown = View(view, passages)
     answer = await services.days.read(ClientDay(client, day), shown, force=force_process, wait_s=wait)
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
     services.visits.count(client, kind, 1000 * (time.perf_counter() - started))
     zone = answer.timezone or services.settings.timezone
-    return _respond(answer, day, zone, shown, if_none_match, started)
+    return respond(answer, day, zone, shown, if_none_match, started)
 
 
-def _respond(
-    answer: DayAnswer, day: date, zone: str, view: View, if_none_match: str | None, started: float
+Wrap = Callable[[bytes, dict[str, Any], str], bytes]
+
+
+def envelope(body: bytes, metadata: dict[str, Any]) -> bytes:
+    """The answer around the document's bytes, which are not parsed or encoded again."""
+    return b'{"success":true,"data":' + body + b',"metadata":' + orjson.dumps(metadata) + b"}"
+
+
+def _wrapped(body: bytes, metadata: dict[str, Any], _: str) -> bytes:
+    return envelope(body, metadata)
+
+
+def respond(
+    answer: DayAnswer,
+    day: date,
+    zone: str,
+    view: View,
+    if_none_match: str | None,
+    started: float,
+    wrap: Wrap = _wrapped,
 ) -> Response:
+    """The answer for a day.
+
+    Args:
+        zone: of the client's days.
+        started: when the request came, by ``time.perf_counter``.
+        wrap: puts together what has a tag, from a document, the metadata and the tag.
+    """
     elapsed = round((time.perf_counter() - started) * 1000, 2)
     # What differs from request to request is no part of an answer that has a tag.
     timing = {"Server-Timing": f"total;dur={elapsed}"}
@@ -128,34 +154,36 @@ def _respond(
     if answer.state == "failed":
         return Response(_failure(answer, metadata), 500, timing, JSON)
     if answer.state == "processing":
-        metadata |= {
-            "status_url": f"/api/semantic/status/{day}",
-            "events_url": f"/api/semantic/events/{day}",
-            "websocket_url": f"/ws/semantic/{day}",
-            **({"preliminary": True} if answer.preliminary else {}),
-        }
-        # Weak, since how long it took differs; who polls with it is not sent the same raw day again.
-        tag = f'W/"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}-{answer.preliminary:d}"'
-        headers = {"Retry-After": "2", "Cache-Control": "no-store", "ETag": tag, **timing}
-        if if_none_match and matches(if_none_match, tag.removeprefix("W/")):
-            return Response(status_code=304, headers=headers)
-        return Response(_envelope(answer.body, metadata), 202, headers, JSON)
+        return _being_made(answer, day, metadata, if_none_match, timing)
     if answer.stale or not answer.hit:
         # Without a tag: a day made again may keep its version, and "not modified" would say "still stale"; and that a
         # day was made just now is said once.
-        return Response(_envelope(answer.body, metadata), 200, {"Cache-Control": "no-store", **timing}, JSON)
+        return Response(envelope(answer.body, metadata), 200, {"Cache-Control": "no-store", **timing}, JSON)
     headers = {"Cache-Control": "private, no-cache", **timing}
     if answer.version is not None and answer.processed_at is not None:
         made = int(answer.processed_at.timestamp() * 1e6)
         headers["ETag"] = f'"{answer.version}-{made:x}-{view.lines}-{view.passages}-{zone}"'
         if if_none_match and matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-    return Response(_envelope(answer.body, metadata), 200, headers, JSON)
+        return Response(wrap(answer.body, metadata, headers["ETag"]), 200, headers, JSON)
+    return Response(envelope(answer.body, metadata), 200, headers, JSON)
 
 
-def _envelope(body: bytes, metadata: dict[str, Any]) -> bytes:
-    """The answer around the document's bytes, which are not parsed or encoded again."""
-    return b'{"success":true,"data":' + body + b',"metadata":' + orjson.dumps(metadata) + b"}"
+def _being_made(
+    answer: DayAnswer, day: date, metadata: dict[str, Any], if_none_match: str | None, timing: dict[str, str]
+) -> Response:
+    metadata |= {
+        "status_url": f"/api/semantic/status/{day}",
+        "events_url": f"/api/semantic/events/{day}",
+        "websocket_url": f"/ws/semantic/{day}",
+        **({"preliminary": True} if answer.preliminary else {}),
+    }
+    # Weak, since how long it took differs; who polls with it is not sent the same raw day again.
+    tag = f'W/"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}-{answer.preliminary:d}"'
+    headers = {"Retry-After": "2", "Cache-Control": "no-store", "ETag": tag, **timing}
+    if if_none_match and matches(if_none_match, tag.removeprefix("W/")):
+        return Response(status_code=304, headers=headers)
+    return Response(envelope(answer.body, metadata), 202, headers, JSON)
 
 
 def _failure(answer: DayAnswer, metadata: dict[str, Any]) -> bytes:

@@ -60,8 +60,10 @@ async def of_all_days(
 
 
 def _page(connection: Connection, client: str, after: int | None, limit: int) -> bytes:
-    happened = [] if after is None else events.events_after(connection, events.AllDays(client), after, limit)
-    known = events.last_number(connection, client) if after is None else after
+    last = events.last_number(connection, client)
+    # Of a client that was forgotten numbers begin anew.
+    known = last if after is None else min(after, last)
+    happened = [] if after is None else events.events_after(connection, events.AllDays(client), known, limit)
     content = {"events": [told(event) for event in happened], "next": happened[-1].seq if happened else known}
     return orjson.dumps(content)
 

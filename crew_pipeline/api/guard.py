@@ -60,10 +60,10 @@ class Guard:
     async def _let_write(self, request: HTTPConnection) -> None:
         if request.scope["path"].startswith("/api/") and request.scope["path"] not in _FOR_EVERYBODY:
             if is_signed(request):
-                admitted = await admit_signed(self._services, request)
-            else:
-                admitted = await self._services.doorkeeper.admit(request, operator_too=True)
-            self._services.limits.count("writes", admitted)
+                return await admit_signed(self._services, request)
+            admitted = await self._services.doorkeeper.admit(request, operator_too=True)
+            await self._services.limits.count("writes", admitted)
+        return None
 
 
 def _refuse_too_large(scope: Scope) -> None:

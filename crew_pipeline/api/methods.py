@@ -19,9 +19,9 @@ class Methods:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer OPTIONS; let HEAD through as GET."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            # Not a copy: who counts outside looks which route it was.
-            scope["method"] = "GET"
-            return await self._app(scope, receive, _without_body(send))
+            # A copy: the server goes by its own to know that no body follows.
+            inner = {**scope, "method": "GET"}
+            return await self._app(inner, receive, _without_body(scope, inner, send))
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             there = [method for method in _ASKED if self._has(scope, method)]
             if there:
@@ -35,12 +35,19 @@ class Methods:
         return any(route.matches({**scope, "method": method})[0] == Match.FULL for route in self._routes)
 
 
-def _without_body(send: Send) -> Send:
+def _without_body(scope: Scope, inner: Scope, send: Send) -> Send:
+    ended = False
+
     async def sending(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            if message.get("more_body", False):
+        nonlocal ended
+        if message["type"] == "http.response.start":
+            # Who counts outside looks which route it was.
+            scope["route"] = inner.get("route")
+        elif message["type"] == "http.response.body":
+            # At once, also where the body would have no end.
+            if ended:
                 return
-            message = {"type": "http.response.body", "body": b""}
+            ended, message = True, {"type": "http.response.body", "body": b""}
         await send(message)
 
     return sending

@@ -87,14 +87,18 @@ def install(app: FastAPI) -> None:
         return problem(422, "; ".join(f"{fault['where']}: {fault['message']}" for fault in invalid), errors=invalid)
 
     async def on_database(request: Request, error: Exception) -> Response:
-        path = quote(request.url.path)
-        logger.error("%s %s: the database does not answer (%s)", request.method, path, type(error).__name__)
-        return problem(503, "The database does not answer; try again shortly.", {"Retry-After": "5"})
+        return database_away(error, request.method, request.url.path)
 
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     for kind in UNANSWERED:
         app.add_exception_handler(kind, on_database)
+
+
+def database_away(error: Exception, method: str, path: str) -> Response:
+    """The answer where the database does not answer, or is too busy."""
+    logger.error("%s %s: the database does not answer (%s)", method, quote(path), type(error).__name__)
+    return problem(503, "The database does not answer; try again shortly.", {"Retry-After": "5"})
 
 
 def unexpected(error: Exception, method: str, path: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 
@@ -13,6 +14,8 @@ from crew_pipeline.api.raw import header
 
 HEADER = "X-Request-ID"
 _RAW_HEADER = HEADER.lower().encode()
+_PROCESS = secrets.token_hex(5)
+_counted = itertools.count(1)
 _TAKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -28,7 +31,7 @@ class RequestIds:
         if scope["type"] not in {"http", "websocket"}:
             return await self._app(scope, receive, send)
         brought = header(scope, _RAW_HEADER)
-        name = brought if _TAKEN.fullmatch(brought) else secrets.token_hex(8)
+        name = brought if brought and _TAKEN.fullmatch(brought) else f"{_PROCESS}-{next(_counted):x}"
 
         started = False
 

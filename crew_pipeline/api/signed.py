@@ -29,18 +29,18 @@ def is_signed(request: HTTPConnection) -> bool:
     return request.scope["path"] in SIGNED_PATHS and SIGNATURE in request.headers
 
 
-async def admit_signed(services: Services, request: HTTPConnection) -> Admission:
-    """Let the source in that a request names, on condition that the signature proves right.
+async def admit_signed(services: Services, request: HTTPConnection) -> None:
+    """Let the source in that a request names, on condition that the signature proves right; until then nothing is
+    counted as its doing, since everybody on the way has seen the name of its key.
 
     Raises:
         HTTPException: 401 where there is no such key.
     """
     key = await signing_keys.in_force(services.system, request.query_params.get("key", "")[:100])
     if key is None:
-        services.limits.count_wrong_token(request.client.host if request.client else "")
+        await services.limits.count_wrong_token(request.client.host if request.client else "")
         raise HTTPException(401, "There is no such key; send ?key=KEY of 'crew webhooks key', or a token.")
     request.state.signing_key = key
-    return Admission(key.client, None, Grant(0, (key.client,), frozenset({"write"})))
 
 
 async def _pushing(
@@ -59,14 +59,18 @@ async def _pushing(
     if client not in {None, known.client}:
         raise HTTPException(403, "The key is another client's; leave ?client= out.")
     try:
-        verify(known.secret, request.headers, await request.body())
+        signed = verify(known.secret, request.headers, await request.body())
     except SignatureError as error:
-        services.limits.count_wrong_token(request.client.host if request.client else "")
+        await services.limits.count_wrong_token(request.client.host if request.client else "")
         raise HTTPException(401, str(error)) from None
     db = services.db.as_client(known.client)
-    if not await db.writing(is_first, known.client, f"{known.id} {request.headers[SIGNATURE]}"):
+    # By what is signed: the header itself may be written in other ways.
+    if not await db.writing(is_first, known.client, f"{known.id} {signed.id} {signed.timestamp}"):
         raise HTTPException(409, f"This message came before; one that is sent again has the same {ID} and a new time.")
-    return Admission(known.client, None, Grant(0, (known.client,), frozenset({"write"})))
+    source = Admission(known.client, None, Grant(0, (known.client,), frozenset({"write"})))
+    for kind in ("requests", "writes"):
+        await services.limits.count(kind, source)
+    return source
 
 
 Pushing = Annotated[Admission, Depends(_pushing)]

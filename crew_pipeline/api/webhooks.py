@@ -63,7 +63,9 @@ async def listed(services: ServicesOf, client: Client) -> Response:
 async def add(services: ServicesOf, client: Client, wanted: NewWebhook) -> Response:
     """Has messages posted to an address from now on, signed with the secret of the answer, which is shown once."""
     try:
-        await resolved(wanted.url, networks_of(services.settings.webhook_networks))
+        # In the client's own turn: names that take long to be found hold up nobody else.
+        lookup = services.db.as_client(client).calling
+        await resolved(wanted.url, networks_of(services.settings.webhook_networks), lookup)
     except AddressError as error:
         raise HTTPException(422, str(error)) from None
     secret = new_secret()
@@ -98,7 +100,7 @@ async def remove(services: ServicesOf, client: Client, webhook_id: WebhookId) ->
     summary="Send a test message",
     response_model=QueuedMessages,
     status_code=202,
-    responses={**_NOT_THERE, **PROBLEMS},
+    responses={409: {**A_PROBLEM, "description": "one is on its way"}, **_NOT_THERE, **PROBLEMS},
 )
 async def test(services: ServicesOf, client: Client, webhook_id: WebhookId) -> Response:
     """Has a message of type `test` sent."""
@@ -109,7 +111,8 @@ async def test(services: ServicesOf, client: Client, webhook_id: WebhookId) -> R
 def _tested(connection: Connection, client: str, webhook_id: str) -> None:
     if not webhooks.exists(connection, client, webhook_id):
         raise _not_there(webhook_id)
-    webhooks.test(connection, client, webhook_id)
+    if not webhooks.test(connection, client, webhook_id):
+        raise HTTPException(409, "A test message is on its way; GET …/deliveries shows how it goes.")
 
 
 @router.post(

@@ -20,6 +20,7 @@ TOLERANCE_S = 300.0
 """How far a message's time may lie from now."""
 _PREFIX = "whsec_"
 _LONGEST_ID = 200
+_SHORTEST_KEY = 24
 
 
 class SignatureError(ValueError):
@@ -96,6 +97,9 @@ def _digest(key: bytes, message_id: str, timestamp: int, body: bytes) -> bytes:
 
 def _key(secret: str) -> bytes:
     try:
-        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
-        raise ValueError("this is no secret to sign with; they look like whsec_…") from None
+        key = b""
+    if len(key) < _SHORTEST_KEY:
+        raise ValueError("this is no secret to sign with; they look like whsec_…")
+    return key

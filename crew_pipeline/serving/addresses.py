@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
 Network = IPv4Network | IPv6Network
+Lookup = Callable[..., Awaitable[Any]]
+LOOKUP_WITHIN_S = 5.0
+_PORTS = {"https": 443, "http": 80}
 _NAT64 = ip_network("64:ff9b::/96")
+_INSIDE_ALL_THE_SAME = [
+    ip_network(network)
+    for network in ("64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10", "168.63.129.16/32", "192.88.99.0/24")
+]
+"""What lies inside, whatever is said of it: other ways to write addresses of version 4, former local ones, and a
+cloud's own server at an address of the outside."""
 LONGEST = 2_000
 """Characters of an address."""
 
@@ -46,13 +55,17 @@ def parsed(url: str) -> httpx.URL:
         address = httpx.URL(url)
     except (httpx.InvalidURL, ValueError, UnicodeError):
         address = httpx.URL("")
-    if len(url) > LONGEST or address.scheme not in {"https", "http"} or not address.host or address.userinfo:
+    has_form = address.scheme in _PORTS and address.host and not address.userinfo and (address.port or 0) <= 65_535
+    if len(url) > LONGEST or not has_form:
         raise AddressError("A webhook is an address like https://example.org/hook, without user and password.")
     return address
 
 
-async def resolved(url: str, allowed: Sequence[Network]) -> Target:
+async def resolved(url: str, allowed: Sequence[Network], lookup: Lookup = asyncio.to_thread) -> Target:
     """Where to connect for an address.
+
+    Args:
+        lookup: calls a function that may take long, in a thread.
 
     Raises:
         AddressError: there is no such host, it lies in a network of this machine or of its neighbours, or it is to be
@@ -60,10 +73,9 @@ async def resolved(url: str, allowed: Sequence[Network]) -> Target:
     """
     address = parsed(url)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            address.host, address.port or (443 if address.scheme == "https" else 80), type=socket.SOCK_STREAM
-        )
-    except (OSError, UnicodeError):
+        async with asyncio.timeout(LOOKUP_WITHIN_S):
+            found = await lookup(_machines_of, address.raw_host.decode(), address.port or _PORTS[address.scheme])
+    except (OSError, UnicodeError, OverflowError):
         raise AddressError("There is no such host.") from None
     machines = [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
     named = [any(machine in network for network in allowed) for machine in machines]
@@ -82,4 +94,10 @@ def _is_outside(machine: IPv4Address | IPv6Address) -> bool:
             within = IPv4Address(int(machine) & 0xFFFFFFFF)
         if within is not None:
             return _is_outside(within)
+    if any(machine in network for network in _INSIDE_ALL_THE_SAME):
+        return False
     return machine.is_global and not machine.is_multicast
+
+
+def _machines_of(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

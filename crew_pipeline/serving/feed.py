@@ -104,7 +104,7 @@ class Feeds:
         async with self._joined(events.AllDays(client)) as feed:
             await feed.look()
             # Events before the days: what led to their states may be told once more, but is never left out.
-            after = feed.last if after is None else after
+            after = feed.last if after is None else min(after, feed.last)
             unfinished = await self._db.as_client(client).reading(states.unfinished, client, _DAYS_OF_A_SNAPSHOT)
             days = [{"days_date": day.isoformat(), "semantic_status": state} for day, state in unfinished]
             yield _message(after, {"days_date": None, "type": "snapshot", "days": days})
@@ -114,10 +114,12 @@ class Feeds:
 
     async def _told(self, feed: _Feed, after: int, day: str | None) -> AsyncGenerator[Message, None]:
         clock = asyncio.get_running_loop().time
-        silent_since = clock()
+        silent_since, begun = clock(), feed.begun
         while True:
             # Taken together: the events that led to this state are among those up to `last`.
             state, last, turned = feed.state, feed.last, feed.turned
+            if feed.begun != begun:
+                begun, after = feed.begun, 0
             while after < last:
                 for message in await feed.after(after):
                     yield message
@@ -153,6 +155,7 @@ class _Feed:
     Attributes:
         followers: how many connections follow it.
         state: of a day, what ``state_of`` said at the last look that saw every event there was.
+        begun: how often it began anew.
         last: the number of the newest event that this look saw; 0 where there was none.
         turned: set, and replaced by a new one, when such a look ends.
     """
@@ -161,6 +164,7 @@ class _Feed:
         self, db: Database, listener: Listener, whose: events.Followed, held: int, older: asyncio.Semaphore
     ) -> None:
         self.followers = 0
+        self.begun = 0
         self.state: dict[str, Any] = {}
         self.last = 0
         self.turned = asyncio.Event()
@@ -235,6 +239,8 @@ class _Feed:
     def _look(self, connection: Connection) -> _Look:
         # First the state, then the events: one in between is told now, and the next look sees what it led to.
         state = state_of(connection, self._whose) if isinstance(self._whose, ClientDay) else {}
+        if events.last_number(connection, self._whose.client) < self._read_to:
+            self._forget()
         if self._reaches_back_to is None:
             happened = events.latest_events(connection, self._whose, self._held)
             whole = True
@@ -242,6 +248,11 @@ class _Feed:
             happened = events.events_after(connection, self._whose, self._read_to, self._held)
             whole = len(happened) < self._held
         return _Look(state, self._messages(happened), whole)
+
+    def _forget(self) -> None:
+        """Begin anew: nothing is left of what was read, and numbers may begin anew as well (a client was forgotten)."""
+        self.begun += 1
+        self._buffer, self._buffer_bytes, self._read_to, self._reaches_back_to = [], 0, 0, None
 
     def _older_than_the_buffer(self, connection: Connection, seq: int) -> list[Message]:
         return self._messages(events.events_after(connection, self._whose, seq, _PAGE))

@@ -11,8 +11,10 @@ import logging
 import random
 import ssl
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +34,7 @@ ANSWER_WITHIN_S = 10.0
 _LEASE_S = 60.0
 _LOOK_EVERY_S = 1.0
 _AT_ONCE = 16
+_LOOKUPS_AT_ONCE = 8
 _LONGEST_RETRY_AFTER_S = 3_600
 _GONE = 410
 
@@ -59,6 +62,8 @@ class Deliveries:
         self._look_every_s = look_every_s
         self._sending: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        # Names that take long to be found must not take the threads that others need.
+        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, thread_name_prefix="webhooks")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -71,6 +76,10 @@ class Deliveries:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _lookup(self, find: Callable[..., Any], *asked: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, find, *asked)
 
     async def _deliver_on(self) -> None:
         # No proxy of the environment: it would be asked for addresses that were not looked at.
@@ -124,7 +133,7 @@ class Deliveries:
     async def _send(self, client: httpx.AsyncClient, due: Due) -> _Sent:
         try:
             async with asyncio.timeout(2 * ANSWER_WITHIN_S):
-                target = await resolved(due.url, self._allowed)
+                target = await resolved(due.url, self._allowed, self._lookup)
                 headers = {
                     **sign(due.secret, due.message_id, int(time.time()), due.body),
                     "Content-Type": "application/json",
@@ -142,7 +151,10 @@ class Deliveries:
             return _Sent(error=str(error))
         except (TimeoutError, httpx.TimeoutException):
             return _Sent(error=f"There was no answer within {ANSWER_WITHIN_S:g} s.")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        except Exception as error:
+            # Whatever it is: a message that is not settled would be taken for ever.
+            if not isinstance(error, httpx.HTTPError):
+                logger.exception("webhook %s: sending failed in a way that nobody has thought of", due.webhook_id)
             return _Sent(error="The connection failed.")
 
 

@@ -45,10 +45,10 @@ def answered(connection: Connection, client: str, key: str, request: bytes) -> A
     return Answer(row.status, row.body)
 
 
-def is_first(connection: Connection, client: str, signature: str) -> bool:
-    """Whether a signed message of a client comes for the first time within a day."""
+def is_first(connection: Connection, client: str, message: str) -> bool:
+    """Whether a signed message of a client, by what it is known by, comes for the first time within a day."""
     # No Idempotency-Key has a space.
-    key = f"signed {hashlib.sha256(signature.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    key = f"signed {hashlib.sha256(message.encode('utf-8', 'surrogateescape')).hexdigest()}"
     return bool(
         connection.scalar(
             text(

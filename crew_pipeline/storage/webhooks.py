@@ -16,6 +16,9 @@ from sqlalchemy import Connection, text
 
 Kind = Literal["day.ready", "day.failed", "alert"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_AT_ONCE_OF_A_CLIENT = 4
+MOST_WAITING = 10_000
+"""Of one webhook; what comes then is given up at once, and can be sent again."""
 OPERATOR = ""
 """The operator's webhooks are of no client."""
 State = Literal["waiting", "delivered", "dead"]
@@ -127,12 +130,18 @@ def remove(connection: Connection, client: str, webhook_id: str) -> bool:
 
 
 _MESSAGE = """
-INSERT INTO webhook_deliveries (webhook_id, client, message_id, type, body, next_attempt_at)
-SELECT id, client, :message_id, :type, :body, now() FROM webhooks WHERE disabled_at IS NULL AND {whose}
+INSERT INTO webhook_deliveries (webhook_id, client, message_id, type, body, next_attempt_at, dead_at, error)
+SELECT id, client, :message_id, :type, :body, CASE WHEN fits THEN now() END, CASE WHEN NOT fits THEN now() END,
+       CASE WHEN NOT fits THEN 'Too many messages waited.' END
+FROM (SELECT id, client, :most > (
+          SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
+                                WHERE webhook_id = webhooks.id AND next_attempt_at IS NOT NULL LIMIT :most) AS waiting
+      ) AS fits FROM webhooks WHERE disabled_at IS NULL AND {whose}) AS told
 """
-_OF_ITS_CREWS = """
-'alert' = ANY(events) AND (client = '' OR EXISTS (
-    SELECT 1 FROM crews WHERE crews.client = webhooks.client AND crews.client || '/' || code = :subject))
+# A subject that could be two crews' is nobody's but the operator's.
+_OF_ITS_CREW = """
+'alert' = ANY(events) AND client <> '' AND client = (
+    SELECT min(client) FROM crews WHERE client || '/' || code = :subject HAVING count(*) = 1)
 """
 
 
@@ -142,13 +151,22 @@ def tell(connection: Connection, client: str, kind: Kind, data: dict[str, Any]) 
 
 
 def tell_alert(connection: Connection, subject: str, data: dict[str, Any]) -> None:
-    """Have the operator's webhooks told of an alert, and those of the client whose crew it is about."""
-    _queue(connection, _OF_ITS_CREWS, "alert", data, subject=subject)
+    """Have the operator's webhooks told of an alert, and those of the client whose crew it is about; these without its
+    text, which may name what is the operator's alone."""
+    _queue(connection, "client = '' AND 'alert' = ANY(events)", "alert", data)
+    _queue(connection, _OF_ITS_CREW, "alert", {**data, "text": None}, subject=subject)
 
 
-def test(connection: Connection, client: str, webhook_id: str) -> None:
-    """Have one webhook sent a message that tells of nothing."""
+def test(connection: Connection, client: str, webhook_id: str) -> bool:
+    """Have one webhook sent a message that tells of nothing; False where one is on its way."""
+    waits = text(
+        "SELECT EXISTS (SELECT 1 FROM webhook_deliveries WHERE webhook_id = :id AND type = 'test' "
+        "AND next_attempt_at IS NOT NULL)"
+    )
+    if connection.scalar(waits, {"id": webhook_id}):
+        return False
     _queue(connection, "client = :client AND id = :id", "test", {"client": client}, client=client, id=webhook_id)
+    return True
 
 
 def _queue(connection: Connection, whose: str, kind: str, data: dict[str, Any], **values: str) -> None:
@@ -160,20 +178,30 @@ def _queue(connection: Connection, whose: str, kind: str, data: dict[str, Any], 
             "message_id": "msg_" + secrets.token_urlsafe(16),
             "type": kind,
             "body": orjson.dumps(message, option=orjson.OPT_UTC_Z),
+            "most": MOST_WAITING,
             **values,
         },
     )
 
 
-# One at a time for each webhook, so that one that is slow holds up nobody else's, however many processes there are.
+# One at a time for each webhook and few for each client, so that slow ones hold up nobody else's, however many
+# processes there are; and clients in turn.
 _TAKE = """
-WITH free AS MATERIALIZED (
-    SELECT webhooks.id AS webhook_id, first.id FROM webhooks CROSS JOIN LATERAL (
+WITH due AS MATERIALIZED (
+    SELECT webhooks.id AS webhook_id, first.id, first.next_attempt_at,
+           row_number() OVER (PARTITION BY client ORDER BY first.next_attempt_at)
+               + (SELECT count(*) FROM webhooks AS busy
+                  WHERE busy.client = webhooks.client AND busy.leased_until > clock_timestamp()) AS place
+    FROM webhooks CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM webhook_deliveries
         WHERE webhook_id = webhooks.id AND next_attempt_at <= clock_timestamp() ORDER BY next_attempt_at, id LIMIT 1
     ) AS first
     WHERE disabled_at IS NULL AND (leased_until IS NULL OR leased_until < clock_timestamp())
-    ORDER BY first.next_attempt_at LIMIT :most FOR UPDATE OF webhooks SKIP LOCKED
+),
+free AS MATERIALIZED (
+    SELECT due.webhook_id, due.id FROM due JOIN webhooks ON webhooks.id = due.webhook_id
+    WHERE place <= :of_a_client AND (leased_until IS NULL OR leased_until < clock_timestamp())
+    ORDER BY place, next_attempt_at LIMIT :most FOR UPDATE OF webhooks SKIP LOCKED
 ),
 leased AS (
     UPDATE webhooks SET leased_until = clock_timestamp() + CAST(:lease AS double precision) * interval '1 s'
@@ -187,7 +215,7 @@ RETURNING taken.id, taken.webhook_id, url, secret, message_id, body, attempts
 
 def take(connection: Connection, most: int, lease_s: float) -> list[Due]:
     """Messages to be sent now, each of another webhook; nobody else takes any of these webhooks' for ``lease_s``."""
-    rows = connection.execute(text(_TAKE), {"most": most, "lease": lease_s})
+    rows = connection.execute(text(_TAKE), {"most": most, "of_a_client": _AT_ONCE_OF_A_CLIENT, "lease": lease_s})
     return [Due(*row) for row in rows]
 
 
@@ -199,6 +227,10 @@ WITH settled AS (
         dead_at = CASE WHEN NOT :delivered AND CAST(:again AS double precision) IS NULL THEN now() END,
         status = :status, error = :error
     WHERE id = :id
+),
+left_over AS (
+    UPDATE webhook_deliveries SET next_attempt_at = NULL, dead_at = now(), error = 'The webhook was gone.'
+    WHERE :gone AND webhook_id = :webhook AND id <> :id AND next_attempt_at IS NOT NULL
 )
 UPDATE webhooks SET leased_until = NULL, delivered_at = CASE WHEN :delivered THEN now() ELSE delivered_at END,
     disabled_at = CASE WHEN :gone THEN now() ELSE disabled_at END

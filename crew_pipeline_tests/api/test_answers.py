@@ -119,7 +119,7 @@ def test_pages_of_named_sites_may_ask_with_a_token_and_others_may_not(
 
 def test_a_request_has_a_name_in_its_answer_and_its_problem(api: TestClient) -> None:
     made = api.get("/healthz").headers["x-request-id"]
-    assert len(made) == 16
+    assert len(made) > 8
     assert api.get("/healthz").headers["x-request-id"] != made
     brought = api.get("/api/days/no-day/conversations", headers={"X-Request-ID": "n8n-42"})
     assert brought.headers["x-request-id"] == brought.json()["request_id"] == "n8n-42"

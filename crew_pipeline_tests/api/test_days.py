@@ -533,7 +533,7 @@ def test_health_and_readiness(api: TestClient, query: Query) -> None:
     assert ready.status_code == 200
     assert ready.json()["dependencies"]["database"] == "ok"
     assert "none alive" in ready.json()["dependencies"]["worker"]
-    query("UPDATE alembic_version SET version_num = 'older'")
+    query("UPDATE alembic_version SET version_num = '0001'")
     time.sleep(1.1)
     assert api.get("/readyz").status_code == 503
 

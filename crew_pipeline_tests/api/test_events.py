@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +24,7 @@ from crew_pipeline.storage.days.events import EventType, emit
 from crew_pipeline_tests.api.following import DEADLINE_S, served, until
 from crew_pipeline_tests.conftest import ENGINE, bring, lines_at
 
+Query = Callable[..., list[tuple[object, ...]]]
 DAYS = (date(2025, 1, 15), date(2025, 1, 16))
 
 
@@ -109,6 +110,36 @@ def test_a_socket_of_all_days_tells_the_same(port: int, db: Database) -> None:
     snapshot, *told = asyncio.run(follow())
     assert snapshot["type"] == "snapshot"
     assert told == page(port, 1)["events"]
+
+
+def test_who_followed_a_client_that_is_forgotten_hears_what_comes_after(port: int, db: Database, query: Query) -> None:
+    for number in range(5):
+        happen(db, str(number))
+
+    async def follow() -> list[str]:
+        url = f"ws://127.0.0.1:{port}/ws/days?client=acme&after=5"
+        async with asyncio.timeout(DEADLINE_S), websockets.connect(url, proxy=None) as socket:
+            told = [orjson.loads(await socket.recv())["type"]]
+            await asyncio.to_thread(query, "TRUNCATE day_events, client_counters")
+            for name in ("new", "newer"):
+                await asyncio.to_thread(happen, db, name)
+                told.append(orjson.loads(await socket.recv())["message"])
+            return told
+
+    assert asyncio.run(follow()) == ["snapshot", "new", "newer"]
+    assert [event["message"] for event in page(port, 1)["events"]] == ["newer"]
+    assert page(port, 99) == {"events": [], "next": 2}
+
+
+def test_a_head_without_an_end_ends_at_once(port: int) -> None:
+    with httpx.Client() as client:
+        for _ in range(3):
+            answer = client.head(f"http://127.0.0.1:{port}/api/days/events", headers={"Accept": "text/event-stream"})
+            assert answer.status_code == 200
+            # The connection goes on with what is asked next.
+            assert client.head(f"http://127.0.0.1:{port}/api/days/latest").status_code == 200
+            latest = client.get(f"http://127.0.0.1:{port}/api/days/latest", params={"client": "acme"})
+            assert latest.json() == {"day": "2025-01-15"}
 
 
 def test_streams_end_when_the_server_stops(settings: Settings, database_url: str, db: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -41,6 +42,11 @@ def api_server(settings: Settings, database_url: str, token: str) -> Iterator[uv
 @pytest.fixture
 def url(api_server: uvicorn.Server) -> str:
     return f"http://127.0.0.1:{api_server.config.port}"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crew_pipeline.api.limits.TOLD_AFTER_S", 0.01)
 
 
 def limited(settings: Settings, database_url: str, **limits: int) -> TestClient:
@@ -174,6 +180,18 @@ def test_what_is_asked_too_often_is_answered_429(settings: Settings, database_ur
     assert answers[0].status_code == 200
     assert 1 <= int(refused[0].headers["retry-after"]) <= 60
     assert "20 a minute" in refused[0].json()["detail"]
+
+
+def test_who_asks_too_fast_is_slowed_down_before_it_is_refused(
+    settings: Settings, database_url: str, token: str
+) -> None:
+    with limited(settings, database_url, limit_requests=600) as client, ThreadPoolExecutor(8) as pool:
+        started = time.monotonic()
+        asked = [pool.submit(client.get, "/api/calendar", headers=bearer(token)) for _ in range(60)]
+        codes = [answer.result().status_code for answer in asked]
+        # 20 a second are answered.
+        assert codes == [200] * 60
+        assert time.monotonic() - started > 1
 
 
 def test_clients_are_counted_apart_and_this_machine_not_at_all(

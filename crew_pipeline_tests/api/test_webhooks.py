@@ -133,6 +133,30 @@ def test_the_very_same_message_is_refused(api: TestClient, key: str) -> None:
     assert [post(api, key, at=at).status_code for _ in range(3)] == [201, 409, 409]
 
 
+def test_a_message_that_was_seen_is_refused_however_its_headers_are_written(
+    api: TestClient, headers: dict[str, dict[str, str]], key: str
+) -> None:
+    told = {"crew": "shop", "session_id": "s", "lines": [{"speaker": "Ann", "text": "without a number"}]}
+    body, at = orjson.dumps(told), int(time.time())
+    signed = sign(SECRET, "m1", at, body)
+    assert post(api, key, told, at=at).status_code == 201
+    for number in range(3):
+        also = {"webhook-signature": f"{signed['webhook-signature']} v1,{number}", "Idempotency-Key": f"x{number}"}
+        again = api.post(PUSH, params={"key": key}, content=body, headers={**signed, **also})
+        assert again.status_code == 409
+    assert api.get(PUSH, headers=headers["acme"]).json()["data"][0]["line_count"] == 1
+
+
+def test_the_name_of_a_key_alone_uses_nothing_up(
+    settings: Settings, database_url: str, headers: dict[str, dict[str, str]], key: str
+) -> None:
+    changed = settings.model_copy(update={"limit_writes": 5, "limit_wrong_tokens": 0})
+    with TestClient(create_app(changed, database_url, ENGINE), base_url="http://localhost") as api:
+        wrong = [post(api, key, secret=new_secret(), name=str(number)).status_code for number in range(8)]
+        assert wrong == [401] * 8
+        assert api.put("/api/folding", json={"folding": "default"}, headers=headers["acme"]).status_code == 200
+
+
 def test_what_is_not_signed_right_changes_nothing(
     api: TestClient, headers: dict[str, dict[str, str]], key: str, db: Database
 ) -> None:

@@ -81,3 +81,6 @@ def test_other_programs_sign_and_read_the_same() -> None:
 def test_a_secret_that_is_none_is_said_to_be() -> None:
     with pytest.raises(ValueError, match="whsec_"):
         sign("whsec_!", "m", NOW, BODY)
+    for nothing in ("", "whsec_", "whsec_AAAA"):
+        with pytest.raises(ValueError, match="whsec_"):
+            verify(nothing, sign(SECRET, "m", NOW, BODY), BODY, now=NOW)

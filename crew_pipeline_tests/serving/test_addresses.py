@@ -14,6 +14,7 @@ INSIDE = [
     "127.0.0.1", "127.9.9.9", "10.0.0.8", "172.16.3.4", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
     "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
     "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::7f00:1", "::127.0.0.1", "::ffff:0:7f00:1", "fec0::1", "168.63.129.16",
 ]  # fmt: skip
 
 
@@ -24,14 +25,14 @@ def leads(url: str, *allowed: str) -> str:
 def names(monkeypatch: pytest.MonkeyPatch, *machines: str) -> None:
     """Have every name mean these machines."""
 
-    async def getaddrinfo(_: object, host: str, port: int, **__: Any) -> list[Any]:
+    def getaddrinfo(_: str, port: int) -> list[Any]:
         families = [socket.AF_INET6 if ":" in machine else socket.AF_INET for machine in machines]
         return [
             (family, socket.SOCK_STREAM, 6, "", (machine, port))
             for family, machine in zip(families, machines, strict=True)
         ]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("crew_pipeline.serving.addresses._machines_of", getaddrinfo)
 
 
 @pytest.mark.parametrize("machine", INSIDE)

@@ -134,7 +134,10 @@ def test_alerts_go_to_the_operator_and_to_whose_crew_it_is(db: Database, receive
             wrong = [Condition("discovery_failing", "acme/shop", "It fails."), Condition("cpu_busy", "system", "Busy.")]
             settle(connection, ("discovery_failing", "cpu_busy"), wrong, now(connection))
         deliver(db, lambda: sum(len(states(db, *hook)) for hook in hooks) == 3)
-        assert [message.told["data"]["text"] for message in receiver.posted] == ["It fails."]
+        # The text may name what is the operator's alone.
+        assert [(message.told["data"]["kind"], message.told["data"]["text"]) for message in receiver.posted] == [
+            ("discovery_failing", None)
+        ]
         assert sorted(message.told["data"]["text"] for message in operators.posted) == ["Busy.", "It fails."]
         assert rivals.posted == []
 
@@ -165,12 +168,17 @@ def test_a_webhook_that_is_gone_is_told_nothing_more(db: Database, receiver: Rec
     webhook = add(db, receiver)
     receiver.answers = [410]
     tell(db)
-    deliver(db, lambda: bool(states(db, webhook)))
+    tell(db, count=3)
+    deliver(db, lambda: len(states(db, webhook)) == 4)
     tell(db)
     deliver(db, lambda: True)
     assert len(receiver.posted) == 1
-    with db.read() as connection:
-        assert webhooks.list_all(connection)[0].disabled_at is not None
+    with db.write() as connection:
+        (kept,) = webhooks.list_all(connection)
+        assert kept.disabled_at is not None
+        assert (kept.waiting, kept.dead) == (0, 4)
+        assert webhooks.again(connection, "acme", webhook) == 4
+    deliver(db, lambda: len(receiver.posted) == 5)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -195,14 +203,14 @@ def test_what_leads_inside_is_refused_when_it_is_sent_too(db: Database, receiver
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, to make a certificate")
 def test_a_receiver_must_prove_its_name(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def getaddrinfo(_: object, __: str, port: int, **___: Any) -> list[Any]:
+    def getaddrinfo(_: str, port: int) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hook.test"]
     made += ["-addext", "subjectAltName=DNS:hook.test", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(made, check=True, capture_output=True)
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("crew_pipeline.serving.addresses._machines_of", getaddrinfo)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
@@ -231,6 +239,49 @@ def test_a_receiver_that_takes_long_holds_up_nobody_elses(db: Database, receiver
         assert len(receiver.posted) < 30
         assert all(error == "There was no answer within 0.5 s." for _, _, error in states(db, slow))
         receiver.wait_s = 0
+
+
+def test_many_slow_receivers_of_one_client_hold_up_no_others(db: Database, receiver: Receiver) -> None:
+    with receiving() as slow:
+        slow.wait_s = 5
+        hooks = [add(db, slow, "greedy") for _ in range(20)]
+        tell(db, "greedy", 20)
+        mine = add(db, receiver)
+        tell(db)
+        started = time.monotonic()
+        deliver(db, lambda: bool(states(db, mine)), processes=2)
+        assert time.monotonic() - started < 5
+        assert len(slow.posted) <= 8
+        assert len(hooks) == 20
+        slow.wait_s = 0
+
+
+def test_more_than_can_wait_is_given_up_visibly(
+    db: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "MOST_WAITING", 3)
+    add(db, receiver)
+    tell(db, count=5)
+    with db.read() as connection:
+        assert [(one.waiting, one.dead) for one in webhooks.list_all(connection)] == [(3, 2)]
+
+
+def test_an_alert_that_could_be_of_two_crews_goes_to_neither(db: Database, receiver: Receiver) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "one two three")), client="a", crew="b/c")
+    bring(db, lines_at(DAY, "a", ("Ann", "one two three")), client="a/b", crew="c")
+    add(db, receiver, "a")
+    with db.write() as connection:
+        settle(connection, ("discovery_slow",), [Condition("discovery_slow", "a/b/c", "Slow.")], now(connection))
+        assert [one.waiting for one in webhooks.list_all(connection)] == [0]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "https://nowhere.invalid/", "http://127.0.0.1:70000/"])
+def test_what_cannot_be_reached_is_given_up_as_well(db: Database, url: str) -> None:
+    with db.write() as connection:
+        webhook = webhooks.add(connection, "acme", url, webhooks.KINDS, "", SECRET)
+    tell(db)
+    deliver(db, lambda: bool(states(db, webhook)))
+    assert states(db, webhook)[0][:2] == (3, None)
 
 
 def test_several_processes_deliver_each_message_once(db: Database, receiver: Receiver) -> None:

@@ -40,7 +40,7 @@ WHERE client = :client AND day = :day AND token = :token AND ended_at IS NULL RE
 """
 _HELD = """
 SELECT client, day FROM day_claims WHERE token = :token AND ended_at IS NULL
-  AND (CAST(:days AS date[]) IS NULL OR day = ANY(:days)) ORDER BY day, client
+  AND (CAST(:days AS date[]) IS NULL OR day = ANY(:days)) ORDER BY client, day
 """
 
 

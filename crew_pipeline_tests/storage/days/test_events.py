@@ -49,6 +49,26 @@ def test_an_event_that_is_taken_back_has_no_number(db: Database) -> None:
         ]
 
 
+def test_transactions_with_several_clients_do_not_block_each_other_for_ever(db: Database) -> None:
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            for _ in range(100):
+                with db.write() as connection:
+                    for client in ("acme", "bolt"):
+                        emit(connection, ClientDay(client, DAY), EventType.PROGRESS, {"name": "x"}, None)
+        except Exception as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(DEADLINE_S)
+    assert errors == []
+
+
 def test_numbers_tell_nothing_of_other_clients(db: Database) -> None:
     for number in range(5):
         _emit(db, str(number), client="busy")

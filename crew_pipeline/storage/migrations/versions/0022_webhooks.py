@@ -82,7 +82,8 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
         op.execute(
             f"CREATE POLICY crew_client ON {table} USING "
-            "(current_setting('crew.scope', true) = 'all' OR client = current_setting('crew.client', true))"
+            "(current_setting('crew.scope', true) = 'all' "
+            "OR client <> '' AND client = current_setting('crew.client', true))"
         )
     grant_to_application(op.get_bind())
 
