@@ -13,6 +13,8 @@ from benchmarks.common import quantile
 
 _PAUSE_S = 1.0
 """Between two days that one person reads, on average."""
+_ARRIVE_S = 5.0
+"""Within which all have come."""
 
 
 class Person:
@@ -46,7 +48,7 @@ async def read(
     async def person(number: int) -> None:
         nonlocal others, errors
         own = Person(port, token)
-        await asyncio.sleep(_PAUSE_S * number / people)
+        await asyncio.sleep(_ARRIVE_S * number / people)
         while time.perf_counter() < until:
             miss = bool(missing) and chance.random() < 0.02
             status, took = await own.get(chance.choice(missing if miss else paths))

@@ -181,7 +181,7 @@ def among_others(databases: Databases, day: date, crowd: list[date], missing: li
         )  # fmt: skip
     with running(["-m", "crew_pipeline.cli", "api", "--port", str(port)], f"http://127.0.0.1:{port}/healthz"):
         hits = {"do": "read", "port": port, "token": token, "paths": [f"/api/days/{day}/conversations"],
-                "missing": [], "people": 5, "seconds": 15.0}  # fmt: skip
+                "missing": [], "people": 30, "seconds": 15.0}  # fmt: skip
         progress("a few people alone, then beside a flood of another client")
         alone = asked(hits)
         flooding = started(

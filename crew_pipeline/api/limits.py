@@ -13,9 +13,9 @@ import time
 from typing import Literal
 
 from fastapi import HTTPException
-from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from crew_pipeline.api.admission import Admission
 from crew_pipeline.settings import Settings
@@ -28,10 +28,8 @@ _SAID = {
     "forces": "days to be made again",
     "wrong_tokens": "wrong tokens",
 }
-_OF_A_MINUTES = 30
-"""In a second a client may have this part of what it may have in a minute: twice as much as evenly."""
-_LEAST_A_SECOND = 20
-_LOOK_AGAIN_S = 0.1
+_AT_ONCE = 50
+"""Requests that may come together; further ones come evenly over the minute."""
 _SLOWED_FOR_S = 1.0
 TOLD_AFTER_S = 1.0
 """How long it takes to be told that it was too often."""
@@ -48,11 +46,9 @@ class Limits:
             "wrong_tokens": settings.limit_wrong_tokens,
         }
         self._items = {kind: RateLimitItemPerMinute(each, namespace=kind) for kind, each in most.items() if each}
-        evenly = max(_LEAST_A_SECOND, settings.limit_requests // _OF_A_MINUTES)
-        self._pace = RateLimitItemPerSecond(evenly, namespace="pace") if settings.limit_requests else None
-        storage = MemoryStorage()
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._pacer = FixedWindowRateLimiter(storage)
+        self._apart_s = 60 / settings.limit_requests if settings.limit_requests else 0.0
+        self._next: dict[str, float] = {}
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def count(self, kind: Kind, who: Admission) -> None:
         """Count something that a client does now; its requests are slowed down where they come too fast.
@@ -62,8 +58,8 @@ class Limits:
         """
         if who.grant is None:
             return
-        if kind == "requests" and self._pace is not None:
-            await self._slow_down(self._pace, who.client)
+        if kind == "requests" and self._apart_s:
+            await self._slow_down(who.client)
         await self._count(kind, who.client)
 
     async def count_wrong_token(self, address: str) -> None:
@@ -74,13 +70,18 @@ class Limits:
         """
         await self._count("wrong_tokens", address)
 
-    async def _slow_down(self, pace: RateLimitItem, who: str) -> None:
-        deadline = time.monotonic() + _SLOWED_FOR_S
-        while not self._pacer.hit(pace, who):
-            if time.monotonic() >= deadline:
-                detail = f"Too fast: {pace.amount} requests a second are answered."
-                raise HTTPException(429, detail, {"Retry-After": "1"})
-            await asyncio.sleep(_LOOK_AGAIN_S)
+    async def _slow_down(self, who: str) -> None:
+        """Have requests that come too fast wait for their turn, one after the other (generic cell rate algorithm)."""
+        now = time.monotonic()
+        turn = max(self._next.get(who, 0.0), now - _AT_ONCE * self._apart_s)
+        wait = turn - now
+        if wait > _SLOWED_FOR_S:
+            await asyncio.sleep(TOLD_AFTER_S)
+            detail = f"Too fast: {round(1 / self._apart_s)} requests a second are answered."
+            raise HTTPException(429, detail, {"Retry-After": "1"})
+        self._next[who] = turn + self._apart_s
+        if wait > 0:
+            await asyncio.sleep(wait)
 
     async def _count(self, kind: Kind, who: str) -> None:
         item = self._items.get(kind)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated
 
 from fastapi import Depends
@@ -13,6 +16,8 @@ from crew_pipeline.api.admission import Admission
 from crew_pipeline.api.counting import VisitCounter
 from crew_pipeline.api.exposition import Metrics
 from crew_pipeline.api.limits import Limits
+from crew_pipeline.days import reading
+from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
@@ -21,7 +26,10 @@ from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.serving.webhooks import Deliveries
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
-from crew_pipeline.storage.database import Database
+from crew_pipeline.storage.database import UNANSWERED, Database
+
+_CONNECTED = 3
+"""Connections that are there from the start."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,18 @@ class Services:
         await self.db.open_in_loop()
         await self.system.open_in_loop()
         await self.listener.start()
+        with suppress(*UNANSWERED):
+            await self._warm_up()
         self.visits.start()
         self.doorkeeper.start()
         self.deliveries.start()
+
+    async def _warm_up(self) -> None:
+        """Do once what the first visitor of a missing day would else wait for, and all others with it: connect, and
+        prepare statements. It is nobody's day, so there is nothing to read."""
+        nobody = ClientDay("", date.min)
+        readers = [self.db.as_client(nobody.client).reading(reading.raw, nobody) for _ in range(_CONNECTED)]
+        await asyncio.gather(*readers, self.days.ready(nobody, reading.AS_STORED))
 
     async def stop(self) -> None:
         """Write down what was counted, and close everything."""

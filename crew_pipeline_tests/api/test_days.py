@@ -527,6 +527,22 @@ def test_a_long_history_of_events_is_told_whole(api: TestClient, make_ready: Rea
         assert socket.receive()["type"] == "websocket.close"
 
 
+@pytest.mark.parametrize("query_of", ["", "view=full", "passages=omit&view=full", "client=default", "wait_s=0"])
+def test_a_ready_day_is_the_same_by_the_short_way_and_by_its_route(
+    api: TestClient, db: Database, make_ready: Ready, query_of: str
+) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "one two three"), ("Bo", "one two three")), client="default")
+    make_ready(DAY)
+    short = api.get(f"/api/days/{DAY}/conversations?{query_of}")
+    # Written in a way that is not plain, which the route reads all the same.
+    route = api.get(f"/api/days/{DAY}/conversations?{query_of}&force_process=0")
+    assert (short.status_code, short.content) == (200, route.content)
+    kept = {"etag", "cache-control", "content-type", "vary", "content-length"}
+    assert {name: short.headers.get(name) for name in kept} == {name: route.headers.get(name) for name in kept}
+    tag = {"If-None-Match": short.headers["ETag"]}
+    assert api.get(f"/api/days/{DAY}/conversations?{query_of}", headers=tag).status_code == 304
+
+
 def test_health_and_readiness(api: TestClient, query: Query) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
     ready = api.get("/readyz")

@@ -189,9 +189,9 @@ def test_who_asks_too_fast_is_slowed_down_before_it_is_refused(
         started = time.monotonic()
         asked = [pool.submit(client.get, "/api/calendar", headers=bearer(token)) for _ in range(60)]
         codes = [answer.result().status_code for answer in asked]
-        # 20 a second are answered.
+        # Fifty together, then ten a second.
         assert codes == [200] * 60
-        assert time.monotonic() - started > 1
+        assert time.monotonic() - started > 0.9
 
 
 def test_clients_are_counted_apart_and_this_machine_not_at_all(
