@@ -126,6 +126,16 @@ format: install
 bench: install
 	@for name in hits miss bulk clustering discovery; do $(BIN)/python -m benchmarks.$$name --json --quick || exit 1; done
 
+# Ten minutes of mixed load: no answer that nobody asked for, nothing that grows.
+.PHONY: soak audit
+soak: install
+	$(BIN)/python -m benchmarks.soak
+
+# What is known of the versions that are installed; the rules of bandit are ruff's S, of `make lint` and of the tests.
+audit: install
+	@$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 # What is made again: no conversation is touched.
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
