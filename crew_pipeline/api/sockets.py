@@ -30,3 +30,20 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
         self.app_state = {**self.app_state, CUT_OFF: transport.abort}
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request that is too long to be read (8 KiB a line, 128 headers), which uvicorn leaves waiting."""
+        super().data_received(data)
+        refusal = self.conn.data_to_send() if self.conn.handshake_exc is not None else []
+        if refusal and not self.transport.is_closing():
+            self.transport.write(b"".join(refusal))
+            self.transport.close()
+
+    def handle_parser_exception(self) -> None:
+        """End a connection over which something comes that is no frame, also before it was accepted, when there is no
+        close to be sent yet."""
+        if self.conn.close_sent is None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006, "reason": ""})
+            self.transport.close()
+            return
+        super().handle_parser_exception()

@@ -58,7 +58,8 @@ def _address(chance: random.Random) -> str:
 
 
 async def _speak(port: int, chance: random.Random) -> None:
-    with suppress(websockets.WebSocketException, OSError, EOFError):
+    # Not TimeoutError, which is an OSError as well: whoever asks is answered.
+    with suppress(websockets.WebSocketException, ConnectionError, EOFError):
         async with websockets.connect(f"ws://127.0.0.1:{port}{_address(chance)}", proxy=None) as connection:
             for _ in range(chance.randint(0, 6)):
                 said: str | bytes = chance.choice(
@@ -66,8 +67,9 @@ async def _speak(port: int, chance: random.Random) -> None:
                 )
                 await connection.send(said)
                 if chance.random() < 0.3:
-                    async with asyncio.timeout(0.2):
-                        await connection.recv()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.2):
+                            await connection.recv()
             if chance.random() < 0.5:
                 connection.transport.abort()
 
@@ -81,6 +83,25 @@ def _shout(port: int, chance: random.Random) -> None:
         with suppress(OSError):
             connection.sendall(sent[: chance.randint(1, len(sent))] if chance.random() < 0.2 else sent)
             connection.sendall(chance.randbytes(chance.randint(0, 3000)))
+
+
+@pytest.mark.parametrize(
+    ("path", "also", "status"),
+    [
+        ("/ws/days?client=" + "a" * 9_000, "", b"414"),
+        ("/ws/semantic/" + "a" * 30_000, "", b"414"),
+        ("/ws/days", "".join(f"X-{number}: y\r\n" for number in range(200)), b"431"),
+        ("/ws/days", f"X: {'y' * 9_000}\r\n", b"431"),
+    ],
+)
+def test_a_socket_that_is_asked_for_at_too_great_length_is_refused_at_once(
+    port: int, path: str, also: str, status: bytes
+) -> None:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)) as connection:
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{also}Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(12)[9:] == status
 
 
 @pytest.mark.parametrize("seed", range(2))
