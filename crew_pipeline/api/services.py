@@ -26,7 +26,7 @@ from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.serving.webhooks import Deliveries
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage.conversations import clients
-from crew_pipeline.storage.database import UNANSWERED, Database
+from crew_pipeline.storage.database import Database
 
 _CONNECTED = 3
 """Connections that are there from the start."""
@@ -69,7 +69,8 @@ class Services:
         await self.db.open_in_loop()
         await self.system.open_in_loop()
         await self.listener.start()
-        with suppress(*UNANSWERED):
+        # Whatever is wrong: /readyz says so, and this is no reason not to begin.
+        with suppress(Exception):
             await self._warm_up()
         self.visits.start()
         self.doorkeeper.start()
