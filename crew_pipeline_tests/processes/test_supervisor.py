@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ LIVES = "import time; time.sleep(60)"
 
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
+    # Runs of other tests leave the signal ignored, which a process that is started inherits.
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     made = Supervisor()
     yield made
     made.stop()
+    signal.signal(signal.SIGTERM, before)
 
 
 def child(folder: Path, name: str, program: str) -> Child:
