@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from crew_pipeline import __version__, tracing
+from crew_pipeline import __version__
 from crew_pipeline.api import (
     calendar,
     conversations,
@@ -121,8 +122,7 @@ def create_app(
         summary="Days of conversation with the repeats folded away; nothing lost, every fold explained.",
         lifespan=lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
-        # Looking for each request whether somebody wants to trace it costs a twentieth of a hit.
-        telemetry=None if tracing.is_wanted() else {"tracing": False, "metrics": False, "logs": False},
+        telemetry=None if _is_traced() else {"tracing": False, "metrics": False, "logs": False},
         # What it would redirect to follows the header Host.
         redirect_slashes=False,
     )
@@ -153,6 +153,12 @@ def create_app(
     problems.install(app)
     app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _is_traced() -> bool:
+    """Whether OpenTelemetry's own variables say where traces go. FastAPI makes them, and to look for each request
+    whether anybody wants them costs a twentieth of a hit."""
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
 
 
 def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:

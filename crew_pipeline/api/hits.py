@@ -50,7 +50,10 @@ class Hits:
         self._app = app
         self._services = services
         self._route = route
-        self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(max(1, kept_mb * 1024 * 1024), getsizeof=len)
+        # By day, so that a newer answer takes the place of the one before, whose words may have been forgotten.
+        self._kept: LRUCache[tuple[ClientDay, View], tuple[str, bytes]] = LRUCache(
+            max(1, kept_mb * 1024 * 1024), getsizeof=lambda entry: len(entry[1])
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a day that is ready; pass anything else on."""
@@ -72,26 +75,28 @@ class Hits:
         services, state = self._services, scope.setdefault("state", {})
         admission = await services.doorkeeper.admit(HTTPConnection(scope), asked.client)
         await services.limits.count("requests", admission)
-        state["client"] = client = admission.client
+        state["client"] = admission.client
         # The route need not look again.
         state[ADMISSION] = (asked.client, admission)
-        answer = await services.days.ready(ClientDay(client, asked.day), asked.view)
+        client_day = ClientDay(admission.client, asked.day)
+        answer = await services.days.ready(client_day, asked.view)
         if answer is None or answer.stale:
             return None
-        services.visits.count(client, "hit", 1000 * (time.perf_counter() - started))
+        services.visits.count(client_day.client, "hit", 1000 * (time.perf_counter() - started))
         zone = answer.timezone or services.settings.timezone
         known = header(scope, b"if-none-match") or None
-        return respond(answer, asked.day, zone, asked.view, known, started, self._whole(client))
+        return respond(answer, asked.day, zone, asked.view, known, started, self._whole(client_day, asked.view))
 
-    def _whole(self, client: str) -> Wrap:
+    def _whole(self, client_day: ClientDay, view: View) -> Wrap:
         """How a document becomes an answer: the same bytes under the same tag, so they are put together once."""
 
         def wrap(body: bytes, metadata: dict[str, Any], tag: str) -> bytes:
-            whole: bytes | None = self._kept.get((client, tag))
-            if whole is None:
-                whole = envelope(body, metadata)
-                if len(whole) <= self._kept.maxsize // 4:
-                    self._kept[client, tag] = whole
+            known = self._kept.get((client_day, view))
+            if known is not None and known[0] == tag:
+                return known[1]
+            whole = envelope(body, metadata)
+            if len(whole) <= self._kept.maxsize // 4:
+                self._kept[client_day, view] = tag, whole
             return whole
 
         return wrap

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
@@ -170,8 +170,7 @@ def test(connection: Connection, client: str, webhook_id: str) -> bool:
 
 
 def _queue(connection: Connection, whose: str, kind: str, data: dict[str, Any], **values: str) -> None:
-    stamp = connection.scalar(text("SELECT now()"))
-    message = {"type": kind, "timestamp": stamp, "data": data}
+    message = {"type": kind, "timestamp": datetime.now(UTC), "data": data}
     connection.execute(
         text(_MESSAGE.format(whose=whose)),
         {
