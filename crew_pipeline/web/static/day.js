@@ -129,8 +129,12 @@ function name(other) {
   }
 }
 
-/** The next day that holds something, or simply the next where that is not known. @param {number} by */
-function move(by) {
+/** Who is quicker than the calendar would be led to a day on which nothing was said. */
+const listed = async () => calendar.tag || calendar.refresh().catch(() => {});
+
+/** The next day that holds something; simply the next where that cannot be known. @param {number} by */
+async function move(by) {
+  await listed();
   const other = calendar.tag ? calendar.beside(day, by) : shifted(day, by);
   if (other) open(other);
   else say(by < 0 ? "Nothing was said before this day." : "Nothing has been said after this day.");
@@ -340,10 +344,13 @@ function setFull(/** @type {boolean} */ full) {
 }
 
 /** @param {number} by @param {"week" | "month"} what */
-const jump = (by, what) => open(calendar.near(what === "week" ? shifted(day, 7 * by) : monthsOn(day, by), by));
+async function jump(by, what) {
+  await listed();
+  open(calendar.near(what === "week" ? shifted(day, 7 * by) : monthsOn(day, by), by));
+}
 
-$("before").onclick = () => move(-1);
-$("after").onclick = () => move(1);
+$("before").onclick = () => void move(-1);
+$("after").onclick = () => void move(1);
 $("day-name").onclick = () => calendar.show(day);
 $("full").onclick = () => setFull(!list.full);
 $("open-find").onclick = () => find.open();
@@ -370,12 +377,12 @@ listen([
   { keys: ["k"], does: "line before", act: () => list.step(-1) },
   { keys: ["n"], does: "next conversation", act: () => list.stepConversation(1) },
   { keys: ["p"], does: "conversation before", act: () => list.stepConversation(-1) },
-  { keys: ["h", "ArrowLeft"], does: "day before that holds something", act: () => move(-1) },
-  { keys: ["l", "ArrowRight"], does: "next day that holds something", act: () => move(1) },
-  { keys: ["H"], does: "a week back", act: () => jump(-1, "week") },
-  { keys: ["L"], does: "a week on", act: () => jump(1, "week") },
-  { keys: ["["], does: "a month back", act: () => jump(-1, "month") },
-  { keys: ["]"], does: "a month on", act: () => jump(1, "month") },
+  { keys: ["h", "ArrowLeft"], does: "day before that holds something", act: () => void move(-1) },
+  { keys: ["l", "ArrowRight"], does: "next day that holds something", act: () => void move(1) },
+  { keys: ["H"], does: "a week back", act: () => void jump(-1, "week") },
+  { keys: ["L"], does: "a week on", act: () => void jump(1, "week") },
+  { keys: ["["], does: "a month back", act: () => void jump(-1, "month") },
+  { keys: ["]"], does: "a month on", act: () => void jump(1, "month") },
   { keys: ["t"], does: "today", act: () => open(today()) },
   { keys: ["g d"], does: "go to a day (calendar)", act: () => calendar.show(day) },
   { keys: ["o"], does: "open or close what a line stands for", act: () => openActive() },
