@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from crew_pipeline import telemetry
 from crew_pipeline.api.days import Wrap, envelope, respond
 from crew_pipeline.api.problems import database_away, problem
 from crew_pipeline.api.raw import header
@@ -67,6 +68,8 @@ class Hits:
             response = problem(error.status_code, str(error.detail), dict(error.headers or {}))
         except UNANSWERED as error:
             response = database_away(error, scope["method"], scope["path"])
+        if response is not None:
+            telemetry.name_request("GET", ROUTE)
         await (response or self._app)(scope, receive, send)
         return None
 

@@ -8,6 +8,7 @@ import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crew_pipeline import telemetry
 from crew_pipeline.api.naming import CURRENT
 from crew_pipeline.api.problems import unexpected
 from crew_pipeline.api.raw import header
@@ -43,6 +44,7 @@ class RequestIds:
             await send(message)
 
         before = CURRENT.set(name)
+        telemetry.note(request_id=name)
         try:
             await self._app(scope, receive, sending)
         except Exception as error:

@@ -20,6 +20,7 @@ def api(
     """Run the API alone in the foreground (``crew up`` runs it for you)."""
     import uvicorn
 
+    from crew_pipeline import telemetry
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.api.app import create_app
     from crew_pipeline.api.connections import server_options
@@ -33,6 +34,7 @@ def api(
     with open_store() as (settings, databases):
         log_to_stderr(settings, InLog())
         refuse_exposed(databases.db, host)
+        telemetry.start("crew-api")
         application = create_app(settings, databases.application, fingerprint_of(settings), host)
         # What is there now stays: to look through all of it again and again would make everybody wait.
         gc.collect()

@@ -40,7 +40,10 @@ def worker(
 @in_home
 def worker_process() -> None:
     """Run one worker; its exit status asks for a new start when it has grown too large."""
+    from crew_pipeline import telemetry
+
     log_to_stderr(load_settings())
+    telemetry.start("crew-worker")
     with open_store() as (settings, databases):
         if settings.on_demand == "dagster":
             from crew_pipeline.workers.dispatcher import run_dispatcher as run

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from crew_pipeline import telemetry
 from crew_pipeline.days import claims
 from crew_pipeline.model import ClientDay, DayState
-from crew_pipeline.storage.days import documents, events, queue
+from crew_pipeline.storage.days import askings, documents, events, queue
 from crew_pipeline.storage.days.states import lock_conversations, set_status, status_of
 
 
@@ -48,6 +49,8 @@ def request(
         states.append(DayState.PROCESSING)
     changed = set_status(connection, client_day, DayState.QUEUED, of=states)
     if changed or wanted or outdated:
+        if (traceparent := telemetry.traceparent()) is not None:
+            askings.note(connection, client_day, traceparent)
         events.notify(connection, events.REQUEST_CHANNEL, client_day)
     return changed > 0 or wanted
 

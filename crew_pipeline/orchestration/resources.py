@@ -5,10 +5,13 @@ of a day's lines; Dagster makes the other resources anew for each run.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from dagster import ConfigurableResource, EnvVar, ResourceDependency
+from dagster import ConfigurableResource, EnvVar, InitResourceContext, ResourceDependency
 
+from crew_pipeline import telemetry
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.days.run import DayTools
 from crew_pipeline.days.snapshots import Snapshots
@@ -45,6 +48,16 @@ class DayMaking(ConfigurableResource):  # type: ignore[type-arg]
     on_demand_retries: int = 2
     background_retries: int = 3
     retry_backoff_s: float = 600
+
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["DayMaking"]:
+        """Itself; a run in a process of its own tells its spans before it ends."""
+        started = telemetry.start("crew-run")
+        try:
+            yield self
+        finally:
+            if started:
+                telemetry.flush()
 
     @property
     def tools(self) -> DayTools:

@@ -62,6 +62,7 @@ def table_steps(db: Database, settings: Settings, batch: int = BATCH) -> dict[st
         "health_samples": partial(housekeeping.drop_old_samples, kept=records, most=batch),
         "deliveries": partial(housekeeping.drop_old_deliveries, kept=records, most=batch),
         "answers": partial(housekeeping.drop_old_answers, most=batch),
+        "askings": partial(housekeeping.drop_old_askings, most=batch),
         "preliminary_documents": partial(housekeeping.drop_lost_preliminaries, most=batch),
     }
     return {name: partial(_in_transaction, db, remove, batch) for name, remove in removals.items()}

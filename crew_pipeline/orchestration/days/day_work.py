@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 from dagster import AssetExecutionContext, DagsterRun, DailyPartitionsDefinition, Failure
 
+from crew_pipeline import telemetry
 from crew_pipeline.days import claims, publishing
 from crew_pipeline.days.first_look import show_first_look
 from crew_pipeline.days.pace import Allowance
@@ -31,7 +33,7 @@ from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DayMaking
 from crew_pipeline.orchestration.tags import Asset
 from crew_pipeline.storage.conversations import clients
-from crew_pipeline.storage.days import queue, states, totals
+from crew_pipeline.storage.days import askings, queue, states, totals
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.evidence import clusters
 
@@ -190,9 +192,12 @@ class DayWork:
         for client_day in self._held(day):
             if self._stopped.is_set():
                 break
-            run = DayRun(self._tools, client_day, self._token)
-            with isolated(self._tools, client_day, self._token, self._making.patience, self._context.log):
-                self._make_client(run, frames.of_client(lines, client_day.client), doing, started)
+            run, own = DayRun(self._tools, client_day, self._token), frames.of_client(lines, client_day.client)
+            with (
+                isolated(self._tools, client_day, self._token, self._making.patience, self._context.log),
+                self._traced(client_day, len(own)),
+            ):
+                self._make_client(run, own, doing, started)
             self._pace.rest()
         self._leave_unfinished(day)
         doing.seconds = time.monotonic() - started
@@ -204,10 +209,26 @@ class DayWork:
         versions = metadata.versions_of(stored, self._tools.config.fingerprint)
         return DayMade(day, taken, figures, versions, metadata.in_words(day, taken, doing))
 
+    @contextmanager
+    def _traced(self, client_day: ClientDay, lines: int) -> Iterator[None]:
+        """A span of a client's day, in the trace of the request that asked for it."""
+        if not telemetry.is_on():
+            yield
+            return
+        with self._db.write() as connection:
+            asking = askings.take(connection, client_day)
+        parent = asking and asking.traceparent
+        if asking is not None:
+            telemetry.waited("wait for a worker", asking.traceparent, asking.asked_at)
+        named = {"client": client_day.client, "day": client_day.day.isoformat(), "run_id": self._token}
+        with telemetry.span("make day", parent, **named, lines=lines):
+            yield
+
     def _make_client(self, run: DayRun, own: pd.DataFrame, doing: Doing, started: float) -> None:
         """A client's day, as far as the chosen assets go."""
         if self._awaited:
-            show_first_look(run, own, self._context.log.warning)
+            with telemetry.span("first look"):
+                show_first_look(run, own, self._context.log.warning)
         doing.lines += len(own)
         if {Asset.EMBEDDINGS, Asset.CLUSTERS} & {*self._assets}:
             with doing.timed(Asset.EMBEDDINGS):

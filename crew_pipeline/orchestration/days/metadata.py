@@ -16,6 +16,7 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
+from crew_pipeline import telemetry
 from crew_pipeline.dedup.comparing import Comparison
 from crew_pipeline.dedup.document import Document
 from crew_pipeline.dedup.frames import MEMBERS
@@ -60,7 +61,8 @@ class Doing:
         """Add the time that the block takes to the asset's."""
         started = time.monotonic()
         try:
-            yield
+            with telemetry.span(asset.value):
+                yield
         finally:
             self.spent[asset] = self.spent.get(asset, 0.0) + time.monotonic() - started
 

@@ -108,6 +108,7 @@ _OF_DAYS = {
     "preliminary_documents": "true",
     "semantic_clusters": "true",
     "day_comparisons": "true",
+    "day_askings": "true",
     "day_events": "true",
     "day_claims": "ended_at IS NOT NULL",
 }

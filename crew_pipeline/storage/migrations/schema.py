@@ -532,6 +532,17 @@ class DayClaim(Base):
     content_stamp: Mapped[bytes | None] = mapped_column(comment="hash of the content that is computed from")
 
 
+class DayAsking(Base):
+    """Which request asked for a client's day that nobody has taken yet; only where OpenTelemetry is on."""
+
+    __tablename__ = "day_askings"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    traceparent: Mapped[str]
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class DayEvent(Base):
     """What happened to a client's day, in order; the notification on top is only a wake-up."""
 

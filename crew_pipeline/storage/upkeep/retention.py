@@ -79,6 +79,14 @@ WITH due AS MATERIALIZED (
 DELETE FROM api_answers AS gone USING due WHERE gone.client = due.client AND gone.key = due.key
 """
 
+_ASKINGS = """
+WITH due AS MATERIALIZED (
+    SELECT client, day FROM day_askings WHERE asked_at < now() - interval '1 day'
+    ORDER BY asked_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM day_askings AS gone USING due WHERE gone.client = due.client AND gone.day = due.day
+"""
+
 _DELIVERIES = """
 WITH due AS MATERIALIZED (
     SELECT id FROM webhook_deliveries WHERE coalesce(delivered_at, dead_at) < now() - :kept
@@ -143,6 +151,11 @@ def drop_lost_preliminaries(connection: Connection, most: int) -> int:
 def drop_old_answers(connection: Connection, most: int) -> int:
     """Answers to requests that name themselves, which are not sent again after a day."""
     return connection.execute(text(_ANSWERS), {"most": most}).rowcount
+
+
+def drop_old_askings(connection: Connection, most: int) -> int:
+    """Requests for days that nobody has taken within a day."""
+    return connection.execute(text(_ASKINGS), {"most": most}).rowcount
 
 
 def now(connection: Connection) -> datetime:
