@@ -18,6 +18,7 @@ from crew_pipeline.home import find_home
 from crew_pipeline.model import BUNDLED_MODEL, EngineOptions, OperatingPoint, Precision
 
 DEFAULT_DISCOVERY_CRON = "*/5 * * * *"
+_OWN_PATHS = (["api"], ["ws"], ["static"], ["docs"], ["status"])
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -253,8 +254,17 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto count (10.0.0.5,10.1.0.0/16)"
     )
+    root_path: str = Field("", description="path of a site below which a proxy hands out the API and the page (/crew)")
     log_format: Literal["text", "json"] = Field("text", description="how the API and workers log: lines, or JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @field_validator("root_path")
+    @classmethod
+    def _below(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", value) or value.split("/")[1:2] in _OWN_PATHS:
+            raise ValueError(f"a path such as /crew, and none of our own ({', '.join(own for [own] in _OWN_PATHS)})")
+        return value
 
     @field_validator("business_hours", mode="before")
     @classmethod

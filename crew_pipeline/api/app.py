@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +13,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from crew_pipeline import __version__
+from crew_pipeline import __version__, telemetry
 from crew_pipeline.api import (
     calendar,
     conversations,
@@ -42,6 +41,7 @@ from crew_pipeline.api.limits import Limits
 from crew_pipeline.api.methods import Methods
 from crew_pipeline.api.models import NewLines
 from crew_pipeline.api.request_ids import HEADER, RequestIds
+from crew_pipeline.api.root_path import WithoutRoot, WithRoot
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
 from crew_pipeline.api.traffic import Counted, Traffic
@@ -122,7 +122,8 @@ def create_app(
         summary="Days of conversation with the repeats folded away; nothing lost, every fold explained.",
         lifespan=lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
-        telemetry=None if _is_traced() else {"tracing": False, "metrics": False, "logs": False},
+        # To look for each request whether anybody wants it costs a twentieth of a hit.
+        telemetry={"tracing": telemetry.is_on(), "operation_spans": False, "metrics": False, "logs": False},
         # What it would redirect to follows the header Host.
         redirect_slashes=False,
     )
@@ -130,6 +131,8 @@ def create_app(
     app.include_router(days.router, tags=["days"])
     route = next(route for route in days.router.routes if isinstance(route, APIRoute) and route.path == hits.ROUTE)
     # The last one added is the first that a request passes.
+    if settings.root_path:
+        app.add_middleware(WithRoot, root=settings.root_path)
     app.add_middleware(Hits, services=services, route=route, kept_mb=settings.document_cache_mb)
     app.add_middleware(Compression, kept_mb=settings.document_cache_mb)
     app.add_middleware(Guard, services=services, body_within_s=body_within_s)
@@ -138,6 +141,8 @@ def create_app(
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
     app.add_middleware(RequestIds)
     app.add_middleware(Counted, traffic=traffic)
+    if settings.root_path:
+        app.add_middleware(WithoutRoot, root=settings.root_path)
     app.include_router(events.router, tags=["days"])
     app.include_router(calendar.router, tags=["days"])
     app.include_router(results.router, tags=["days"])
@@ -153,12 +158,6 @@ def create_app(
     problems.install(app)
     app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
     return app
-
-
-def _is_traced() -> bool:
-    """Whether OpenTelemetry's own variables say where traces go. FastAPI makes them, and to look for each request
-    whether anybody wants them costs a twentieth of a hit."""
-    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
 
 
 def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ async def conversations(
     kind: Kind = "stale" if answer.stale else "hit" if answer.hit else "miss"
     services.visits.count(client, kind, 1000 * (time.perf_counter() - started))
     zone = answer.timezone or services.settings.timezone
-    return respond(answer, day, zone, shown, if_none_match, started)
+    return respond(answer, day, zone, shown, if_none_match, started, root=services.settings.root_path)
 
 
 Wrap = Callable[[bytes, dict[str, Any], str], bytes]
@@ -128,6 +128,7 @@ def respond(
     if_none_match: str | None,
     started: float,
     wrap: Wrap = _wrapped,
+    root: str = "",
 ) -> Response:
     """The answer for a day.
 
@@ -135,6 +136,7 @@ def respond(
         zone: of the client's days.
         started: when the request came, by ``time.perf_counter``.
         wrap: puts together what has a tag, from a document, the metadata and the tag.
+        root: the path that all addresses lie below.
     """
     elapsed = round((time.perf_counter() - started) * 1000, 2)
     # What differs from request to request is no part of an answer that has a tag.
@@ -154,7 +156,13 @@ def respond(
     if answer.state == "failed":
         return Response(_failure(answer, metadata), 500, timing, JSON)
     if answer.state == "processing":
-        return _being_made(answer, day, metadata, if_none_match, timing)
+        metadata |= {
+            "status_url": f"{root}/api/semantic/status/{day}",
+            "events_url": f"{root}/api/semantic/events/{day}",
+            "websocket_url": f"{root}/ws/semantic/{day}",
+            **({"preliminary": True} if answer.preliminary else {}),
+        }
+        return _being_made(answer, metadata, if_none_match, timing)
     if answer.stale or not answer.hit:
         # Without a tag: a day made again may keep its version, and "not modified" would say "still stale"; and that a
         # day was made just now is said once.
@@ -170,14 +178,8 @@ def respond(
 
 
 def _being_made(
-    answer: DayAnswer, day: date, metadata: dict[str, Any], if_none_match: str | None, timing: dict[str, str]
+    answer: DayAnswer, metadata: dict[str, Any], if_none_match: str | None, timing: dict[str, str]
 ) -> Response:
-    metadata |= {
-        "status_url": f"/api/semantic/status/{day}",
-        "events_url": f"/api/semantic/events/{day}",
-        "websocket_url": f"/ws/semantic/{day}",
-        **({"preliminary": True} if answer.preliminary else {}),
-    }
     # Weak, since how long it took differs; who polls with it is not sent the same raw day again.
     tag = f'W/"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}-{answer.preliminary:d}"'
     headers = {"Retry-After": "2", "Cache-Control": "no-store", "ETag": tag, **timing}

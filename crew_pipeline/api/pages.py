@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -41,7 +43,8 @@ async def day_page(request: Request, services: ServicesOf) -> Response:
     full = request.query_params.get("view") == "full"
     cookie = request.cookies.get(page.VIEW_COOKIE, "")
     db = services.db.as_client(client or "")
-    content = await db.calling(_drawn, day, zone, body, cookie, named, full, client or "")
+    draw = partial(page.day_page, full=full, whose=client or "", root=services.settings.root_path)
+    content = await db.calling(_drawn, draw, day, zone, body, cookie, named)
     return _html(request, content)
 
 
@@ -63,14 +66,16 @@ async def _at_hand(services: Services, client: str, day: date | None) -> bytes:
     return ready.body if ready is not None and len(ready.body) <= _LARGEST_FIRST_LOOK else b"[]"
 
 
-def _drawn(day: date | None, zone: str, body: bytes, cookie: str, named: str | None, full: bool, whose: str) -> bytes:
-    return page.day_page(day, zone, orjson.loads(body), cookie, named, full=full, whose=whose)
+def _drawn(
+    draw: Callable[..., bytes], day: date | None, zone: str, body: bytes, cookie: str, named: str | None
+) -> bytes:
+    return draw(day, zone, orjson.loads(body), cookie, named)
 
 
 @router.get("/status")
-async def status_page(request: Request) -> Response:
+async def status_page(request: Request, services: ServicesOf) -> Response:
     """The operator's page; what it shows it asks for itself."""
-    return _html(request, page.status_page(request.cookies.get(page.VIEW_COOKIE, "")))
+    return _html(request, page.status_page(request.cookies.get(page.VIEW_COOKIE, ""), services.settings.root_path))
 
 
 def _html(request: Request, content: bytes) -> Response:

@@ -70,6 +70,7 @@ def day_page(
     *,
     full: bool,
     whose: str = "",
+    root: str = "",
 ) -> bytes:
     """The day page, UTF-8.
 
@@ -79,6 +80,7 @@ def day_page(
         client: that the address names.
         full: whether hidden lines are shown in their places.
         whose: whose conversations these are; empty for who has not signed in.
+        root: the path that all addresses lie below.
     """
     chosen = preferences(cookie)
     clock = _Clock(zone, chosen["clock"])
@@ -98,15 +100,16 @@ def day_page(
             entries=list(_first(entries, clock, day, client, full=full)),
             full=full,
             whose=whose,
+            root=root,
         )
         .encode()
     )
 
 
-def status_page(cookie: str) -> bytes:
-    """The operator's page, UTF-8."""
+def status_page(cookie: str, root: str = "") -> bytes:
+    """The operator's page, UTF-8; ``root`` as of ``day_page``."""
     template = _templates().get_template("status.html")
-    return template.render(preferences=preferences(cookie), script="status.js", answer=None).encode()
+    return template.render(preferences=preferences(cookie), script="status.js", answer=None, root=root).encode()
 
 
 def _answer(day: date | None, client: str | None) -> str:

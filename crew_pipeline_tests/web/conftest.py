@@ -72,8 +72,9 @@ class Site:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, below: str = "") -> None:
         command = [sys.executable, "-m", "crew_pipeline.cli", "api", "--port", str(self.port)]
+        command = ["env", f"CREW_ROOT_PATH={below}", *command]
         self._processes.start("api", command)
         wait_until(self._answers, "the API answers", 60)
 

@@ -1,6 +1,8 @@
 // @ts-check
 /** The documented API, and what goes wrong on the way there. */
 
+/** The path that everything lies below. */
+export const root = document.documentElement.dataset.root || "";
 const client = new URLSearchParams(location.search).get("client");
 
 /** An answer that is a problem, with its sentence. */
@@ -32,7 +34,7 @@ export function address(path, parameters = {}) {
   const query = new URLSearchParams(parameters);
   if (client) query.set("client", client);
   const asked = query.toString();
-  return asked ? `${path}?${asked}` : path;
+  return asked ? `${root}${path}?${asked}` : root + path;
 }
 
 /**

@@ -2,7 +2,7 @@
 /** The day page: which day is looked at, how far it is, and the way to other days. */
 
 import { About, exportLink } from "./about.js";
-import { Problem, Unreachable, ask, get, send } from "./api.js";
+import { Problem, Unreachable, ask, get, root, send } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { DayModel, percent } from "./day_model.js";
 import { $, counted, el, grouped, whenIdle } from "./dom.js";
@@ -75,10 +75,10 @@ async function toClipboard(text, done) {
 
 /** The address says what is shown. */
 function keepAddress() {
-  history.replaceState(null, "", `/?${place}`);
+  history.replaceState(null, "", `${root}/?${place}`);
   const line = new URLSearchParams(place);
   line.delete("line");
-  linkBase = `/?${line}&line=`;
+  linkBase = `${root}/?${line}&line=`;
 }
 
 // Which day
@@ -101,7 +101,7 @@ function open(other, { keep = true, line = "" } = {}) {
   place.set("day", other);
   if (line) place.set("line", line);
   else place.delete("line");
-  if (keep) history.pushState(null, "", `/?${place}`);
+  if (keep) history.pushState(null, "", `${root}/?${place}`);
   keepAddress();
   name(other);
   progress(null);

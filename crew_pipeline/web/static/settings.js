@@ -1,7 +1,7 @@
 // @ts-check
 /** Settings of the page (how it looks) and of the client (how sure a fold must be), and who is signed in. */
 
-import { get, send } from "./api.js";
+import { get, root, send } from "./api.js";
 import { changesList } from "./about.js";
 import { $, counted, el } from "./dom.js";
 import { say } from "./message_bar.js";
@@ -135,7 +135,7 @@ export class Settings {
   /** @param {string} client @param {string[]} clients */
   clients(client, clients) {
     const select = el("select", { id: "client" }, ...clients.map((name) => el("option", { value: name, selected: name === client, text: name })));
-    select.addEventListener("change", () => location.assign(`/?${new URLSearchParams({ client: select.value })}`));
+    select.addEventListener("change", () => location.assign(`${root}/?${new URLSearchParams({ client: select.value })}`));
     return /** @type {any} */ (el("label", {}, "Look at ", select));
   }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** Signing in, whenever the server asks who this is. */
 
-import { onUnauthorised } from "./api.js";
+import { onUnauthorised, root } from "./api.js";
 import { $ } from "./dom.js";
 
 const SOON_MS = 5000;
@@ -19,7 +19,7 @@ export function askForTokens() {
     if (!dialog.open) dialog.showModal();
     form.onsubmit = async (/** @type {Event} */ event) => {
       event.preventDefault();
-      const response = await fetch("/api/session", { method: "POST", headers: { "Content-Type": "application/json" },
+      const response = await fetch(`${root}/api/session`, { method: "POST", headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ token: $("token").value, keep: $("token-keep").checked }) }).catch(() => null);
       if (!response) { told.textContent = "The server does not answer; try again."; return; }
       const answer = await response.json().catch(() => ({}));

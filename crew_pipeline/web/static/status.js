@@ -1,7 +1,7 @@
 // @ts-check
 /** The operator's page: what `crew status` knows, to look at. */
 
-import { Problem, get } from "./api.js";
+import { Problem, get, root } from "./api.js";
 import { bars, curve } from "./charts.js";
 import { $, counted, el, grouped } from "./dom.js";
 import { apply } from "./preferences.js";
@@ -31,7 +31,7 @@ const ago = (moment) => {
 };
 
 /** @param {string} day @param {string} client */
-const link = (day, client) => el("a", { href: `/?${new URLSearchParams({ day, client })}`, text: day });
+const link = (day, client) => el("a", { href: `${root}/?${new URLSearchParams({ day, client })}`, text: day });
 
 /** @param {any} told */
 function draw(told) {
