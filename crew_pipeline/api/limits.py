@@ -1,4 +1,6 @@
-"""How often somebody may do something: counted by client, and wrong tokens by address, in this process.
+"""How often somebody may do something: counted by client, and wrong tokens by address.
+
+Processes tell each other every second what they have counted, so that several of them allow hardly more than one.
 
 Only who has shown a token is counted: without tokens a server answers this machine alone. Who asks faster than evenly
 is slowed down, and who is told that it was too often is told so late: a program that asks again at once would else take
@@ -8,10 +10,16 @@ all of the time that others need.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
+from collections import Counter
+from contextlib import suppress
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Literal
 
+import psycopg
 from fastapi import HTTPException
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -19,6 +27,10 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from crew_pipeline.api.admission import Admission
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage import rates
+from crew_pipeline.storage.database import Database
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["requests", "writes", "forces", "wrong_tokens"]
 
@@ -33,6 +45,7 @@ _AT_ONCE = 50
 _SLOWED_FOR_S = 1.0
 TOLD_AFTER_S = 1.0
 """How long it takes to be told that it was too often."""
+_TOLD_EVERY_S = 1.0
 
 
 class Limits:
@@ -49,6 +62,19 @@ class Limits:
         self._apart_s = 60 / settings.limit_requests if settings.limit_requests else 0.0
         self._next: dict[str, float] = {}
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._untold: Counter[tuple[str, str]] = Counter()
+        self._telling: asyncio.Task[None] | None = None
+
+    def start(self, db: Database) -> None:
+        """Tell other processes what is counted here, and count what they tell."""
+        self._telling = asyncio.create_task(self._tell_and_hear(db), name="limits")
+
+    async def stop(self) -> None:
+        """Count for this process alone."""
+        if self._telling is not None:
+            self._telling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._telling
 
     async def count(self, kind: Kind, who: Admission) -> None:
         """Count something that a client does now; its requests are slowed down where they come too fast.
@@ -84,10 +110,42 @@ class Limits:
             await asyncio.sleep(wait)
 
     async def _count(self, kind: Kind, who: str) -> None:
-        item = self._items.get(kind)
-        if item is None or self._limiter.hit(item, who):
+        item, key = self._items.get(kind), _hashed(who)
+        if item is None:
             return
-        wait = math.ceil(self._limiter.get_window_stats(item, who).reset_time - time.time())
+        if self._limiter.hit(item, key):
+            self._untold[kind, key] += 1
+            return
+        wait = math.ceil(self._limiter.get_window_stats(item, key).reset_time - time.time())
         await asyncio.sleep(TOLD_AFTER_S)
         detail = f"Too many {_SAID[kind]}: {item.amount} a minute are answered; try again in a while."
         raise HTTPException(429, detail, {"Retry-After": str(min(60, max(1, wait)))})
+
+    async def _tell_and_hear(self, db: Database) -> None:
+        while True:
+            try:
+                async with db.listening_in_loop(rates.CHANNEL) as connection:
+                    while True:
+                        counted, self._untold = self._untold, Counter()
+                        await rates.tell(connection, (rates.Count(*key, count) for key, count in counted.items()))
+                        async for count in rates.heard(connection, _TOLD_EVERY_S):
+                            self._hear(count)
+            except psycopg.Error as error:
+                logger.warning("limits count for this process alone (%s)", type(error).__name__)
+            await asyncio.sleep(_TOLD_EVERY_S)
+
+    def _hear(self, told: rates.Count) -> None:
+        item = next((item for kind, item in self._items.items() if kind == told.kind), None)
+        left = cost = told.times if item is not None else 0
+        # What would go beyond a limit is not counted at all, and the limit is to be reached.
+        while item is not None and cost:
+            if self._limiter.hit(item, told.who, cost=cost):
+                left -= cost
+                cost = min(cost, left)
+            else:
+                cost //= 2
+
+
+@lru_cache(maxsize=4096)
+def _hashed(who: str) -> str:
+    return blake2b(who.encode(errors="surrogatepass"), digest_size=8).hexdigest()

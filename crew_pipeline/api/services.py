@@ -74,6 +74,7 @@ class Services:
             await self._warm_up()
         self.visits.start()
         self.doorkeeper.start()
+        self.limits.start(self.system)
         self.deliveries.start()
 
     async def _warm_up(self) -> None:
@@ -86,6 +87,7 @@ class Services:
     async def stop(self) -> None:
         """Write down what was counted, and close everything."""
         await self.deliveries.stop()
+        await self.limits.stop()
         await self.doorkeeper.stop()
         await self.visits.stop()
         self.feeds.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -205,6 +205,37 @@ def test_clients_are_counted_apart_and_this_machine_not_at_all(
         asked = [one, same, one, other, same]
         codes = [client.get("/api/calendar", headers=bearer(token)).status_code for token in asked]
     assert codes == [200, 200, 429, 200, 429]
+
+
+def test_processes_count_together(settings: Settings, database_url: str, token: str) -> None:
+    put: dict[str, Any] = {"headers": bearer(token), "json": {"folding": "default"}}
+
+    def puts(client: TestClient, count: int) -> list[int]:
+        return [client.put("/api/folding", **put).status_code for _ in range(count)]
+
+    def wrong(client: TestClient, count: int) -> list[int]:
+        return [client.get("/api/calendar", headers=bearer(f"crew_{number}")).status_code for number in range(count)]
+
+    bounds = {"limit_writes": 9, "limit_wrong_tokens": 3, "limit_requests": 1000}
+    with limited(settings, database_url, **bounds) as one, limited(settings, database_url, **bounds) as other:
+        assert puts(one, 6) == [200] * 6
+        assert wrong(one, 3) == [401] * 3
+        time.sleep(2.5)
+        assert puts(other, 4) == [200, 200, 200, 429]
+        assert wrong(other, 1) == [429]
+        time.sleep(2.5)
+        # What was refused has not been counted, neither here nor there.
+        assert puts(one, 1) == [429]
+
+
+def test_a_process_that_hears_no_other_counts_for_itself(
+    settings: Settings, database_url: str, token: str, query: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    put: dict[str, Any] = {"headers": bearer(token), "json": {"folding": "default"}}
+    with limited(settings, database_url, limit_writes=2) as client:
+        listening = "datname = current_database() AND query LIKE 'LISTEN%'"
+        assert query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}")
+        assert [client.put("/api/folding", **put).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_wrong_tokens_are_told_so_for_a_while_only(settings: Settings, database_url: str, token: str) -> None:
