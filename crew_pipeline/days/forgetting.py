@@ -71,7 +71,7 @@ def _forget(db: Database, settings: Settings, scope: Scope, now: datetime, *, dr
         client_days = forgetting.choose(connection, scope, calendar)
         if not dry_run:
             _hold(connection, client_days, token)
-        erased = forgetting.erase(connection, scope, _hashes(connection), calendar)
+        erased = forgetting.erase(connection, scope, _hashes(connection, scope.client), calendar)
         if not dry_run:
             claims.give_back(connection, token)
             for day in erased.days:
@@ -88,10 +88,10 @@ def _hold(connection: Connection, client_days: list[ClientDay], token: str) -> N
             raise BusyError(f"A run is at work on {client_day}, for somebody who waits; try again in a minute.")
 
 
-def _hashes(connection: Connection) -> list[bytes]:
+def _hashes(connection: Connection, client: str) -> list[bytes]:
     """By which the texts that are about to go are known: as they are compared, with and without whom they address, and
     their passages."""
-    gone = list(forgetting.texts(connection))
+    gone = list(forgetting.texts(connection, client))
     names = speaker_names({speaker for speaker, _ in gone})
     found: set[bytes] = set()
     for _, text in gone:

@@ -1,4 +1,4 @@
-"""A pair scorer that remembers: pairs that it has scored once are looked up, on whatever day they come again."""
+"""A pair scorer that remembers: pairs of a client that it has scored once are looked up, on whatever day they come."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ class RememberingScorer:
 
     fitted = True
 
-    def __init__(self, scorer: BundledScorer, db: Database, between: Callable[[int], object]) -> None:
+    def __init__(self, scorer: BundledScorer, db: Database, client: str, between: Callable[[int], object]) -> None:
         """Args:
         between: called between two portions with the number of pairs read so far; what it raises ends the reading,
             and what was read until then is remembered.
         """
         self._scorer = scorer
         self._db = db
+        self._client = client
         self._between = between
         self._done = 0
 
@@ -35,7 +36,7 @@ class RememberingScorer:
         """Log-odds float64 (n, ``OUTPUTS``), see ``BundledScorer.logits``."""
         keys = [_key(pair) for pair in pairs]
         with self._db.read() as connection:
-            known = pair_scores.fetch(connection, self._scorer.identity, sorted({key for key, _ in keys}))
+            known = pair_scores.fetch(connection, self._client, self._scorer.identity, sorted({key for key, _ in keys}))
         unread = {
             key: pair[::-1] if swapped else pair
             for (key, swapped), pair in zip(keys, pairs, strict=True)
@@ -59,16 +60,19 @@ class RememberingScorer:
             key: tuple(scores) for key, scores in zip(pairs, said, strict=True)
         }
         with self._db.write() as connection:
-            pair_scores.store(connection, self._scorer.identity, fresh)
+            pair_scores.store(connection, self._client, self._scorer.identity, fresh)
         self._done += len(fresh)
         return fresh
 
 
 def remembering(
-    scorer: BundledScorer | NamedScorer | None, db: Database, between: Callable[[int], object] = lambda _done: None
+    scorer: BundledScorer | NamedScorer | None,
+    db: Database,
+    client: str,
+    between: Callable[[int], object] = lambda _done: None,
 ) -> RememberingScorer | NamedScorer | None:
     """The bundled pair scorer with its memory. A named one may be another tomorrow, so it is always asked."""
-    return RememberingScorer(scorer, db, between) if isinstance(scorer, BundledScorer) else scorer
+    return RememberingScorer(scorer, db, client, between) if isinstance(scorer, BundledScorer) else scorer
 
 
 def _key(pair: tuple[str, str]) -> tuple[pair_scores.TextPair, bool]:

@@ -87,7 +87,9 @@ class DayRun:
             self._reporter.stage("comparing", message=f"{done:,} pairs of lines read")
 
         with pace.kept():
-            comparison = compare_lines(lines, vectors, config, remembering(self.tools.scorer, db, between))
+            comparison = compare_lines(
+                lines, vectors, config, remembering(self.tools.scorer, db, self.client_day.client, between)
+            )
         with db.write() as connection:
             if self.client_day in claims.held(connection, self.token, [self.client_day.day], lock=True):
                 pairs.store(connection, self.client_day, config.judgement, comparison)

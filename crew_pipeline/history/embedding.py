@@ -73,7 +73,7 @@ def embed_day(
         if stored is None:
             return None
         texts = shown_texts(orjson.loads(stored.body), options)
-        known = embeddings.known(connection, model, list(texts))
+        known = embeddings.known(connection, client_day.client, model, list(texts))
     missing = [(key, text) for key, text in texts.items() if key not in known]
     new = 0
     for start in range(0, len(missing), AT_ONCE):
@@ -82,7 +82,8 @@ def embed_day(
         with db.write() as connection:
             if not embeddings.hold(connection, client_day, stored.version):
                 break
-            new += embeddings.store(connection, model, zip((key for key, _ in some), vectors, strict=True))
+            pairs = zip((key for key, _ in some), vectors, strict=True)
+            new += embeddings.store(connection, client_day.client, model, pairs)
         rest()
     with db.write() as connection:
         embeddings.mark(connection, model, client_day, stored.version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -11,9 +11,11 @@ from sqlalchemy import text
 
 from crew_pipeline.days import claims, folding
 from crew_pipeline.days.snapshots import Snapshots
+from crew_pipeline.dedup.pair_scorer import BundledScorer
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import Run, bring, lines_at
+from crew_pipeline_tests.disturbed import said
 
 Query = Callable[..., list[tuple[object, ...]]]
 DAY = "2025-01-15"
@@ -58,3 +60,30 @@ def test_the_lines_of_a_day_that_fails_are_not_kept(
     assert query("SELECT semantic_status FROM data_items") == [("failed",)]
     assert snapshots._token
     assert snapshots._frames == {}
+
+
+def test_nothing_that_was_read_for_one_client_hastens_the_day_of_another(
+    db: Database, run_days: Run, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long a day takes would tell a client whether somebody else has said the same."""
+    read: list[int] = []
+    logits = BundledScorer.logits
+
+    def counted(self: BundledScorer, pairs: Sequence[tuple[str, str]]) -> Any:
+        read.append(len(pairs))
+        return logits(self, pairs)
+
+    monkeypatch.setattr(BundledScorer, "logits", counted)
+    talk = said(1, 120)
+    counts = []
+    for client in ("acme", "rival", "acme"):
+        read.clear()
+        bring(db, lines_at("2025-01-15", f"session {len(counts)}", *talk, hour=9 + len(counts)), client=client)
+        assert run_days("2025-01-15").success
+        counts.append(sum(read))
+    assert counts[0] == counts[1] > 0
+    assert counts[2] == 0
+    assert query("SELECT client, count(*) FROM pair_readings GROUP BY 1 ORDER BY 1") == [
+        ("acme", counts[0]),
+        ("rival", counts[1]),
+    ]

@@ -17,7 +17,7 @@ from crew_pipeline.storage.database import Database, DatabaseUnavailableError, a
 from crew_pipeline.storage.embedded import EmbeddedPostgres
 from crew_pipeline.storage.migrate import _config, migrate, pending, state_of
 from crew_pipeline.storage.migrations.schema import Base
-from crew_pipeline_tests.conftest import bring
+from crew_pipeline_tests.conftest import bring, lines_at
 
 DUMP = Path(__file__).parent / "version_0_4.sql"
 
@@ -177,3 +177,24 @@ def test_parts_that_a_migration_made_are_those_that_lines_would_make(of_version_
     again = [SourceLine(row[0], row[1], row[3], row[2], row[4], number) for number, row in enumerate(rows)]
     bring(of_version_0_4, again, client="default")
     assert conversations() == migrated
+
+
+@pytest.mark.parametrize("others", [(), ("rival",)])
+def test_what_was_kept_for_one_client_stays_and_what_was_for_several_is_made_again(
+    empty: Database, others: tuple[str, ...]
+) -> None:
+    """Vectors and readings had no client; where there are several, nobody knows whose they were."""
+    migrate(empty)
+    for client in ("acme", *others):
+        bring(empty, lines_at("2025-01-15", "a", ("Ann", "hello")), client=client)
+    downgrade(_config(empty.engine), "0023")
+    with empty.write() as connection:
+        connection.execute(text("INSERT INTO line_embeddings (model, text_hash, vector) VALUES ('m', 'h', 'v')"))
+        connection.execute(text("INSERT INTO pair_readings VALUES ('reader', 'a', 'b', 0, 0, 0, 0)"))
+    migrate(empty)
+    with empty.read() as connection:
+        kept = [
+            list(connection.scalars(text(f"SELECT client FROM {table}")))
+            for table in ("line_embeddings", "pair_readings")
+        ]
+    assert kept == ([[], []] if others else [["acme"], ["acme"]])

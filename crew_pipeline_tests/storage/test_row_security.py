@@ -22,7 +22,6 @@ Query = Callable[..., list[tuple[object, ...]]]
 
 SHARED = {
     "alerts", "health_samples", "workers",  # of the system
-    "line_embeddings", "pair_readings",  # by the hash of a text: vectors and readings, no words and no client
     "tombstones", "tombstone_covers", "tombstone_secret",  # hashes of what was forgotten
 }  # fmt: skip
 """Tables that hold nothing that says whose it is."""

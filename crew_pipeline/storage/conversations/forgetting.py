@@ -141,8 +141,9 @@ AS said WHERE client = :client AND EXISTS (
 """
 
 _BY_TEXT = {
-    "line_embeddings": "text_hash = ANY(CAST(:hashes AS bytea[]))",
-    "pair_readings": "left_hash = ANY(CAST(:hashes AS bytea[])) OR right_hash = ANY(CAST(:hashes AS bytea[]))",
+    "line_embeddings": "client = :client AND text_hash = ANY(CAST(:hashes AS bytea[]))",
+    "pair_readings": "client = :client AND (left_hash = ANY(CAST(:hashes AS bytea[])) "
+    "OR right_hash = ANY(CAST(:hashes AS bytea[])))",
 }
 
 Delete = Callable[..., None]
@@ -195,15 +196,17 @@ def _named_itself(connection: Connection, scope: Scope) -> bool:
     return asked is not None and connection.execute(text(asked), _values(scope)).first() is not None
 
 
-def texts(connection: Connection) -> Iterator[tuple[str, str]]:
-    """The speaker and text of each line of ``forgotten_lines`` whose text no other line has."""
+def texts(connection: Connection, client: str) -> Iterator[tuple[str, str]]:
+    """The speaker and text of each line of ``forgotten_lines`` whose text no other line of the client has."""
     rows = connection.execute(
         text("""
             SELECT DISTINCT speaker, text FROM forgotten_lines AS gone WHERE NOT EXISTS (
-                SELECT 1 FROM lines WHERE lines.text = gone.text AND NOT EXISTS (
+                SELECT 1 FROM lines JOIN data_items AS item ON item.id = lines.conversation_id
+                WHERE item.client = :client AND lines.text = gone.text AND NOT EXISTS (
                     SELECT 1 FROM forgotten_lines AS other WHERE other.conversation_id = lines.conversation_id
                       AND other.position = lines.position))
-        """)
+        """),
+        {"client": client},
     )
     return ((row.speaker, row.text) for row in rows)
 
@@ -212,7 +215,7 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     """Erase the lines of ``forgotten_lines`` and what was made of them, and set up the tombstone.
 
     Args:
-        hashes: by which what is kept by text is known; of texts that no other line has.
+        hashes: by which what is kept by text is known; of texts that no other line of the client has.
     """
     rows: dict[str, int] = {}
 
@@ -276,6 +279,8 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
     if scope.kind == "client":
         for table in (
             "day_visits",
+            "line_embeddings",
+            "pair_readings",
             "pair_feedback",
             "day_claims",
             "day_events",

@@ -1,4 +1,7 @@
-"""The embedding cache: a text is embedded once per model and kept for ever."""
+"""The embedding cache: a text of a client is embedded once per model and kept for ever.
+
+Nothing is shared between clients: how long a day takes would tell one what another has said.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,14 @@ from crew_pipeline.storage.days.queue import Work
 Vector = NDArray[np.float32]
 
 
-def known(connection: Connection, model: str, hashes: Sequence[bytes]) -> set[bytes]:
+def known(connection: Connection, client: str, model: str, hashes: Sequence[bytes]) -> set[bytes]:
     """Which of ``hashes`` have a vector."""
     rows = connection.execute(
-        text("SELECT text_hash FROM line_embeddings WHERE model = :model AND text_hash = ANY(:hashes)"),
-        {"model": model, "hashes": list(hashes)},
+        text(
+            "SELECT text_hash FROM line_embeddings "
+            "WHERE client = :client AND model = :model AND text_hash = ANY(:hashes)"
+        ),
+        {"client": client, "model": model, "hashes": list(hashes)},
     )
     return {row.text_hash for row in rows}
 
@@ -77,7 +83,12 @@ def mark(connection: Connection, model: str, client_day: ClientDay, version: str
     )
 
 
-def store(connection: Connection, model: str, vectors: Mapping[bytes, Vector] | Iterable[tuple[bytes, Vector]]) -> int:
+def store(
+    connection: Connection,
+    client: str,
+    model: str,
+    vectors: Mapping[bytes, Vector] | Iterable[tuple[bytes, Vector]],
+) -> int:
     """Add vectors by COPY; one that is there already stays as it is. Returns how many were new."""
     pairs = vectors.items() if isinstance(vectors, Mapping) else vectors
     connection.execute(
@@ -90,8 +101,8 @@ def store(connection: Connection, model: str, vectors: Mapping[bytes, Vector] | 
             copy.write_row((key, np.ascontiguousarray(vector, dtype="<f4").tobytes()))
     return connection.execute(
         text(
-            "INSERT INTO line_embeddings (model, text_hash, vector) "
-            "SELECT :model, text_hash, vector FROM staged_embeddings ORDER BY text_hash ON CONFLICT DO NOTHING"
+            "INSERT INTO line_embeddings (client, model, text_hash, vector) "
+            "SELECT :client, :model, text_hash, vector FROM staged_embeddings ORDER BY text_hash ON CONFLICT DO NOTHING"
         ),
-        {"model": model},
+        {"client": client, "model": model},
     ).rowcount

@@ -321,20 +321,22 @@ class TombstoneSecret(Base):
 
 
 class LineEmbedding(Base):
-    """The vector of a text, kept for ever."""
+    """The vector of a text that a client has said, kept for ever."""
 
     __tablename__ = "line_embeddings"
 
+    client: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     text_hash: Mapped[bytes] = mapped_column(primary_key=True)
     vector: Mapped[bytes] = mapped_column(comment="float32, little endian, unit length")
 
 
 class PairReading(Base):
-    """What a reader said of two texts, kept for ever."""
+    """What a reader said of two texts of a client, kept for ever."""
 
     __tablename__ = "pair_readings"
 
+    client: Mapped[str] = mapped_column(primary_key=True)
     reader: Mapped[str] = mapped_column(primary_key=True)
     left_hash: Mapped[bytes] = mapped_column(primary_key=True, comment="the lesser of the two")
     right_hash: Mapped[bytes] = mapped_column(primary_key=True)
