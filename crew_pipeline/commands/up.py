@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ def up(
     """Start everything on this machine: database, Dagster, warm worker, API. Ctrl-C stops all of it."""
     from crew_pipeline.api.access import refuse_exposed
     from crew_pipeline.orchestration.instance import daemon_age_s, dagster_instance, prepare_home
+    from crew_pipeline.processes.dagster_webserver import SECRET_VARIABLE
     from crew_pipeline.processes.everything import Addresses, alone_in, children, refuse_taken_port
     from crew_pipeline.processes.partitions import ShownDays
     from crew_pipeline.processes.pool import READY_WITHIN_S, environment, grace_s
@@ -41,7 +43,9 @@ def up(
         home = prepare_home(settings)
         addresses = Addresses(host, port, dagster_port)
         variables = environment(settings, databases, home, settings.workers)
-        variables.setdefault("CREW_DAGSTER_GRAPHQL_URL", f"{addresses.dagster}/graphql")
+        secret = variables.setdefault(SECRET_VARIABLE, secrets.token_urlsafe(24))
+        within = addresses.dagster.replace("://", f"://crew:{secret}@")
+        variables.setdefault("CREW_DAGSTER_GRAPHQL_URL", f"{within}/graphql")
         with dagster_instance(home) as instance:
             # Dagster's tables are made here, once: the processes would otherwise race to create them.
             instance.get_runs_count()
@@ -51,7 +55,7 @@ def up(
             try:
                 console.say("Starting database, worker, API and Dagster…")
                 if supervisor.start(READY_WITHIN_S, lambda name: console.say(f"  {name} is ready")):
-                    _say_where(settings, addresses)
+                    _say_where(settings, addresses, guarded=_has_tokens(databases))
                     supervisor.run()
             finally:
                 console.say("Stopping…")
@@ -66,11 +70,19 @@ def _upkeep(databases: Databases, days: ShownDays) -> Callable[[], None]:
     return keep_up
 
 
-def _say_where(settings: Settings, addresses: Addresses) -> None:
+def _say_where(settings: Settings, addresses: Addresses, *, guarded: bool) -> None:
     console.say(f"\nThe day page and API   {addresses.api}   (docs: {addresses.api}/docs)")
-    console.say(f"The Dagster UI         {addresses.dagster}")
+    signed_in = "   (sign in with a token of scope admin)" if guarded else ""
+    console.say(f"The Dagster UI         {addresses.dagster}{signed_in}")
     console.say(f"\n{_next_discovery(settings)}")
     console.say(f"Data and logs are in {settings.home_path}. Ctrl-C stops everything.")
+
+
+def _has_tokens(databases: Databases) -> bool:
+    from crew_pipeline.storage import tokens
+
+    with databases.db.read() as connection:
+        return tokens.any_created(connection)
 
 
 def _next_discovery(settings: Settings) -> str:

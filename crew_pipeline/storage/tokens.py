@@ -155,6 +155,11 @@ def any_in_force(connection: Connection) -> bool:
     )
 
 
+def any_created(connection: Connection) -> bool:
+    """Whether a token was ever made, revoked ones included."""
+    return bool(connection.scalar(text("SELECT EXISTS (SELECT 1 FROM api_tokens)")))
+
+
 def mark_used(connection: Connection, token_ids: Collection[int]) -> None:
     """Write down that tokens were used now."""
     connection.execute(
