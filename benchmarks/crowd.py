@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+import websockets
+
 from benchmarks.common import quantile
 
 _PAUSE_S = 1.0
@@ -39,9 +41,30 @@ class Person:
 
 
 async def read(
-    port: int, token: str | None, paths: list[str], missing: list[str], people: int, seconds: float
+    port: int,
+    token: str | None,
+    paths: list[str],
+    missing: list[str],
+    people: int,
+    seconds: float,
+    followers: int = 0,
 ) -> dict[str, Any]:
-    """Readers of ready days, each with a connection of its own; one request in fifty is for a day that is missing."""
+    """Readers of ready days, each with a connection of its own; one request in fifty is for a day that is missing.
+
+    Args:
+        followers: WebSockets of the stream of all days that are open meanwhile.
+    """
+    told = 0
+
+    async def follow() -> None:
+        nonlocal told
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url = f"ws://127.0.0.1:{port}/ws/days"
+        async with websockets.connect(url, additional_headers=headers, proxy=None) as socket:
+            async for _ in socket:
+                told += 1
+
+    following = [asyncio.create_task(follow()) for _ in range(followers)]
     chance, hits, others, errors = random.Random(7), [], 0, 0  # noqa: S311
     until = time.perf_counter() + seconds
 
@@ -59,7 +82,13 @@ async def read(
             await asyncio.sleep(chance.expovariate(1 / _PAUSE_S))
 
     await asyncio.gather(*(person(number) for number in range(people)))
+    for task in following:
+        if task.done():
+            task.result()
+        task.cancel()
     return {
+        "followers": followers,
+        "told": told,
         "p50_ms": round(1000 * quantile(hits, 0.5), 2),
         "p99_ms": round(1000 * quantile(hits, 0.99), 2),
         "hits": len(hits),

@@ -32,7 +32,7 @@ from crew_pipeline.orchestration.bulk import process_days
 from crew_pipeline.storage import embedded, tokens, webhooks
 from crew_pipeline.storage.opening import Databases
 
-PEOPLE, DAYS_READ, FLOOD_CONNECTIONS = 500, 50, 64
+PEOPLE, DAYS_READ, FLOOD_CONNECTIONS, FOLLOWERS = 500, 50, 64, 50
 Asked = dict[str, tuple[int, str, dict[str, str]]]
 
 
@@ -177,6 +177,7 @@ def among_others(databases: Databases, day: date, crowd: list[date], missing: li
         progress("500 people")
         people = asked(
             {"do": "read", "port": port, "token": token, "paths": paths, "people": PEOPLE, "seconds": 20.0,
+             "followers": FOLLOWERS,
              "missing": [f"/api/days/{one}/conversations?wait_s=0" for one in missing]}
         )  # fmt: skip
     with running(["-m", "crew_pipeline.cli", "api", "--port", str(port)], f"http://127.0.0.1:{port}/healthz"):

@@ -31,6 +31,7 @@ from crew_pipeline.commands import (
     process,
     retry,
     rezone,
+    search,
     status,
     tokens,
     up,
@@ -70,6 +71,7 @@ app.command("imports")(import_.imports_)
 app.command("discover")(discover.discover)
 app.command("process")(process.process)
 app.command("day")(day.day_)
+app.command("search")(search.search)
 app.command("status")(status.status)
 app.command("retry")(retry.retry)
 app.command("label")(label.label)

@@ -28,6 +28,7 @@ from crew_pipeline.api import (
     pages,
     problems,
     results,
+    search,
     session,
     webhooks,
 )
@@ -45,10 +46,12 @@ from crew_pipeline.api.root_path import WithoutRoot, WithRoot
 from crew_pipeline.api.services import Services
 from crew_pipeline.api.strictness import refuse_unknown_parameters
 from crew_pipeline.api.traffic import Counted, Traffic
+from crew_pipeline.history.search.index import SEARCH_FOLDER
 from crew_pipeline.serving.addresses import networks_of
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
+from crew_pipeline.serving.search import Searches
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.serving.webhooks import Deliveries
@@ -99,6 +102,7 @@ def create_app(
         listener=listener,
         days=DayService(db, listener, fingerprint, settings.document_cache_mb, settings.limit_waiting),
         feeds=Feeds(db, listener),
+        searches=Searches(db, settings.home_path / SEARCH_FOLDER, settings.max_words),
         followers=followers,
         visits=VisitCounter(system),
         metrics=Metrics(system, traffic),
@@ -148,6 +152,7 @@ def create_app(
     app.include_router(results.router, tags=["days"])
     app.include_router(follow.router, tags=["days"])
     app.include_router(lines.router, tags=["days"])
+    app.include_router(search.router, tags=["history"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(forgetting.router, tags=["conversations"])

@@ -556,6 +556,62 @@ class Calendar(BaseModel):
     days: list[CalendarDay]
 
 
+class LineBeside(BaseModel):
+    """A line before or after another, its text cut where it is long."""
+
+    line_id: str
+    speaker: str
+    text: str
+
+
+class FoundPlace(BaseModel):
+    """Where a text stands: ``start`` to ``end`` of a line (code points)."""
+
+    day: date
+    line_id: str
+    start: int
+    end: int
+    conversation_id: str
+    session_id: str
+    title: str | None
+    crew: str
+    speaker: str
+    spoken_at: datetime
+    before: LineBeside | None
+    after: LineBeside | None
+
+
+class FoundText(BaseModel):
+    """A text that was found, and where it was said: ``times`` in all, the newest of its ``places``.
+
+    ``highlights``: what of it was asked for (code points). ``similarity``: cosine of query and text, where its meaning
+    was found.
+    """
+
+    text: str
+    highlights: list[tuple[int, int]]
+    score: float
+    similarity: float | None
+    found_by: list[Literal["words", "meaning"]]
+    times: int
+    days: int
+    first_day: date
+    last_day: date
+    places: list[FoundPlace]
+
+
+class SearchResults(BaseModel):
+    """A page of what was found, the best first. ``total``: texts in all, a hundred at most; ``next``: the cursor of the
+    page after it; ``indexing``: something newer is not found yet."""
+
+    query: str
+    mode: Literal["auto", "words", "meaning"]
+    results: list[FoundText]
+    total: int
+    next: int | None
+    indexing: bool
+
+
 class NewSession(BaseModel, extra="forbid"):
     """A token to sign in with; ``keep``: for thirty days, not only until the browser is closed."""
 

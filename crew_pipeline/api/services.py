@@ -21,6 +21,7 @@ from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
+from crew_pipeline.serving.search import Searches
 from crew_pipeline.serving.service import DayService
 from crew_pipeline.serving.shared import Remembered
 from crew_pipeline.serving.webhooks import Deliveries
@@ -52,6 +53,7 @@ class Services:
     listener: Listener
     days: DayService
     feeds: Feeds
+    searches: Searches
     followers: Room
     visits: VisitCounter
     metrics: Metrics
@@ -76,6 +78,7 @@ class Services:
         self.doorkeeper.start()
         self.limits.start(self.system)
         self.deliveries.start()
+        self.searches.start()
 
     async def _warm_up(self) -> None:
         """Do once what the first visitor of a missing day would else wait for, and all others with it: connect, and
@@ -86,6 +89,7 @@ class Services:
 
     async def stop(self) -> None:
         """Write down what was counted, and close everything."""
+        await self.searches.stop()
         await self.deliveries.stop()
         await self.limits.stop()
         await self.doorkeeper.stop()

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from crew_pipeline.dedup.embedding import Encoder
-from crew_pipeline.dedup.passages import passages
 from crew_pipeline.dedup.text import count_words, normalise, text_hash
+from crew_pipeline.history.search.texts import parts_of
 from crew_pipeline.model import ClientDay, EngineOptions
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import embeddings
@@ -28,7 +28,7 @@ class Embedded(NamedTuple):
 def shown_texts(conversations: Iterable[Mapping[str, Any]], options: EngineOptions) -> dict[bytes, str]:
     """The distinct texts that a document shows, normalised, by hash, ascending.
 
-    A line of more words than ``options.max_words`` goes by its passages; what is folded in it stands elsewhere and is
+    A line of more words than ``options.max_words`` goes by its passages; those that are folded stand elsewhere and are
     left out. So are texts of fewer words than ``options.min_words``.
     """
     found = {
@@ -43,17 +43,18 @@ def shown_texts(conversations: Iterable[Mapping[str, Any]], options: EngineOptio
 
 def _parts(line: Mapping[str, Any], options: EngineOptions) -> Iterator[str]:
     text: str = line["text"]
-    repeats = line.get("repeats", ())
-    if not repeats and count_words(text) <= options.max_words:
+    parts = list(parts_of(text, options.max_words))
+    if len(parts) == 1:
         yield text
         return
+    repeats = line.get("repeats", ())
     folded_to = iter([*((repeat["start"], repeat["end"]) for repeat in repeats), (len(text), len(text))])
     start, end = next(folded_to)
-    for part in passages(text):
-        while part.start >= end > start:
+    for part_start, part_end in parts:
+        while part_start >= end > start:
             start, end = next(folded_to)
-        if part.start < start:
-            yield text[part.start : part.end]
+        if part_start < start:
+            yield text[part_start:part_end]
 
 
 def embed_day(

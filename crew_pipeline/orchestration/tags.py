@@ -17,6 +17,7 @@ from crew_pipeline.settings import Settings
 DAY_JOB = "materialize_days"
 DISCOVERY_JOB = "discover_conversations"
 EMBEDDING_JOB = "embed_texts"
+SEARCH_JOB = "index_search"
 HEALTH_JOB = "take_health_sample"
 HOUSEKEEPING_JOB = "keep_house"
 

@@ -60,7 +60,7 @@ def test_what_is_shown_is_embedded_once_and_what_is_folded_is_not(db: Database) 
     assert embed(db, encoder) == Embedded(15, 15)
     assert sorted(encoder.given) == sorted(set(encoder.given))
     assert normalise(f"{PROMPT}The plan is good.") in encoder.given
-    assert "the plan is late." in encoder.given
+    assert normalise(f"{PROMPT}The plan is late.") in encoder.given
     assert "the step 7 of the plan is done by the team of hall 7." in encoder.given
     assert not any(text == normalise(PROMPT) for text in encoder.given)
     assert embed(db, encoder) is None

@@ -255,6 +255,7 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
         ),
         {"client": scope.client, "days": days},
     )
+    connection.execute(text("UPDATE clients SET forgotten_at = now() WHERE client = :client"), _values(scope))
     if scope.is_whole:
         _forget_itself(scope, delete)
     if scope.kind == "client":

@@ -81,6 +81,9 @@ def mark(connection: Connection, model: str, client_day: ClientDay, version: str
         ),
         {"client": client_day.client, "day": client_day.day, "model": model, "version": version},
     )
+    connection.execute(
+        text("UPDATE clients SET embedded_at = now() WHERE client = :client"), {"client": client_day.client}
+    )
 
 
 def store(

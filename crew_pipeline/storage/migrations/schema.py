@@ -57,6 +57,8 @@ class Client(Base):
     )
     active: Mapped[bool] = mapped_column(server_default=text("true"), comment="whether its crews are discovered")
     timezone: Mapped[str | None] = mapped_column(comment="IANA time zone of its days; unset: the system's")
+    forgotten_at: Mapped[datetime | None] = mapped_column(comment="when something was last erased on request")
+    embedded_at: Mapped[datetime | None] = mapped_column(comment="when a day last got the vectors of its texts")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

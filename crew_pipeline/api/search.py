@@ -1,0 +1,65 @@
+"""The route of search."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+
+from crew_pipeline.api.calendar import Bound
+from crew_pipeline.api.models import JSON, SearchResults
+from crew_pipeline.api.problems import PROBLEMS
+from crew_pipeline.api.services import Admitted, ServicesOf
+from crew_pipeline.history.search.searching import MOST, Mode, Search
+from crew_pipeline.history.search.words import Filter
+
+router = APIRouter()
+
+LONGEST = 1_000
+"""Characters of a query; what is longer is no query but a text."""
+
+Name = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def among(
+    first: Annotated[Bound, Query(alias="from", description="first day, YYYY-MM-DD")] = None,
+    last: Annotated[Bound, Query(alias="to", description="last day, YYYY-MM-DD")] = None,
+    crew: Name = None,
+    speaker: Name = None,
+) -> Filter:
+    """Which places count.
+
+    Raises:
+        HTTPException: 422 where the days are the wrong way round.
+    """
+    if isinstance(first, date) and isinstance(last, date) and first > last:
+        raise HTTPException(422, f"from ({first}) lies after to ({last}); swap them.")
+    return Filter(first or None, last or None, crew, speaker)
+
+
+Words = Annotated[
+    str, Query(min_length=1, max_length=LONGEST, description="words; what stands in quotes stands together")
+]
+
+
+@router.get(
+    "/api/search",
+    summary="Texts of all days, by their words and by what they mean",
+    response_model=SearchResults,
+    responses=PROBLEMS,
+)
+async def search(
+    services: ServicesOf,
+    admitted: Admitted,
+    q: Words,
+    where: Annotated[Filter, Depends(among)],
+    mode: Annotated[Mode, Query(description="`words` or `meaning` alone; `auto` is both")] = "auto",
+    limit: Annotated[int, Query(ge=1, le=50, description="texts a page")] = 10,
+    cursor: Annotated[int | None, Query(ge=0, le=MOST, description="`next` of the page before")] = None,
+) -> Response:
+    """Each text once, however often it was said, with how often that was and where; the places that a filter leaves out
+    do not count. A text is a line, or a passage of a long one. Where nothing fits, nothing is found."""
+    found = await services.searches.find(admitted.client, Search(q, where, mode), cursor or 0, limit)
+    return Response(orjson.dumps({"query": q, "mode": mode, **found}), media_type=JSON)

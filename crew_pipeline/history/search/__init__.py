@@ -1,0 +1,1 @@
+"""Search over a client's whole history: by words and by meaning."""

@@ -1,0 +1,337 @@
+"""The index of words: a tantivy index of which each document is a text as it was said on one day."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import regex
+import tantivy
+from tantivy import Occur, Query
+
+from crew_pipeline.history.search.folding import words_of
+from crew_pipeline.history.search.texts import DayText, Place
+
+_HEAP_BYTES = 64 * 1024 * 1024
+_WRITTEN_BY = 1
+"""Threads: the same documents give the same segments."""
+_FUZZY_FROM = 4
+_TWO_ERRORS_FROM = 9
+"""Letters of a word that may be written with one or two of them wrong."""
+_SUBSTRING_FROM = 3
+_EXPANDED_TO = 12
+"""Words that a word which is being typed may become."""
+_SLIPS = 5e-5
+"""Share of documents: a word that so few have may be another one, misspelt."""
+_NEAR = 0.5
+"""Share of a word's weight that one counts which is near it."""
+_FULL = 1.3
+"""Of its weight, what a word adds to the score of a text of usual length."""
+_ROUNDS = 6
+_AT_ONCE = 200
+_MOST_WORDS = 32
+"""Of a query."""
+_FREQUENT = 0.1
+"""Share of all documents from which on a word tells nothing beside rarer ones."""
+_PLACES_OF_DAYS = 3
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which places of texts count."""
+
+    first: date | None = None
+    last: date | None = None
+    crew: str | None = None
+    speaker: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all do."""
+        return self == EVERYWHERE
+
+
+EVERYWHERE = Filter()
+
+
+class Asked(NamedTuple):
+    """What somebody looks for.
+
+    Attributes:
+        phrases: words that stand one after the other; of a single word one each.
+        is_open: whether the last word may go on.
+    """
+
+    phrases: list[list[str]]
+    is_open: bool
+
+    @property
+    def words(self) -> list[str]:
+        """All of them."""
+        return [word for phrase in self.phrases for word in phrase]
+
+
+class WordHit(NamedTuple):
+    """A text that says what is asked for, or some of it.
+
+    Attributes:
+        key: see ``texts.key_of``.
+        score: BM25 (Robertson & Zaragoza, 2009).
+        share: how much of what was asked for it says, 0 to 1, roughly: of the score of a text that says all of it.
+        is_whole: whether it says all of it.
+    """
+
+    key: int
+    score: float
+    share: float
+    is_whole: bool
+
+
+class Told(NamedTuple):
+    """How often a text was said.
+
+    Attributes:
+        places: the newest ones, of a few days.
+    """
+
+    times: int
+    days: int
+    first: date
+    last: date
+    places: list[tuple[date, Place]]
+
+
+_QUOTED = regex.compile(r'"([^"]*)"?|(\S+)')
+
+
+def asked(query: str) -> Asked:
+    """What a query looks for. What stands in quotes, or without a space, stands together."""
+    phrases: list[list[str]] = []
+    is_open = not query[-1:].isspace()
+    for quoted, word in _QUOTED.findall(query):
+        if folded := [one.folded for one in words_of(quoted or word)]:
+            phrases.append(folded)
+            is_open = is_open and not quoted
+    kept: list[list[str]] = []
+    for phrase in phrases:
+        if sum(map(len, kept)) + len(phrase) > _MOST_WORDS:
+            break
+        if phrase not in kept:
+            kept.append(phrase)
+    return Asked(kept, is_open and len(kept) == len(phrases))
+
+
+def schema() -> Any:
+    """The fields of a document."""
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("key", indexed=True, fast=True)
+    builder.add_unsigned_field("day", indexed=True, fast=True)
+    builder.add_unsigned_field("times", fast=True)
+    builder.add_text_field("crew", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("speaker", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("words", tokenizer_name="whitespace")
+    builder.add_bytes_field("places", stored=True)
+    return builder.build()
+
+
+def slips_of(word: str) -> int:
+    """With how many letters wrong a word is still looked for; numbers and names with numbers are what they are."""
+    if len(word) < _FUZZY_FROM or not word.isalpha():
+        return 0
+    return 2 if len(word) >= _TWO_ERRORS_FROM else 1
+
+
+class WordIndex:
+    """An index of a folder, as it was when it was opened or looked at again."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._index = tantivy.Index(schema(), path=str(folder))
+        self._schema = self._index.schema
+        self.look_again()
+
+    def look_again(self) -> None:
+        """See what has been written since."""
+        self._index.reload()
+        self._searcher = self._index.searcher()
+        self._documents = self._searcher.num_docs
+
+    def write(self, days: Iterable[tuple[date, Sequence[DayText]]]) -> None:
+        """Put days in the place of what the index has of them, all or none; the lock on the folder is the caller's."""
+        writer = self._index.writer(_HEAP_BYTES, _WRITTEN_BY)
+        try:
+            for day, texts in days:
+                writer.delete_documents_by_query(Query.term_query(self._schema, "day", day.toordinal()))
+                for said in texts:
+                    writer.add_document(_document(day, said))
+            writer.commit()
+        finally:
+            writer.wait_merging_threads()
+        self.look_again()
+
+    def __len__(self) -> int:
+        return int(self._documents)
+
+    def search(self, query: Asked, among: Filter, most: int) -> list[WordHit]:
+        """The texts that say most of what is asked, the best first."""
+        if not query.phrases or not self._documents:
+            return []
+        found: dict[int, float] = {}
+        self._collect(self._all_of(query), among, most, found)
+        whole = len(found)
+        some = self._some_of(query)
+        if some is not None and whole < most:
+            self._collect(some, among, most, found)
+        weights = sum(self.weight(word) for word in dict.fromkeys(query.words))
+        hits = [
+            WordHit(key, score, min(1.0, score / (_FULL * max(weights, 1e-9))), is_whole=number < whole)
+            for number, (key, score) in enumerate(found.items())
+        ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.key))[:most]
+
+    def told(self, key: int, among: Filter) -> Told | None:
+        """How often and where a text was said; None where it was not."""
+        query = self._within(Query.term_query(self._schema, "key", key), among)
+        sums = self._searcher.aggregate(
+            query,
+            {
+                "times": {"sum": {"field": "times"}},
+                "first": {"min": {"field": "day"}},
+                "last": {"max": {"field": "day"}},
+                "days": {"value_count": {"field": "day"}},
+            },
+        )
+        if not sums["days"]["value"]:
+            return None
+        newest = self._searcher.search(query, _PLACES_OF_DAYS, count=False, order_by_field="day")
+        places = []
+        for ordinal, address in newest.hits:
+            stored: Any = self._searcher.doc(address).get_first("places")
+            places += [(date.fromordinal(ordinal), Place(*place)) for place in orjson.loads(bytes(stored))]
+        return Told(
+            int(sums["times"]["value"]),
+            int(sums["days"]["value"]),
+            date.fromordinal(int(sums["first"]["value"])),
+            date.fromordinal(int(sums["last"]["value"])),
+            places,
+        )
+
+    def weight(self, word: str) -> float:
+        """How much a word tells, by how rare it is (inverse document frequency, as BM25 has it)."""
+        frequency = self._frequency(word)
+        return math.log1p((self._documents - frequency + 0.5) / (frequency + 0.5))
+
+    def is_said(self, word: str) -> bool:
+        """Whether any text has a word."""
+        return self._frequency(word) > 0
+
+    def is_rare(self, word: str) -> bool:
+        """Whether a word may be another one, misspelt."""
+        return self._frequency(word) <= 5 + _SLIPS * self._documents
+
+    def _frequency(self, word: str) -> int:
+        return int(self._searcher.doc_freq("words", word))
+
+    def _collect(self, query: Any, among: Filter, most: int, found: dict[int, float]) -> None:
+        """The best texts, each once, however often it was said."""
+        query = self._within(query, among)
+        # What was found by a stricter look comes first, whatever a looser one says of it.
+        ceiling = min(found.values(), default=math.inf)
+        for _ in range(_ROUNDS):
+            seen = Query.term_set_query(self._schema, "key", list(found))
+            rest = Query.boolean_query([(Occur.Must, query), (Occur.MustNot, seen)]) if found else query
+            hits = self._searcher.search(rest, _AT_ONCE, count=False).hits
+            keys: Any = self._searcher.fast_field_values("key", [address for _, address in hits])
+            for (score, _), key in zip(hits, keys, strict=True):
+                found.setdefault(key, min(score, ceiling))
+            if len(hits) < _AT_ONCE or len(found) >= most:
+                return
+
+    def _within(self, query: Any, among: Filter) -> Any:
+        clauses = [(Occur.Must, query)]
+        if among.first or among.last:
+            first, last = (None if day is None else day.toordinal() for day in (among.first, among.last))
+            days = Query.range_query(self._schema, "day", tantivy.FieldType.Unsigned, first, last)
+            clauses.append((Occur.Must, Query.const_score_query(days, 0.0)))
+        for name, value in (("crew", among.crew), ("speaker", among.speaker)):
+            if value is not None:
+                named = Query.term_query(self._schema, name, value, "basic")
+                clauses.append((Occur.Must, Query.const_score_query(named, 0.0)))
+        return Query.boolean_query(clauses) if len(clauses) > 1 else query
+
+    def _all_of(self, query: Asked) -> Any:
+        """Every word, the last as far as it is written."""
+        clauses = []
+        for number, phrase in enumerate(query.phrases):
+            is_last = query.is_open and number == len(query.phrases) - 1
+            clauses.append((Occur.Must, self._clause(phrase, is_open=is_last)))
+        return Query.boolean_query(clauses)
+
+    def _some_of(self, query: Asked) -> Any:
+        """Words and phrases that tell something, as many as there are."""
+        if len(query.phrases) < 2:
+            return None
+        frequent = _FREQUENT * self._documents
+        telling = [one for one in query.phrases if min(map(self._frequency, one)) <= frequent] or query.phrases
+        return Query.boolean_query([(Occur.Should, self._clause(phrase, is_open=False)) for phrase in telling])
+
+    def _clause(self, phrase: list[str], *, is_open: bool) -> Any:
+        if len(phrase) > 1:
+            in_order: Any = phrase
+            whole = Query.phrase_query(self._schema, "words", in_order)
+            if not self._searcher.search(whole, 1, count=False).hits:
+                # Perhaps a part of a name: of libfoo_bar, foo_bar.
+                first, *rest = map(regex.escape, phrase)
+                around: Any = [f".*{first}", *rest[:-1], f"{rest[-1]}.*"]
+                return Query.regex_phrase_query(self._schema, "words", around)
+            if not is_open:
+                return whole
+            begun = Query.phrase_prefix_query(self._schema, "words", in_order)
+            return Query.boolean_query([(Occur.Should, whole), (Occur.Should, begun)])
+        (word,) = phrase
+        alternatives = [Query.term_query(self._schema, "words", word)]
+        if is_open and len(word) > 1:
+            for longer, _ in self._searcher.terms_with_prefix("words", word, limit=_EXPANDED_TO):
+                if longer != word:
+                    # By itself a rare word would count more than the one that was asked for.
+                    near = Query.const_score_query(Query.term_query(self._schema, "words", longer), self._less(word))
+                    alternatives.append(near)
+        alternatives += self._like(word, is_begun=len(alternatives) > 1)
+        return Query.disjunction_max_query(alternatives) if len(alternatives) > 1 else alternatives[0]
+
+    def _like(self, word: str, *, is_begun: bool) -> list[Any]:
+        """Words that hold one which nobody has said, and those that differ by a slip from one that hardly anybody has.
+
+        Args:
+            is_begun: other words begin with it, so it need not stand within any.
+        """
+        near, errors = [], slips_of(word)
+        if errors and self.is_rare(word):
+            close = Query.fuzzy_term_query(self._schema, "words", word, errors)
+            near.append(Query.const_score_query(close, self._less(word)))
+        if len(word) >= _SUBSTRING_FROM and not self.is_said(word) and not is_begun:
+            held = Query.regex_query(self._schema, "words", f".*{regex.escape(word)}.*")
+            near.append(Query.const_score_query(held, 0.8 * self._less(word)))
+        return near
+
+    def _less(self, word: str) -> float:
+        return _NEAR * self.weight(word)
+
+
+def _document(day: date, said: DayText) -> Any:
+    document = tantivy.Document()
+    document.add_unsigned("key", said.key)
+    document.add_unsigned("day", day.toordinal())
+    document.add_unsigned("times", len(said.places))
+    for crew in sorted(said.crews):
+        document.add_text("crew", crew)
+    for speaker in sorted(said.speakers):
+        document.add_text("speaker", speaker)
+    document.add_text("words", " ".join(said.words))
+    document.add_bytes("places", orjson.dumps([tuple(place) for place in said.places]))
+    return document

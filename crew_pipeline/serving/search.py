@@ -1,0 +1,122 @@
+"""Search for visitors: indexes that are open in this process, and what keeps them up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from cachetools import LRUCache
+from sqlalchemy.exc import SQLAlchemyError
+
+from crew_pipeline.history.search import searching
+from crew_pipeline.history.search.index import ClientIndex, OpenIndex
+from crew_pipeline.history.search.searching import Search
+from crew_pipeline.storage.conversations import searched
+from crew_pipeline.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0
+_OPEN_CLIENTS = 32
+
+
+@dataclass
+class _Client:
+    """A client that has searched in this process.
+
+    Attributes:
+        known: the client's changes that the index holds, see ``searched.changes``.
+    """
+
+    index: ClientIndex
+    opened: OpenIndex
+    known: tuple[object, ...] = ()
+    is_behind: bool = True
+
+
+class Searches:
+    """Searches of clients. An index is brought up to date within a second or two of a change, in a thread of its own,
+    for those clients that search in this process; it is made by the first search where nobody has made it before."""
+
+    def __init__(self, db: Database, folder: Path, max_words: int) -> None:
+        """Args:
+        db: shows nothing but through ``as_client``.
+        folder: of all indexes.
+        max_words: longer lines are searched by their passages.
+        """
+        self._db = db
+        self._folder = folder
+        self._max_words = max_words
+        self._clients: LRUCache[str, _Client] = LRUCache(_OPEN_CLIENTS)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="search-index")
+        self._task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+
+    def start(self) -> None:
+        """Keep what is searched up to date."""
+        self._task = asyncio.create_task(self._keep_up(), name="search")
+
+    async def stop(self) -> None:
+        """Leave the indexes as they are; what is being written is whole or not there."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self._writer.shutdown(wait=True, cancel_futures=True)
+
+    async def find(self, client: str, search: Search, first: int, most: int) -> dict[str, Any]:
+        """What a search finds: results ``first`` and following, at most ``most`` of them.
+
+        Returns:
+            ``results``, ``total`` (texts that were found), ``next`` (where to go on, or None) and ``indexing`` (whether
+            something newer is not in the index yet).
+        """
+        held = self._client(client)
+        db = self._db.as_client(client)
+        found: dict[str, Any] = await db.calling(_found, db, held.opened, client, search, first, most)
+        return found | {"indexing": held.is_behind}
+
+    def _client(self, client: str) -> _Client:
+        held = self._clients.get(client)
+        if held is None:
+            index = ClientIndex(self._folder, client, self._max_words)
+            held = self._clients[client] = _Client(index, OpenIndex(index))
+            self._woken.set()
+        return held
+
+    async def _keep_up(self) -> None:
+        while True:
+            for client, held in list(self._clients.items()):
+                try:
+                    await self._bring_up_to_date(client, held)
+                except (SQLAlchemyError, psycopg.Error, OSError) as error:
+                    logger.warning("the index of a client is not up to date (%s)", type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), _LOOK_EVERY_S)
+            self._woken.clear()
+
+    async def _bring_up_to_date(self, client: str, held: _Client) -> None:
+        db = self._db.as_client(client)
+        changes = await db.reading(searched.changes, client)
+        if changes == held.known:
+            return
+        held.is_behind = True
+        loop = asyncio.get_running_loop()
+        done = await loop.run_in_executor(self._writer, lambda: held.index.update(db, wait=False))
+        # Another process is at it where there is nothing; this one looks again in a moment.
+        if done is not None:
+            held.known, held.is_behind = changes, False
+
+
+def _found(db: Database, opened: OpenIndex, client: str, search: Search, first: int, most: int) -> dict[str, Any]:
+    opened.look_again()
+    hits = searching.find(db, opened, client, search)
+    results = searching.shown(db, opened, client, search, hits[first : first + most]) if hits else []
+    following = first + most if first + most < len(hits) else None
+    return {"results": results, "total": len(hits), "next": following}
