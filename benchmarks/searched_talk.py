@@ -8,8 +8,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection, text
 
 from benchmarks.common import TOP, progress
 from crew_pipeline.days import claims, publishing
@@ -19,7 +20,6 @@ from crew_pipeline.storage.conversations.ingest import CrewKey, SourceLine, inge
 from crew_pipeline.storage.conversations.parts import Calendar
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import content
-from crew_pipeline.storage.days.states import client_days_on
 from crew_pipeline.storage.sources.crews import ensure_crew
 
 SHARED = TOP.parent / "shared" / "data"
@@ -48,7 +48,7 @@ def bring(db: Database, client: str, lines: Iterable[SourceLine]) -> list[date]:
         calendar = Calendar("UTC", timedelta(hours=4), datetime.now(UTC).date())
         ingest(connection, crew=key, lines=[line for one in by_session.values() for line in one], calendar=calendar)
     with db.read() as connection:
-        days = sorted(_days(connection, client))
+        days = _without_document(connection, client)
     for number, day in enumerate(days):
         publish(db, ClientDay(client, day))
         if number % 100 == 99:
@@ -67,21 +67,9 @@ def publish(db: Database, client_day: ClientDay) -> None:
         publishing.publish(connection, client_day, made, _ENGINE, token)
 
 
-def _days(connection: Any, client: str) -> set[date]:
-    from sqlalchemy import text
-
-    return set(
-        connection.scalars(text("SELECT DISTINCT days_date FROM data_items WHERE client = :client"), {"client": client})
+def _without_document(connection: Connection, client: str) -> list[date]:
+    rows = connection.scalars(
+        text("SELECT DISTINCT days_date FROM data_items WHERE client = :client AND semantic_status = 'pending'"),
+        {"client": client},
     )
-
-
-def folder_of(path: str | None) -> Path | None:
-    """A folder that was named, made where it is not there."""
-    if path is None:
-        return None
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-__all__ = ["bring", "client_days_on", "folder_of", "line_of", "publish", "rows_of"]
+    return sorted(rows)

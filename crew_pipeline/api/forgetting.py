@@ -41,5 +41,6 @@ async def forget(services: ServicesOf, client: Client, asked: Forget) -> Respons
         raise HTTPException(404, str(error)) from None
     except forgetting.BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": "60"}) from None
+    services.searches.follow(client)
     content = {"erased": not asked.dry_run, "lines": done.lines, "rows": done.rows, "days": done.days}
     return Response(orjson.dumps(content), media_type=JSON)

@@ -601,14 +601,14 @@ class FoundText(BaseModel):
 
 
 class SearchResults(BaseModel):
-    """A page of what was found, the best first. ``total``: texts in all, a hundred at most; ``next``: the cursor of the
-    page after it; ``indexing``: something newer is not found yet."""
+    """A page of what was found, the best first. ``total``: texts in all, a hundred at most; ``indexing``: something
+    newer is not found yet."""
 
     query: str
     mode: Literal["auto", "words", "meaning"]
     results: list[FoundText]
     total: int
-    next: int | None
+    next_cursor: str | None
     indexing: bool
 
 

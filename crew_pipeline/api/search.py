@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from crew_pipeline.api.calendar import Bound
 from crew_pipeline.api.models import JSON, SearchResults
-from crew_pipeline.api.problems import PROBLEMS
+from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
 from crew_pipeline.api.services import Admitted, ServicesOf
 from crew_pipeline.history.search.searching import MOST, Mode, Search
 from crew_pipeline.history.search.words import Filter
@@ -48,7 +49,7 @@ Words = Annotated[
     "/api/search",
     summary="Texts of all days, by their words and by what they mean",
     response_model=SearchResults,
-    responses=PROBLEMS,
+    responses={404: {**A_PROBLEM, "description": "the cursor is none of a search"}, **PROBLEMS},
 )
 async def search(
     services: ServicesOf,
@@ -57,9 +58,21 @@ async def search(
     where: Annotated[Filter, Depends(among)],
     mode: Annotated[Mode, Query(description="`words` or `meaning` alone; `auto` is both")] = "auto",
     limit: Annotated[int, Query(ge=1, le=50, description="texts a page")] = 10,
-    cursor: Annotated[int | None, Query(ge=0, le=MOST, description="`next` of the page before")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=300, description="`next_cursor` of the page before; it lives as long as the index")
+    ] = None,
 ) -> Response:
     """Each text once, however often it was said, with how often that was and where; the places that a filter leaves out
     do not count. A text is a line, or a passage of a long one. Where nothing fits, nothing is found."""
-    found = await services.searches.find(admitted.client, Search(q, where, mode), cursor or 0, limit)
-    return Response(orjson.dumps({"query": q, "mode": mode, **found}), media_type=JSON)
+    found = await services.searches.find(admitted.client, Search(q, where, mode), _first(cursor), limit)
+    following = found.pop("next")
+    content = {"query": q, "mode": mode, **found, "next_cursor": None if following is None else str(following)}
+    return Response(orjson.dumps(content), media_type=JSON)
+
+
+def _first(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not re.fullmatch("[0-9]{1,3}", cursor) or int(cursor) > MOST:
+        raise HTTPException(404, "The cursor is none of a search; take next_cursor of the page before.")
+    return int(cursor)

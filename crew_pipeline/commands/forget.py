@@ -159,8 +159,20 @@ def _clean_up(settings: Settings, databases: Databases, scope: Scope, done: Forg
         span = min(done.days), max(done.days)
         with console.progress("making the days again", 1.0, quiet=quiet) as advance:
             process_days(settings, databases, span, client=scope.client, on_progress=advance)
+    _clean_index(settings, databases, scope)
     if databases.embedded is not None:
         traces.scour(databases.owners_db)
+
+
+def _clean_index(settings: Settings, databases: Databases, scope: Scope) -> None:
+    """Leave nothing in the index of this data directory, where there is one."""
+    from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex
+
+    index = ClientIndex(settings.home_path / SEARCH_FOLDER, scope.client, settings.max_words)
+    if scope.kind == "client":
+        index.delete()
+    elif index.generation is not None:
+        index.update(databases.db)
 
 
 def _tell(forgotten: Forgotten, *, as_json: bool, done: bool) -> None:

@@ -82,6 +82,12 @@ class Searches:
         found: dict[str, Any] = await db.calling(_found, db, held.opened, client, search, first, most)
         return found | {"indexing": held.is_behind}
 
+    def follow(self, client: str) -> None:
+        """Bring a client's index up to date from now on, where there is one: something of it was erased."""
+        if ClientIndex(self._folder, client, self._max_words).generation is not None:
+            self._client(client)
+            self._woken.set()
+
     def _client(self, client: str) -> _Client:
         held = self._clients.get(client)
         if held is None:

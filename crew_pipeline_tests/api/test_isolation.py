@@ -83,6 +83,7 @@ def test_no_route_shows_what_is_another_clients(both: tuple[Visitor, Visitor]) -
         values = {"from": rival.version, "to": rival.version} if path.endswith("/changes") else {}
         values |= {"at": "loose"} if path.endswith("/folding") and "{day}" in path else {}
         values |= {"cursor": rival.cursor} if "cursor" in named else {}
+        values |= {"q": "the same words"} if "q" in named else {}
         address = path.replace("{day}", DAY).replace("{line_id}", rival.lines[0])
         address = address.replace("{webhook_id}", f"wh_{0:016x}")
         answer = acme.get(address, params=values)

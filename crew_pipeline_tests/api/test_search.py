@@ -45,12 +45,13 @@ def test_pages_follow_each_other(api: TestClient, db: Database, make_ready: Read
     said = [("Ann", f"the report of hall {number}") for number in range(25)]
     bring(db, lines_at(DAY, "a", *said), client="default")
     make_ready(DAY)
-    texts, cursor = [], 0
+    texts: list[str] = []
+    cursor: str | None = "0"
     while cursor is not None:
         page = searched(api, "report", cursor=cursor)
         assert page["total"] == 25
         texts += [one["text"] for one in page["results"]]
-        cursor = page["next"]
+        cursor = page["next_cursor"]
     assert len(texts) == len({*texts}) == 25
 
 
@@ -59,7 +60,7 @@ def test_pages_follow_each_other(api: TestClient, db: Database, make_ready: Read
     [
         {}, {"q": ""}, {"q": "x" * 1_001}, {"q": "x", "mode": "vibes"}, {"q": "x", "from": "yesterday"},
         {"q": "x", "from": "2025-02-01", "to": "2025-01-01"}, {"q": "x", "limit": 0}, {"q": "x", "limit": 51},
-        {"q": "x", "cursor": -1}, {"q": "x", "crew": "a\x00b"}, {"q": "x", "fuzziness": 2},
+        {"q": "x", "crew": "a\x00b"}, {"q": "x", "fuzziness": 2},
     ],
 )  # fmt: skip
 def test_what_is_no_search_is_refused_in_a_sentence(api: TestClient, params: dict[str, Any]) -> None:
@@ -88,3 +89,8 @@ def test_nobody_finds_what_another_client_said(api: TestClient, db: Database, ma
         assert both["times"] == 1
     api.headers["Authorization"] = f"Bearer {shown['acme']}"
     assert api.get("/api/search", params={"q": "secret", "client": "rival"}).status_code == 403
+
+
+@pytest.mark.parametrize("cursor", ["-1", "x", "101", "0" * 200, "1.5"])
+def test_a_cursor_of_something_else_is_none(api: TestClient, cursor: str) -> None:
+    assert api.get("/api/search", params={"q": "x", "cursor": cursor}).status_code == 404

@@ -114,6 +114,10 @@ class ClientIndex:
             return None
         return self.folder / name if (self.folder / name / "manifest.json").exists() else None
 
+    def delete(self) -> None:
+        """Leave nothing of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def is_behind(self, db: Database) -> bool:
         """Whether the database holds something else than the indexes."""
         with db.read() as connection:
@@ -153,6 +157,8 @@ class ClientIndex:
             generation = self.generation
             manifest = Manifest.of(generation) if generation else Manifest()
             wanted = Manifest(self._settings, str(state.forgotten_at or ""))
+            # Of a client that is no more nothing stays in the files either.
+            anew = anew or (bool(manifest.words) and not state.days)
             if anew or not generation or not _goes_on(manifest, wanted) or not _can_be_read(generation):
                 generation, manifest = self._next(generation), wanted
             done = _Update(db, self.client, self._max_words, generation, manifest, state).run(rest)

@@ -183,7 +183,7 @@ def _beside(conversation_id: str, line: ShownLine | None) -> dict[str, Any] | No
 
 def _marks(text: str, query: Asked, words: WordIndex) -> Iterator[tuple[int, int]]:
     """Where a text says what was asked for (code points), ascending."""
-    wanted = list(dict.fromkeys(query.words))
+    wanted = list(dict.fromkeys(word for phrase in words.telling(query) for word in phrase))
     for word in words_of(text):
         if any(_matches(word.folded, one, query, words) for one in wanted):
             yield word.start, word.end

@@ -221,6 +221,11 @@ class WordIndex:
             places,
         )
 
+    def telling(self, query: Asked) -> list[list[str]]:
+        """What of a query is not in every tenth text; all of it where everything is."""
+        frequent = _FREQUENT * self._documents
+        return [one for one in query.phrases if min(map(self._frequency, one)) <= frequent] or query.phrases
+
     def weight(self, word: str) -> float:
         """How much a word tells, by how rare it is (inverse document frequency, as BM25 has it)."""
         frequency = self._frequency(word)
@@ -276,8 +281,7 @@ class WordIndex:
         """Words and phrases that tell something, as many as there are."""
         if len(query.phrases) < 2:
             return None
-        frequent = _FREQUENT * self._documents
-        telling = [one for one in query.phrases if min(map(self._frequency, one)) <= frequent] or query.phrases
+        telling = self.telling(query)
         return Query.boolean_query([(Occur.Should, self._clause(phrase, is_open=False)) for phrase in telling])
 
     def _clause(self, phrase: list[str], *, is_open: bool) -> Any:

@@ -6,6 +6,7 @@ import { Problem, Unreachable, ask, get, root, send } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { DayModel, percent } from "./day_model.js";
 import { $, counted, el, grouped, whenIdle } from "./dom.js";
+import { Everywhere } from "./everywhere.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { listen } from "./keys.js";
@@ -52,7 +53,8 @@ const list = new LineList($("conversations"), {
 });
 const verdicts = new Verdicts(() => day, () => look(day, showing, true));
 const calendar = new Calendar((other) => open(other));
-const find = new Find(list);
+const everywhere = new Everywhere((other, how) => (other === day && list.goTo(how.line)) || open(other, how));
+const find = new Find(list, () => everywhere.clear());
 const about = new About(list, calendar, (other) => open(other));
 const settings = new Settings(() => day, () => list.model && list.show(list.model), () => look(day, showing, true), (lineId) => void list.goTo(lineId));
 

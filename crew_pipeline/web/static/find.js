@@ -18,9 +18,10 @@ const paint = "highlights" in CSS ? new Highlight() : null;
 if (paint) CSS.highlights.set("found", paint);
 
 export class Find {
-  /** @param {LineList} list */
-  constructor(list) {
+  /** @param {LineList} list @param {() => void} onClose */
+  constructor(list, onClose) {
     this.list = list;
+    this.onClose = onClose;
     /** @type {Line[]} */
     this.hits = [];
     this.at = -1;
@@ -73,6 +74,7 @@ export class Find {
     this.input.value = this.searched = "";
     this.hits = [];
     paint?.clear();
+    this.onClose();
     const active = this.list.active;
     if (active) this.list.activate(active, true);
   }

@@ -163,6 +163,22 @@ def test_what_was_erased_is_shown_to_nobody_and_leaves_the_files(
     assert [opened.words.is_said(word) for word in ("plumber", "electrician")] == [False, True]
 
 
+def test_of_a_client_that_is_forgotten_no_file_tells(
+    db: Database, settings: Settings, index: ClientIndex, history: Callable[..., None]
+) -> None:
+    history()
+    index.update(db)
+    before = index.generation
+    forgetting.forget(db, settings, Scope(CLIENT), NOW)
+    index.update(db)
+    assert before is not None
+    assert not before.exists()
+    assert results(db, index, "pump") == []
+    index.delete()
+    assert not index.folder.exists()
+    assert results(db, index, "pump") == []
+
+
 @pytest.mark.parametrize("at", ["words are written", "meanings are written", "before it is put in force"])
 def test_who_dies_in_between_leaves_what_can_be_gone_on_with(
     db: Database, index: ClientIndex, history: Callable[..., None], monkeypatch: pytest.MonkeyPatch, at: str
