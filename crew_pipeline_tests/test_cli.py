@@ -533,8 +533,17 @@ def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(copie
     (conversation,) = (one for one in told(home, "day", "2025-01-13")["data"] if one["session_id"] == "safe")
     unasked = crew(home, "forget", "conversation", conversation["id"])
     assert (unasked.returncode, "Nothing was erased" in unasked.stderr) == (1, True)
+    (found,) = told(home, "search", "combination of the safe")["results"]
+    assert (found["text"], found["times"]) == (words, 2)
+    seen = crew(home, "search", "xyzzy", "--from", "2025-01-13", "--speaker", "Mara")
+    assert words in seen.stdout
+    assert "2 times on 1 days" not in seen.stdout
     done = told(home, "forget", "conversation", conversation["id"], "--yes")
     assert done["rows"]["lines"] == 2
+    assert told(home, "search", "xyzzy-plugh")["results"] == []
+    assert crew(home, "search", "xyzzy-plugh").stdout == "Nothing was found.\n"
+    kept = b"".join(path.read_bytes() for path in (home / "search").rglob("*") if path.is_file())
+    assert b"xyzzy" not in kept
     assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}
     after = told(home, "day", "2025-01-13")
     assert after["metadata"]["processing_status"] == "completed"

@@ -58,7 +58,8 @@ def _tell(left: int) -> None:
 
 def _show(result: dict[str, Any]) -> None:
     place = result["places"][0]
-    often = f", {result['times']} times on {result['days']} days" if result["times"] > 1 else ""
+    on = f"{result['days']:,} days" if result["days"] > 1 else "one day"
+    often = f", {result['times']:,} times on {on}" if result["times"] > 1 else ""
     where = f"{console.name(place['crew'])}, {console.name(place['line_id'])}"
     console.styled(f"\n[bold]{place['day']}  {console.name(place['speaker'])}[/bold]{often}  [dim]{where}[/dim]")
     console.styled(_marked(result["text"], result["highlights"]))

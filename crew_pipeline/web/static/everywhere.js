@@ -83,7 +83,7 @@ export class Everywhere {
   /** @param {Found} found */
   row(found) {
     const [place] = found.places;
-    const often = found.times > 1 ? `, ${grouped(found.times)} times on ${grouped(found.days)} ${found.days === 1 ? "day" : "days"}` : "";
+    const often = found.times > 1 ? `, ${grouped(found.times)} times on ${found.days === 1 ? "one day" : `${grouped(found.days)} days`}` : "";
     const link = el("a", { href: `${root}${address("/", { day: place.day, line: place.line_id }).slice(root.length)}` },
       el("span", { class: "found-where" }, `${dayName(place.day, "short")}, `, el("bdi", { text: place.speaker }), often),
       el("span", { class: "found-text", dir: "auto" }, ...marked(found)));
