@@ -612,6 +612,35 @@ class SearchResults(BaseModel):
     indexing: bool
 
 
+class RelatedPair(BaseModel):
+    """A line of the conversation that was asked about, and one of the other that is near it in meaning."""
+
+    line_id: str
+    other_line_id: str
+    other_speaker: str
+    other_text: str
+    similarity: float
+
+
+class RelatedConversation(BaseModel):
+    """A conversation that speaks of the same, and what shows it."""
+
+    conversation_id: str
+    day: date
+    session_id: str
+    title: str | None
+    crew: str
+    score: float
+    pairs: list[RelatedPair]
+
+
+class RelatedConversations(BaseModel):
+    """The nearest first; ``indexing``: something newer is not looked at yet."""
+
+    related: list[RelatedConversation]
+    indexing: bool
+
+
 class NewSession(BaseModel, extra="forbid"):
     """A token to sign in with; ``keep``: for thirty days, not only until the browser is closed."""
 

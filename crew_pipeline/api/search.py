@@ -7,12 +7,12 @@ from datetime import date
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
 
 from crew_pipeline.api.calendar import Bound
-from crew_pipeline.api.models import JSON, SearchResults
+from crew_pipeline.api.models import JSON, RelatedConversations, SearchResults
 from crew_pipeline.api.problems import A_PROBLEM, PROBLEMS
-from crew_pipeline.api.services import Admitted, ServicesOf
+from crew_pipeline.api.services import Admitted, Client, ServicesOf
 from crew_pipeline.history.search.searching import MOST, Mode, Search
 from crew_pipeline.history.search.words import Filter
 
@@ -68,6 +68,30 @@ async def search(
     following = found.pop("next")
     content = {"query": q, "mode": mode, **found, "next_cursor": None if following is None else str(following)}
     return Response(orjson.dumps(content), media_type=JSON)
+
+
+ConversationId = Annotated[
+    str, Path(max_length=200, pattern=r"^[^\x00]+$", description="`id` of a conversation of a day")
+]
+
+
+@router.get(
+    "/api/conversations/{conversation_id}/related",
+    summary="Conversations of other sessions that speak of the same",
+    response_model=RelatedConversations,
+    responses={404: {**A_PROBLEM, "description": "no such conversation"}, **PROBLEMS},
+)
+async def related(
+    services: ServicesOf,
+    client: Client,
+    conversation_id: ConversationId,
+    limit: Annotated[int, Query(ge=1, le=20, description="conversations at most")] = 5,
+) -> Response:
+    """The nearest first, each with the lines that show it: what was said here, and what is near it there."""
+    found = await services.searches.related(client, conversation_id, limit)
+    if found is None:
+        raise HTTPException(404, f"There is no conversation {conversation_id}; the days name those that there are.")
+    return Response(orjson.dumps(found), media_type=JSON)
 
 
 def _first(cursor: str | None) -> int:

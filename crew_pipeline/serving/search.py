@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.history.search import searching
 from crew_pipeline.history.search.index import ClientIndex, OpenIndex
+from crew_pipeline.history.search.related import related
 from crew_pipeline.history.search.searching import Search
 from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.database import Database
@@ -82,6 +83,13 @@ class Searches:
         found: dict[str, Any] = await db.calling(_found, db, held.opened, client, search, first, most)
         return found | {"indexing": held.is_behind}
 
+    async def related(self, client: str, conversation_id: str, most: int) -> dict[str, Any] | None:
+        """Conversations that speak of the same as one: ``related``, and ``indexing``; None where there is no such."""
+        held = self._client(client)
+        db = self._db.as_client(client)
+        found = await db.calling(_related, db, held.opened, client, conversation_id, self._max_words, most)
+        return None if found is None else {"related": found, "indexing": held.is_behind}
+
     def follow(self, client: str) -> None:
         """Bring a client's index up to date from now on, where there is one: something of it was erased."""
         if ClientIndex(self._folder, client, self._max_words).generation is not None:
@@ -126,3 +134,10 @@ def _found(db: Database, opened: OpenIndex, client: str, search: Search, first: 
     results = searching.shown(db, opened, client, search, hits[first : first + most]) if hits else []
     following = first + most if first + most < len(hits) else None
     return {"results": results, "total": len(hits), "next": following}
+
+
+def _related(
+    db: Database, opened: OpenIndex, client: str, conversation_id: str, max_words: int, most: int
+) -> list[dict[str, Any]] | None:
+    opened.look_again()
+    return related(db, opened, client, conversation_id, max_words, most)

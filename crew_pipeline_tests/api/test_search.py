@@ -94,3 +94,14 @@ def test_nobody_finds_what_another_client_said(api: TestClient, db: Database, ma
 @pytest.mark.parametrize("cursor", ["-1", "x", "101", "0" * 200, "1.5"])
 def test_a_cursor_of_something_else_is_none(api: TestClient, cursor: str) -> None:
     assert api.get("/api/search", params={"q": "x", "cursor": cursor}).status_code == 404
+
+
+def test_related_conversations_are_asked_for_by_id(api: TestClient, db: Database, make_ready: Ready) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "the kettle is broken")), client="default")
+    make_ready(DAY)
+    assert api.get("/api/conversations/nothing/related").status_code == 404
+    (conversation,) = api.get("/api/conversations").json()["data"]
+    answer = api.get(f"/api/conversations/{conversation['id']}/related").json()
+    # It has no vectors yet, and nothing else is there.
+    assert answer["related"] == []
+    assert api.get(f"/api/conversations/{conversation['id']}/related", params={"limit": 99}).status_code == 422

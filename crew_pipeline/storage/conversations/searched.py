@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
+from crew_pipeline.storage.days.content import Discovered
+
 Vector = NDArray[np.float32]
 
 
@@ -151,3 +153,16 @@ def found_lines(
 
 def _beside(row: Sequence[str] | None) -> ShownLine | None:
     return ShownLine(int(row[0]), row[1], row[2]) if row else None
+
+
+def conversation(connection: Connection, client: str, conversation_id: str) -> list[Discovered]:
+    """The lines of a conversation of a client."""
+    rows = connection.execute(
+        text(
+            "SELECT conversation_id, position, speaker, spoken_at, text, session_id, code, title, started_at, "
+            "ended_at, times_inferred, content_hash FROM lines JOIN data_items AS item ON item.id = conversation_id "
+            "JOIN crews ON crews.id = crew_id WHERE item.client = :client AND item.id = :id ORDER BY position"
+        ),
+        {"client": client, "id": conversation_id},
+    )
+    return [Discovered(*row) for row in rows]

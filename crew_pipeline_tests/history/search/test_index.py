@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from crew_pipeline.days import forgetting
 from crew_pipeline.days.forgetting import Scope
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.history.embedding import embed_day
 from crew_pipeline.history.search.index import ClientIndex, Manifest, OpenIndex, _locked
+from crew_pipeline.history.search.related import related
 from crew_pipeline.history.search.searching import Search, find, shown
 from crew_pipeline.history.search.words import Filter, WordIndex
 from crew_pipeline.model import ClientDay, EngineOptions
@@ -254,3 +256,32 @@ def test_clients_have_indexes_of_their_own(
     assert results(db.as_client("rival"), other, "pump")[0]["times"] == 1
     # With the other's files in hand nothing is shown that the database does not show.
     assert results(db.as_client("rival"), index, "plumber") == []
+
+
+def test_conversations_that_speak_of_the_same_are_related(
+    db: Database, index: ClientIndex, make_ready: Ready, history: Callable[..., None]
+) -> None:
+    said = {
+        "2025-01-05": ("Ann", "the heating in the office is too cold again, please call the caretaker"),
+        "2025-01-06": ("Ben", "lunch is at the italian restaurant around the corner today"),
+        "2025-01-07": ("Cyd", "it is freezing in the office, the radiators do not get warm"),
+    }
+    for day, line in said.items():
+        bring(db, lines_at(day, f"of {day}", line, ("Dan", "ok")), client=CLIENT)
+        make_ready(day, CLIENT)
+        embed_day(db, ClientDay(CLIENT, date.fromisoformat(day)), ENCODER, EngineOptions(), lambda: None)
+    index.update(db)
+    opened = OpenIndex(index)
+    opened.look_again()
+    with db.read() as connection:
+        rows = connection.execute(text("SELECT session_id, id FROM data_items")).all()
+    ids = {row.session_id: row.id for row in rows}
+    found = related(db, opened, CLIENT, ids["of 2025-01-05"], 100, 5)
+    assert found is not None
+    assert [one["session_id"] for one in found] == ["of 2025-01-07"]
+    (pair,) = found[0]["pairs"]
+    assert pair["line_id"] == f"{ids['of 2025-01-05']}-0"
+    assert (pair["other_text"], pair["other_speaker"]) == (said["2025-01-07"][1], "Cyd")
+    assert related(db, opened, CLIENT, ids["of 2025-01-06"], 100, 5) == []
+    assert related(db, opened, CLIENT, "nothing", 100, 5) is None
+    assert related(db.as_client("rival"), opened, "rival", ids["of 2025-01-05"], 100, 5) is None
