@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.history.embedding import embed_day
+from crew_pipeline.model import ClientDay, EngineOptions
 from crew_pipeline_tests.web.conftest import DAY, Site, Visitor, soon
 from crew_pipeline_tests.web.test_for_everybody import findings
 
 Visit = Callable[..., Visitor]
 EARLIER = "2025-01-10"
+ENCODER = SentenceTransformerEncoder(precision="float32")
 
 
 def searched(site: Site, visit: Visit, **options: object) -> tuple[Visitor, str]:
@@ -70,3 +75,28 @@ def test_what_nobody_said_is_told_so(site: Site, visit: Visit) -> None:
     visitor.press("/")
     visitor.page.keyboard.type("zzzqqq")
     soon(lambda: visitor.page.locator("#found-told").inner_text() == "Nothing in all days.")
+
+
+def test_what_speaks_of_the_same_is_a_key_away(site: Site, visit: Visit) -> None:
+    client = site.talk(("Ann", "it is freezing in the office, the radiators do not get warm"), day=EARLIER)
+    site.talk(("Cyd", "the heating in the office is too cold again, please call the caretaker"), client=client)
+    for day in (EARLIER, DAY):
+        site.make(client, day)
+        embed_day(site.db, ClientDay(client, date.fromisoformat(day)), ENCODER, EngineOptions(), lambda: None)
+    visitor = visit()
+    page = visitor.open(site.address(client))
+
+    def asked() -> bool:
+        visitor.press("r")
+        page.wait_for_timeout(400)
+        if visitor.texts("#found-list a"):
+            return True
+        visitor.press("Escape")
+        return False
+
+    soon(asked)
+    assert page.locator("#found-told").inner_text().startswith("Speak of the same as")
+    assert findings(visitor) == []
+    visitor.press("Enter")
+    soon(lambda: f"day={EARLIER}" in page.url)
+    soon(lambda: "radiators" in (page.locator(".line.active .words").text_content() or ""))

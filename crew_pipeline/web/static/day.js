@@ -395,6 +395,7 @@ listen([
   { keys: ["y"], does: "copy the line's address", act: () => list.act("link") },
   { keys: ["f"], does: "every line, or only what is new", act: () => setFull(!list.full) },
   { keys: ["/"], does: "find", act: () => find.open() },
+  { keys: ["r"], does: "what speaks of the same, in all days", act: () => related() },
   { keys: ["z"], does: "fold or open the conversation", act: () => list.active && list.toggleConversation(list.active.place.conversation) },
   { keys: ["i"], does: "about this day", act: () => list.model && about.show(list.model) },
   { keys: [","], does: "settings", act: () => settings.show() },
@@ -403,6 +404,14 @@ listen([
   onEscape: () => (menu.open && !(menu.open = false)) || verdicts.leave() || (!$("find-box").hidden && (find.close(), true)),
   onEnter: () => (verdicts.first && list.active ? verdicts.pick(list.active) : openActive()),
 });
+
+/** What speaks of the same as the conversation that is looked at. */
+function related() {
+  const line = list.active || list.firstInView(), conversation = line?.place.conversation;
+  if (!conversation) return;
+  find.open();
+  void everywhere.related(conversation.id, conversation.title || conversation.session_id);
+}
 
 /** Open what the focused gap or the active line hides. */
 function openActive() {

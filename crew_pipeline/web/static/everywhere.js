@@ -73,6 +73,24 @@ export class Everywhere {
     this.links()[first]?.focus();
   }
 
+  /** What other conversations speak of the same. @param {string} id @param {string} title */
+  async related(id, title) {
+    const mine = ++this.asked;
+    this.searched = "";
+    const answer = await get(`/api/conversations/${encodeURIComponent(id)}/related`).catch(() => null);
+    if (mine !== this.asked || $("find-box").hidden) return;
+    const results = (answer?.related || []).map((/** @type {any} */ one) => ({
+      text: one.pairs[0].other_text, highlights: [], times: 1, days: 1, found_by: ["meaning"],
+      places: [{ ...one, line_id: one.pairs[0].other_line_id, speaker: one.title || one.session_id, before: null, after: null }],
+    }));
+    this.list.replaceChildren();
+    this.show({ results });
+    $("found").hidden = false;
+    $("found-told").textContent = !answer ? "Search is not to be had now."
+      : results.length ? `Speak of the same as ${title}${behind(answer)}` : `Nothing else speaks of the same as ${title}${behind(answer)}.`;
+    this.links()[0]?.focus();
+  }
+
   /** @param {any} answer */
   show(answer) {
     this.list.append(...(answer?.results || []).map((/** @type {Found} */ found) => this.row(found)));
