@@ -184,6 +184,10 @@ def test_the_services_work_together(deployment: Deployment) -> None:
     assert (day.status_code, day.json()["data"][0]["hidden_count"]) == (200, 1)
     # A run of the background is launched by the daemon and executed by the code location.
     graphql = f"http://127.0.0.1:{deployment.ports['3000']}/graphql"
+    assert httpx.post(graphql, json={"query": "{ version }"}, headers=api.headers).status_code == 401
+    operator = deployment.run("migrate", ["crew", "token", "create", "--scope", "admin"]).strip()
+    dagster = httpx.Client(auth=("operator", operator), timeout=60)
+    until(lambda: dagster.post(graphql, json={"query": "{ version }"}).status_code == 200, "the operator is known")
     launch = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
         __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
     selector = {
@@ -194,12 +198,12 @@ def test_the_services_work_together(deployment: Deployment) -> None:
         "selector": selector, "runConfigData": {},
         "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "2025-01-15"}]},
     }  # fmt: skip
-    told = httpx.post(graphql, json={"query": launch, "variables": {"params": params}}, timeout=60).json()
+    told = dagster.post(graphql, json={"query": launch, "variables": {"params": params}}).json()
     run = told["data"]["launchRun"]["run"]["runId"]
 
     def status() -> str:
         query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-        asked = httpx.post(graphql, json={"query": query, "variables": {"id": run}}, timeout=60)
+        asked = dagster.post(graphql, json={"query": query, "variables": {"id": run}})
         return str(asked.json()["data"]["runOrError"]["status"])
 
     until(lambda: status() in {"SUCCESS", "FAILURE"}, "the run has ended")
@@ -211,5 +215,5 @@ def test_the_services_work_together(deployment: Deployment) -> None:
     for log in deployment.folder.glob("*.log"):
         assert not any(secret in log.read_text() for secret in SECRETS.values()), log
     shown = "query($id: ID!) { runOrError(runId: $id) { ... on Run { runConfigYaml tags { value } } } }"
-    everything = httpx.post(graphql, json={"query": shown, "variables": {"id": run}}, timeout=60).text
+    everything = dagster.post(graphql, json={"query": shown, "variables": {"id": run}}).text
     assert not any(secret in everything for secret in SECRETS.values())

@@ -138,10 +138,12 @@ def test_a_run_that_fails_is_tried_again_and_then_its_day_is_set_aside(
     deployment: Deployed, databases: Databases, settings: Settings, db: Database
 ) -> None:
     client_day = bring_day(db, "2025-02-02")
-    rows(db, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
+    owner = databases.owners_db
+    rows(owner, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
     # As a run notes what it computes from, which is before anything that is one client's alone.
     rows(
-        db, "CREATE TRIGGER refuse BEFORE UPDATE OF content_stamp ON day_claims FOR EACH ROW EXECUTE FUNCTION refuse()"
+        owner,
+        "CREATE TRIGGER refuse BEFORE UPDATE OF content_stamp ON day_claims FOR EACH ROW EXECUTE FUNCTION refuse()",
     )
     try:
         with dispatching(settings, databases), reading(settings, databases) as api:
@@ -150,7 +152,7 @@ def test_a_run_that_fails_is_tried_again_and_then_its_day_is_set_aside(
             wait_until(lambda: rows(db, failed, day=client_day.day), "the day is set aside")
             assert api.get(f"/api/days/{client_day.day}/conversations").status_code == 500
     finally:
-        rows(db, "DROP TRIGGER refuse ON day_claims")
+        rows(owner, "DROP TRIGGER refuse ON day_claims")
     assert outcomes(db, client_day) == ["retried", "failed"]
     assert [run.is_failure for run in runs_of(deployment, client_day)] == [True, True]
 
