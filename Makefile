@@ -52,8 +52,9 @@ next-steps:
 	@echo "  $(BIN)/crew import FILE --crew NAME   your own conversations (the format is in README.md)"
 	@echo "  $(BIN)/crew status                    what is ready and what waits"
 
+# Two at a time: most tests wait for a process or a database. Those of a file stay together, and share what it starts.
 test: install .venv/browser .venv/deploy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 # The types of the pages' scripts, which are written in their comments.
 .PHONY: check-pages

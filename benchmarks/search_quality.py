@@ -21,9 +21,14 @@ from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.history.embedding import embed_day
 from crew_pipeline.history.search import searching
 from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex, OpenIndex
-from crew_pipeline.history.search.searching import Hit, Search
+from crew_pipeline.history.search.query_encoder import query_encoder
+from crew_pipeline.history.search.searching import Search
+from crew_pipeline.history.search.texts import key_of
+from crew_pipeline.history.search.words import EVERYWHERE
+from crew_pipeline.history.search.words import asked as asked_for
 from crew_pipeline.model import ClientDay, EngineOptions
 from crew_pipeline.settings import load_settings
+from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.opening import open_databases
 
@@ -114,19 +119,28 @@ def measured(
 
 def found(db: Database, index: OpenIndex, corpus: str, question: str) -> dict[str, list[int]]:
     """The keys of what each way finds, the best first."""
-    words = searching.find(db, index, corpus, Search(question, mode="words"))
-    meaning = searching.find(db, index, corpus, Search(question, mode="meaning"))
+    assert index.words is not None
+    words = [hit.key for hit in index.words.search(asked_for(question), EVERYWHERE, searching.MOST)]
+    vectors = nearest(db, index, corpus, question)
     return {
-        "words": keys(words),
-        "vectors": keys(meaning),
-        "plain_fusion": plain(keys(words), keys(meaning)),
-        "search": keys(searching.find(db, index, corpus, Search(question))),
+        "words": words,
+        "vectors": vectors,
+        "plain_fusion": plain(words, vectors),
+        "search": [hit.key for hit in searching.find(db, index, corpus, Search(question))],
     }
 
 
-def keys(hits: list[Hit]) -> list[int]:
-    """Of hits."""
-    return [hit.key for hit in hits]
+def nearest(db: Database, index: OpenIndex, corpus: str, question: str) -> list[int]:
+    """The keys of the texts with the largest cosines, however small these are."""
+    encoder = query_encoder()
+    assert encoder is not None
+    assert index.meaning is not None
+    vector = encoder.encode(question)
+    near = [bytes(digest) for digest in index.meaning.near(vector, EVERYWHERE, searching.MOST)]
+    with db.read() as connection:
+        vectors = searched.vectors(connection, corpus, index.model, near)
+    cosines = {key_of(digest): float(one @ vector) for digest, one in vectors.items()}
+    return sorted(cosines, key=lambda key: (-cosines[key], key))
 
 
 def plain(*lists: list[int]) -> list[int]:
@@ -140,9 +154,6 @@ def plain(*lists: list[int]) -> list[int]:
 
 def rank(db: Database, index: OpenIndex, one: dict[str, Any], found_keys: list[int]) -> int:
     """Where the first of the known lines stands; 100 where it does not."""
-    from crew_pipeline.history.search.words import EVERYWHERE
-    from crew_pipeline.storage.conversations import searched
-
     known = {(place["session_id"], place["line"]) for place in one["evidence"]}
     assert index.words is not None
     for number, key in enumerate(found_keys[:10]):

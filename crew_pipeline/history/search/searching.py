@@ -28,7 +28,7 @@ _CANDIDATES = 400
 _BY_WORDS = 0.4
 """What the words of a text count beside its meaning, chosen on questions with known lines (benchmarks/search_quality):
 from 0.2 to 0.7 is ahead of words, of vectors, and of the fusion of their ranks, which loses what shares no word."""
-_LEAST_COSINE = 0.33
+_LEAST_COSINE = 0.35
 _ABOVE_USUAL = 3.0
 """Spreads above the mean of texts that have nothing to do with the query: nearer ones have."""
 _LEAST_SHARE = 0.3
@@ -192,7 +192,7 @@ def _marks(text: str, query: Asked, words: WordIndex) -> Iterator[tuple[int, int
 def _matches(said: str, wanted: str, query: Asked, words: WordIndex) -> bool:
     if said == wanted:
         return True
-    if query.is_open and wanted == query.phrases[-1][-1] and len(wanted) > 1 and said.startswith(wanted):
+    if query.is_open and wanted == query.phrases[-1][-1] and len(wanted) > 2 and said.startswith(wanted):
         return True
     errors = slips_of(wanted)
     if errors and words.is_rare(wanted) and DamerauLevenshtein.distance(said, wanted, score_cutoff=errors) <= errors:

@@ -23,7 +23,7 @@ _WRITTEN_BY = 1
 _FUZZY_FROM = 4
 _TWO_ERRORS_FROM = 9
 """Letters of a word that may be written with one or two of them wrong."""
-_SUBSTRING_FROM = 3
+_BEGUN_FROM = _SUBSTRING_FROM = 3
 _EXPANDED_TO = 12
 """Words that a word which is being typed may become."""
 _SLIPS = 5e-5
@@ -69,6 +69,10 @@ class Asked(NamedTuple):
 
     phrases: list[list[str]]
     is_open: bool
+
+    def goes_on(self, phrase: list[str]) -> bool:
+        """Whether the last word of a phrase may go on."""
+        return self.is_open and phrase is self.phrases[-1]
 
     @property
     def words(self) -> list[str]:
@@ -271,10 +275,7 @@ class WordIndex:
 
     def _all_of(self, query: Asked) -> Any:
         """Every word, the last as far as it is written."""
-        clauses = []
-        for number, phrase in enumerate(query.phrases):
-            is_last = query.is_open and number == len(query.phrases) - 1
-            clauses.append((Occur.Must, self._clause(phrase, is_open=is_last)))
+        clauses = [(Occur.Must, self._clause(one, is_open=query.goes_on(one))) for one in query.phrases]
         return Query.boolean_query(clauses)
 
     def _some_of(self, query: Asked) -> Any:
@@ -282,7 +283,7 @@ class WordIndex:
         if len(query.phrases) < 2:
             return None
         telling = self.telling(query)
-        return Query.boolean_query([(Occur.Should, self._clause(phrase, is_open=False)) for phrase in telling])
+        return Query.boolean_query([(Occur.Should, self._clause(one, is_open=query.goes_on(one))) for one in telling])
 
     def _clause(self, phrase: list[str], *, is_open: bool) -> Any:
         if len(phrase) > 1:
@@ -299,7 +300,7 @@ class WordIndex:
             return Query.boolean_query([(Occur.Should, whole), (Occur.Should, begun)])
         (word,) = phrase
         alternatives = [Query.term_query(self._schema, "words", word)]
-        if is_open and len(word) > 1:
+        if is_open and len(word) >= _BEGUN_FROM:
             for longer, _ in self._searcher.terms_with_prefix("words", word, limit=_EXPANDED_TO):
                 if longer != word:
                     # By itself a rare word would count more than the one that was asked for.

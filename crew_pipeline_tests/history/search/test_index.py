@@ -79,7 +79,7 @@ def test_a_text_is_found_by_its_words_and_by_what_it_means(
     newest, before = first["places"]
     assert (newest["before"]["text"], newest["after"]) == ("who feeds the cat over the holidays?", None)
     assert before["after"]["speaker"] == "Ben"
-    by_meaning = results(db, index, "somebody has to look after our pet while we are away")
+    by_meaning = results(db, index, "somebody must give food to our kitten at christmas")
     assert by_meaning[0]["text"] == "who feeds the cat over the holidays?"
     assert by_meaning[0]["found_by"] == ["meaning"]
     assert results(db, index, "quantum chromodynamics of gluons") == []
@@ -130,7 +130,7 @@ def test_vectors_that_come_later_are_taken_in(
 ) -> None:
     history("2025-01-14", embedded=False)
     index.update(db)
-    query = "somebody has to look after our pet while we are away"
+    query = "somebody must give food to our kitten at christmas"
     assert results(db, index, query) == []
     assert not index.is_behind(db)
     embed_day(db, ClientDay(CLIENT, date(2025, 1, 14)), ENCODER, EngineOptions(), lambda: None)
@@ -227,7 +227,7 @@ def test_damaged_files_are_made_anew(
             path.write_bytes(b"")
     index.update(db)
     assert results(db, index, "pump")[0]["times"] == 2
-    assert results(db, index, "somebody has to look after our pet while we are away")
+    assert results(db, index, "somebody must give food to our kitten at christmas")
 
 
 def test_one_at_a_time_writes(db: Database, index: ClientIndex, history: Callable[..., None]) -> None:
