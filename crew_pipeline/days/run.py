@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crew_pipeline.days import claims, folding
@@ -51,10 +51,12 @@ class DayRun:
     """
 
     def __init__(self, tools: DayTools, client_day: ClientDay, token: str) -> None:
-        self.tools = tools
+        self._across = tools.db
+        # The database itself holds what is done for one client to its rows.
+        self.tools = replace(tools, db=tools.db.as_client(client_day.client))
         self.client_day = client_day
         self.token = token
-        self._reporter = Reporter(tools.db, client_day, token)
+        self._reporter = Reporter(self.tools.db, client_day, token)
 
     def embed(self, lines: Columns) -> tuple[Sequence[bytes], Vectors]:
         """Vectors of the day's distinct texts: their hashes, and float32 (n, ``text_vectors.DIMENSION``)."""
@@ -124,7 +126,7 @@ class DayRun:
             return self.client_day in claims.held(connection, self.token, [self.client_day.day])
 
     def _others_wait(self) -> bool:
-        with self.tools.db.read() as connection:
+        with self._across.read() as connection:
             return queue.others_wait(connection, self.client_day)
 
     def _pause(self, done: str) -> None:

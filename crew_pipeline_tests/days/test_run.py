@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from crew_pipeline.days import claims, folding
+from crew_pipeline.days.run import DayRun
 from crew_pipeline.days.snapshots import Snapshots
 from crew_pipeline.dedup.pair_scorer import BundledScorer
 from crew_pipeline.model import ClientDay
@@ -87,3 +88,22 @@ def test_nothing_that_was_read_for_one_client_hastens_the_day_of_another(
         ("acme", counts[0]),
         ("rival", counts[1]),
     ]
+
+
+def test_what_makes_a_day_sees_the_rows_of_its_client_alone(
+    db: Database, run_days: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client in ("acme", "rival"):
+        bring(db, lines_at(DAY, "a", *TALK), client=client)
+    seen: dict[str, list[str]] = {}
+    document = DayRun.document
+
+    def looked(self: DayRun, *values: Any) -> Any:
+        with self.tools.db.read() as connection:
+            rows = connection.scalars(text("SELECT DISTINCT client FROM data_items ORDER BY 1"))
+            seen[self.client_day.client] = list(rows)
+        return document(self, *values)
+
+    monkeypatch.setattr(DayRun, "document", looked)
+    assert run_days(DAY).success
+    assert seen == {"acme": ["acme"], "rival": ["rival"]}

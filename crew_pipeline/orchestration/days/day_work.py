@@ -194,7 +194,7 @@ class DayWork:
                 break
             run, own = DayRun(self._tools, client_day, self._token), frames.of_client(lines, client_day.client)
             with (
-                isolated(self._tools, client_day, self._token, self._making.patience, self._context.log),
+                isolated(run.tools, client_day, self._token, self._making.patience, self._context.log),
                 self._traced(client_day, len(own)),
             ):
                 self._make_client(run, own, doing, started)
@@ -215,7 +215,7 @@ class DayWork:
         if not telemetry.is_on():
             yield
             return
-        with self._db.write() as connection:
+        with self._db.as_client(client_day.client).write() as connection:
             asking = askings.take(connection, client_day)
         parent = asking and asking.traceparent
         if asking is not None:
@@ -239,14 +239,14 @@ class DayWork:
             with doing.timed(Asset.CLUSTERS):
                 comparison = run.compare(own, vectors, self._pace, started + self._turn_s)
                 members = run.fold(own, comparison).rows
-                publishing.store_clusters(self._db, run.client_day, self._token, members)
+                publishing.store_clusters(run.tools.db, run.client_day, self._token, members)
                 doing.compared(run.client_day.client, comparison, members)
         if Asset.DOCUMENT in self._assets:
             with doing.timed(Asset.DOCUMENT):
-                with self._db.read() as connection:
+                with run.tools.db.read() as connection:
                     folds = clusters.folds_of(connection, run.client_day)
                 document = run.document(own, folds)
-                publishing.publish_made(self._tools, run.client_day, self._token, document)
+                publishing.publish_made(run.tools, run.client_day, self._token, document)
                 doing.published(run.client_day.client, document)
 
     def _held(self, day: date) -> list[ClientDay]:
@@ -265,7 +265,7 @@ class DayWork:
             if work.client_day in finished:
                 continue
             # Each in a transaction of its own: runs that take them in another order must not deadlock.
-            with self._db.write() as connection:
+            with self._db.as_client(work.client_day.client).write() as connection:
                 is_taken = claims.take(
                     connection,
                     work.client_day,
@@ -309,9 +309,12 @@ def is_awaited(run: DagsterRun) -> bool:
 
 def lines_held(tools: DayTools, token: str, day: date) -> pd.DataFrame:
     """The lines (``frames.DISCOVERED``) of the clients' days that ``token`` holds; read once in a process."""
-    with tools.db.write() as connection:
+    with tools.db.read() as connection:
         held = claims.held(connection, token, [day])
-        parts = [tools.snapshots.read(connection, client_day, token) for client_day in held]
+    parts = []
+    for client_day in held:
+        with tools.db.as_client(client_day.client).write() as connection:
+            parts.append(tools.snapshots.read(connection, client_day, token))
     filled = [part for part in parts if part is not None and len(part)]
     if not filled:
         return frames.frame([], frames.DISCOVERED)

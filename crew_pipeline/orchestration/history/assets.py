@@ -55,7 +55,9 @@ def _embed(
     started = time.monotonic()
     with db.read() as connection:
         client_days = states.client_days_on(connection, day)
-    tried = [embed_day(db, client_day, model, config, pace.rest) for client_day in client_days]
+    tried = [
+        embed_day(db.as_client(client_day.client), client_day, model, config, pace.rest) for client_day in client_days
+    ]
     done = [embedded for embedded in tried if embedded]
     return {
         "clients": len(done),
