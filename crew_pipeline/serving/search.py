@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from cachetools import LRUCache
-from sqlalchemy.exc import SQLAlchemyError
 
 from crew_pipeline.history.search import searching
 from crew_pipeline.history.search.index import ClientIndex, OpenIndex
@@ -25,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _OPEN_CLIENTS = 32
+_WRITERS = 2
 
 
 @dataclass
@@ -39,6 +39,11 @@ class _Client:
     opened: OpenIndex
     known: tuple[object, ...] = ()
     is_behind: bool = True
+    writing: asyncio.Task[None] | None = None
+
+
+class _StoppedError(Exception):
+    """The process ends; what is left is indexed by the next."""
 
 
 class Searches:
@@ -55,7 +60,8 @@ class Searches:
         self._folder = folder
         self._max_words = max_words
         self._clients: LRUCache[str, _Client] = LRUCache(_OPEN_CLIENTS)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="search-index")
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="search-index")
+        self._stopping = threading.Event()
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
 
@@ -64,12 +70,15 @@ class Searches:
         self._task = asyncio.create_task(self._keep_up(), name="search")
 
     async def stop(self) -> None:
-        """Leave the indexes as they are; what is being written is whole or not there."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        self._writer.shutdown(wait=True, cancel_futures=True)
+        """Leave the indexes as they are: what is being written ends with its portion, which is whole or not there."""
+        self._stopping.set()
+        tasks = [self._task, *(held.writing for held in self._clients.values())]
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._writers.shutdown(wait=False, cancel_futures=True)
 
     async def find(self, client: str, search: Search, first: int, most: int) -> dict[str, Any]:
         """What a search finds: results ``first`` and following, at most ``most`` of them.
@@ -107,13 +116,23 @@ class Searches:
     async def _keep_up(self) -> None:
         while True:
             for client, held in list(self._clients.items()):
-                try:
-                    await self._bring_up_to_date(client, held)
-                except (SQLAlchemyError, psycopg.Error, OSError) as error:
-                    logger.warning("the index of a client is not up to date (%s)", type(error).__name__)
+                # One that takes long holds up no other.
+                if held.writing is None or held.writing.done():
+                    held.writing = asyncio.create_task(self._tend(client, held))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), _LOOK_EVERY_S)
             self._woken.clear()
+
+    def _end_if_stopping(self, _left: int) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    async def _tend(self, client: str, held: _Client) -> None:
+        try:
+            await self._bring_up_to_date(client, held)
+        except Exception as error:
+            # Whatever it is, it is tried again: files may be damaged, a disk full, the database away.
+            logger.warning("the index of a client is not up to date (%s)", type(error).__name__)
 
     async def _bring_up_to_date(self, client: str, held: _Client) -> None:
         db = self._db.as_client(client)
@@ -122,7 +141,9 @@ class Searches:
             return
         held.is_behind = True
         loop = asyncio.get_running_loop()
-        done = await loop.run_in_executor(self._writer, lambda: held.index.update(db, wait=False))
+        done = await loop.run_in_executor(
+            self._writers, lambda: held.index.update(db, wait=False, rest=self._end_if_stopping)
+        )
         # Another process is at it where there is nothing; this one looks again in a moment.
         if done is not None:
             held.known, held.is_behind = changes, False

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 import time
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from crew_pipeline.api.app import create_app
+from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex
+from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import Database
-from crew_pipeline_tests.conftest import Ready, bring, lines_at
+from crew_pipeline_tests.conftest import ENGINE, Ready, bring, lines_at
 
 DAY = "2025-01-15"
 
@@ -105,3 +110,47 @@ def test_related_conversations_are_asked_for_by_id(api: TestClient, db: Database
     # It has no vectors yet, and nothing else is there.
     assert answer["related"] == []
     assert api.get(f"/api/conversations/{conversation['id']}/related", params={"limit": 99}).status_code == 422
+
+
+def test_an_index_that_cannot_be_written_is_written_once_it_can(
+    settings: Settings, api: TestClient, db: Database, make_ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "the kettle is broken")), client="default")
+    make_ready(DAY)
+    update = ClientIndex.update
+    failures = [ValueError("damaged"), OSError("no space left"), RuntimeError("whatever")]
+
+    def failing(self: ClientIndex, *values: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return update(self, *values, **more)
+
+    monkeypatch.setattr(ClientIndex, "update", failing)
+    shutil.rmtree(settings.home_path / SEARCH_FOLDER, ignore_errors=True)
+    assert searched(api, "kettle")["results"]
+    assert not failures
+
+
+def test_a_server_that_is_told_to_stop_does_not_wait_for_an_index(
+    settings: Settings, database_url: str, db: Database, make_ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(db, lines_at(DAY, "a", ("Ann", "the kettle is broken")), client="default")
+    make_ready(DAY)
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(self: ClientIndex, *_: Any, rest: Any, **__: Any) -> None:
+        begun.set()
+        try:
+            while True:
+                time.sleep(0.05)
+                rest(1)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(ClientIndex, "update", endless)
+    with TestClient(create_app(settings, database_url, ENGINE), base_url="http://localhost") as client:
+        assert client.get("/api/search", params={"q": "kettle"}).json()["indexing"]
+        assert begun.wait(10)
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert ended.wait(10)

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -302,6 +303,7 @@ class OpenIndex:
 
     def __init__(self, index: ClientIndex) -> None:
         self._index = index
+        self._lock = threading.Lock()
         self._seen: tuple[object, ...] = ()
         self.words: WordIndex | None = None
         self.meaning: MeaningIndex | None = None
@@ -309,6 +311,15 @@ class OpenIndex:
 
     def look_again(self) -> None:
         """Open what is in force, unless that is open already."""
+        with self._lock:
+            try:
+                self._open()
+            except (OSError, ValueError):
+                # Another generation may have come into force in between, and this one be gone.
+                self._seen = ()
+                self._open()
+
+    def _open(self) -> None:
         generation = self._index.generation
         if generation is None:
             self.words, self.meaning, self._seen = None, None, ()

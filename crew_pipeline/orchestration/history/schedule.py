@@ -1,4 +1,4 @@
-"""When what the days show is embedded: every half hour, the newest days first, as long as any is without vectors."""
+"""When what the days show is embedded: every five minutes, the newest days first, as long as any is without vectors."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.evidence import embeddings
 
-CRON = "*/30 * * * *"
+CRON = "*/5 * * * *"
 _MOST_DAYS = 1_000
 
 
