@@ -21,20 +21,20 @@ from sqlalchemy import text
 
 from benchmarks.common import empty_store, progress, quantile, report
 from benchmarks.searched_talk import SHARED, bring, line_of, publish, rows_of
-from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
+from crew_pipeline.dedup.embedding import SentenceTransformerEncoder, model_id
 from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex, OpenIndex
 from crew_pipeline.history.search.query_encoder import query_encoder
 from crew_pipeline.history.search.searching import Search, find, shown
 from crew_pipeline.history.search.texts import texts_of
 from crew_pipeline.history.search.words import EVERYWHERE
-from crew_pipeline.model import ClientDay
+from crew_pipeline.model import BUNDLED_MODEL, ClientDay
 from crew_pipeline.storage.conversations.ingest import SourceLine
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.content import discovered_of
 from crew_pipeline.storage.evidence import embeddings
 
 CORPORA = ("ubuntu_irc", "ami_meetings", "slack_developers", "acquaintances", "smalltalk", "service_calls", "orders")
-CLIENT, MODEL, MAX_WORDS = "default", "benchmark", 100
+CLIENT, MODEL, MAX_WORDS = "default", f"{model_id(BUNDLED_MODEL)}+benchmark", 100
 EMBEDDED, QUERIES, PEER_QUERIES = 20_000, 300, 20
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from fastapi import HTTPException
@@ -126,13 +126,21 @@ class Limits:
             try:
                 async with db.listening_in_loop(rates.CHANNEL) as connection:
                     while True:
-                        counted, self._untold = self._untold, Counter()
-                        await rates.tell(connection, (rates.Count(*key, count) for key, count in counted.items()))
+                        await self._tell(connection)
                         async for count in rates.heard(connection, _TOLD_EVERY_S):
                             self._hear(count)
-            except psycopg.Error as error:
+            except Exception as error:
+                # Whatever it is, others are told again in a moment.
                 logger.warning("limits count for this process alone (%s)", type(error).__name__)
             await asyncio.sleep(_TOLD_EVERY_S)
+
+    async def _tell(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        counted, self._untold = self._untold, Counter()
+        try:
+            await rates.tell(connection, (rates.Count(*key, count) for key, count in counted.items()))
+        except psycopg.Error:
+            self._untold.update(counted)
+            raise
 
     def _hear(self, told: rates.Count) -> None:
         item = next((item for kind, item in self._items.items() if kind == told.kind), None)

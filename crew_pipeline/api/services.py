@@ -78,7 +78,13 @@ class Services:
         self.doorkeeper.start()
         self.limits.start(self.system)
         self.deliveries.start()
-        self.searches.start()
+        self.searches.start(await self._clients())
+
+    async def _clients(self) -> list[str] | None:
+        with suppress(Exception):
+            names: list[str] = await self.system.reading(clients.names)
+            return names
+        return None
 
     async def _warm_up(self) -> None:
         """Do once what the first visitor of a missing day would else wait for, and all others with it: connect, and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from crew_pipeline.history.search import searching
-from crew_pipeline.history.search.index import ClientIndex, OpenIndex
+from crew_pipeline.history.search.index import ClientIndex, OpenIndex, drop_others
 from crew_pipeline.history.search.related import related
 from crew_pipeline.history.search.searching import Search
 from crew_pipeline.storage.conversations import searched
@@ -65,8 +66,14 @@ class Searches:
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
 
-    def start(self) -> None:
-        """Keep what is searched up to date."""
+    def start(self, clients: Iterable[str] | None) -> None:
+        """Keep what is searched up to date.
+
+        Args:
+            clients: all that there are, where that is known; indexes of others are deleted.
+        """
+        if clients is not None:
+            drop_others(self._folder, clients)
         self._task = asyncio.create_task(self._keep_up(), name="search")
 
     async def stop(self) -> None:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import psycopg
 
 CHANNEL = "crew_rates"
-_TOGETHER = 200
-"""Counts in a message: 30 bytes each, and Postgres refuses 8,000."""
+_TOGETHER = 100
+"""Counts in a message: some 40 bytes each, and Postgres refuses 8,000."""
 
 
 class Count(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from crew_pipeline.api.app import create_app
 from crew_pipeline.api.guard import LARGEST_BODY, LARGEST_HEAD, LONGEST_QUERY
+from crew_pipeline.api.limits import _hashed
 from crew_pipeline.settings import Settings
 from crew_pipeline.storage import tokens
 from crew_pipeline.storage.database import Database
@@ -216,16 +218,25 @@ def test_processes_count_together(settings: Settings, database_url: str, token: 
     def wrong(client: TestClient, count: int) -> list[int]:
         return [client.get("/api/calendar", headers=bearer(f"crew_{number}")).status_code for number in range(count)]
 
+    def left(client: TestClient, kind: str, who: str) -> int:
+        limits = client.app.state.services.limits  # type: ignore[attr-defined]
+        return int(limits._limiter.get_window_stats(limits._items[kind], _hashed(who)).remaining)
+
     bounds = {"limit_writes": 9, "limit_wrong_tokens": 3, "limit_requests": 1000}
     with limited(settings, database_url, **bounds) as one, limited(settings, database_url, **bounds) as other:
         assert puts(one, 6) == [200] * 6
         assert wrong(one, 3) == [401] * 3
-        time.sleep(2.5)
+        until(lambda: left(other, "writes", "acme") == 3, "the changes are heard of")
+        until(lambda: left(other, "wrong_tokens", "testclient") == 0, "the wrong tokens are heard of")
         assert puts(other, 4) == [200, 200, 200, 429]
         assert wrong(other, 1) == [429]
-        time.sleep(2.5)
         # What was refused has not been counted, neither here nor there.
+        until(lambda: left(one, "writes", "acme") == 0, "those of the other are heard of")
         assert puts(one, 1) == [429]
+        # Many addresses at once are told as well.
+        for number in range(260):
+            asyncio.run(one.app.state.services.limits.count_wrong_token(f"10.0.{number}.1"))  # type: ignore[attr-defined]
+        until(lambda: left(other, "wrong_tokens", "10.0.259.1") == 2, "all of them are heard of")
 
 
 def test_a_process_that_hears_no_other_counts_for_itself(

@@ -26,17 +26,18 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from crew_pipeline.dedup.embedding import model_id
 from crew_pipeline.history.search import meaning
 from crew_pipeline.history.search.meaning import Builder, MeaningIndex, Quantiser
 from crew_pipeline.history.search.texts import DayText, texts_of
 from crew_pipeline.history.search.words import WordIndex
-from crew_pipeline.model import ClientDay
+from crew_pipeline.model import BUNDLED_MODEL, ClientDay
 from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.conversations.searched import State
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.content import discovered_of
 
-FORMAT = 1
+FORMAT = 2
 SEARCH_FOLDER = "search"
 """In a data directory."""
 DIMENSION = 384
@@ -102,7 +103,7 @@ class ClientIndex:
         max_words: longer lines are searched by their passages.
         """
         self.client = client
-        self.folder = root / hashlib.blake2b(client.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        self.folder = root / _folder_name(client)
         self._max_words = max_words
         self._settings = {"format": FORMAT, "max_words": max_words}
 
@@ -116,13 +117,13 @@ class ClientIndex:
         return self.folder / name if (self.folder / name / "manifest.json").exists() else None
 
     def delete(self) -> None:
-        """Leave nothing of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Leave nothing of it, once nobody writes it."""
+        _delete(self.folder)
 
     def is_behind(self, db: Database) -> bool:
         """Whether the database holds something else than the indexes."""
         with db.read() as connection:
-            state = searched.state_of(connection, self.client)
+            state = searched.state_of(connection, self.client, model_id(BUNDLED_MODEL))
         generation = self.generation
         manifest = Manifest.of(generation) if generation else Manifest()
         wanted = Manifest(
@@ -154,24 +155,30 @@ class ClientIndex:
             if not is_held:
                 return None
             with db.read() as connection:
-                state = searched.state_of(connection, self.client)
+                state = searched.state_of(connection, self.client, model_id(BUNDLED_MODEL))
             generation = self.generation
             manifest = Manifest.of(generation) if generation else Manifest()
             wanted = Manifest(self._settings, str(state.forgotten_at or ""))
             # Of a client that is no more nothing stays in the files either.
             anew = anew or (bool(manifest.words) and not state.days)
             if anew or not generation or not _goes_on(manifest, wanted) or not _can_be_read(generation):
-                generation, manifest = self._next(generation), wanted
+                generation, manifest = self._next(generation, wanted, anew=anew)
             done = _Update(db, self.client, self._max_words, generation, manifest, state).run(rest)
             self._put_in_force(generation)
             return done
 
-    def _next(self, generation: Path | None) -> Path:
-        number = int(generation.name) + 1 if generation else 1
-        folder = self.folder / str(number)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
+    def _next(self, generation: Path | None, wanted: Manifest, *, anew: bool) -> tuple[Path, Manifest]:
+        """The generation after one, as far as it is made already; the first is in force from its beginning."""
+        folder = self.folder / str(int(generation.name) + 1 if generation else 1)
+        manifest = Manifest.of(folder)
+        if anew or not folder.exists() or not _goes_on(manifest, wanted) or not _can_be_read(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            manifest = wanted
+            manifest.write(folder)
+        if generation is None:
+            self._put_in_force(folder)
+        return folder, manifest
 
     def _put_in_force(self, generation: Path) -> None:
         beside = self.folder / "current.new"
@@ -180,6 +187,28 @@ class ClientIndex:
         for other in self.folder.iterdir():
             if other.is_dir() and other != generation:
                 shutil.rmtree(other, ignore_errors=True)
+
+
+def others(root: Path, clients: Iterable[str]) -> list[Path]:
+    """The folders of indexes of clients that are no more."""
+    known = {_folder_name(client) for client in clients}
+    return [folder for folder in root.iterdir() if folder.name not in known] if root.is_dir() else []
+
+
+def drop_others(root: Path, clients: Iterable[str]) -> None:
+    """Delete the indexes of clients that are no more."""
+    for folder in others(root, clients):
+        _delete(folder)
+
+
+def _folder_name(client: str) -> str:
+    return hashlib.blake2b(client.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def _delete(folder: Path) -> None:
+    if folder.is_dir():
+        with _locked(folder / "lock", wait=True):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _goes_on(manifest: Manifest, wanted: Manifest) -> bool:

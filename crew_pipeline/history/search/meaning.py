@@ -26,6 +26,8 @@ COMPRESSED_FROM = 20_000
 TRAINED_WITH = 60_000
 _PARTS, _BITS = 192, 4
 _LEAST_SAMPLE = 200
+_DECODED_AT_ONCE = 16_384
+"""Texts: all of them would take gigabytes."""
 _TRAIN_AGAIN = 4
 """The codes fit what they were made from; they are made anew when there is so many times as much."""
 
@@ -85,7 +87,7 @@ def load(path: Path) -> Meanings:
                 stored["hashes"], stored["codes"], stored["trained"], int(stored["trained_with"]), rows,
                 stored["crews"], stored["speakers"],
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return empty()
 
 
@@ -96,6 +98,8 @@ def save(path: Path, held: Meanings) -> None:
         beside, hashes=held.hashes, codes=held.codes, trained=held.trained, trained_with=held.trained_with,
         crews=held.crews, speakers=held.speakers, **{f"row_{name}": part for name, part in held.rows._asdict().items()},
     )  # fmt: skip
+    with beside.open("rb") as written:
+        os.fsync(written.fileno())
     os.replace(beside, path)
 
 
@@ -190,7 +194,10 @@ class MeaningIndex:
             best = self.held.hashes[found[0][found[0] >= 0]]
             return best
         chosen = self._chosen(among)
-        scores = self._quantiser.decoded(self.held.codes[chosen]) @ vector
+        scores = np.empty(len(chosen), np.float32)
+        for start in range(0, len(chosen), _DECODED_AT_ONCE):
+            some = chosen[start : start + _DECODED_AT_ONCE]
+            scores[start : start + len(some)] = self._quantiser.decoded(self.held.codes[some]) @ vector
         best = self.held.hashes[chosen[np.argsort(-scores, kind="stable")[:most]]]
         return best
 
@@ -263,11 +270,10 @@ class Builder:
             number = self._number(said)
             if number is None:
                 continue
-            for crew in sorted(said.crews):
-                for speaker in sorted(said.speakers):
-                    crew_number = self._crews.setdefault(crew, len(self._crews))
-                    speaker_number = self._speakers.setdefault(speaker, len(self._speakers))
-                    self._rows.append((number, day.toordinal(), crew_number, speaker_number))
+            for crew, speaker in sorted(said.places):
+                crew_number = self._crews.setdefault(crew, len(self._crews))
+                speaker_number = self._speakers.setdefault(speaker, len(self._speakers))
+                self._rows.append((number, day.toordinal(), crew_number, speaker_number))
 
     def finish(self) -> Meanings:
         """What the file is to hold: texts that are still said somewhere."""

@@ -120,7 +120,7 @@ def _shown(score: float, found: list[tuple[_Pair, Place, FoundLine]]) -> dict[st
     line = found[0][2]
     shown: dict[bytes, dict[str, Any]] = {}
     for pair, place, other in sorted(found, key=lambda one: (-one[0].cosine, one[1])):
-        own = pair.own.places[0]
+        own = min(place for places in pair.own.places.values() for place in places)
         shown.setdefault(
             pair.own.text_hash,
             {

@@ -30,13 +30,12 @@ class DayText:
     Attributes:
         key: the first bytes of its hash, as a number that indexes can hold.
         words: folded, in order.
+        places: by crew and speaker.
     """
 
     text_hash: bytes
     words: list[str]
-    places: list[Place] = field(default_factory=list)
-    crews: set[str] = field(default_factory=set)
-    speakers: set[str] = field(default_factory=set)
+    places: dict[tuple[str, str], list[Place]] = field(default_factory=dict)
 
     @property
     def key(self) -> int:
@@ -74,7 +73,6 @@ def texts_of(lines: Iterable[Discovered], max_words: int) -> list[DayText]:
                 if not words:
                     continue
                 said = found[digest] = DayText(digest, words)
-            said.places.append(Place(line.conversation_id, line.position, start, end))
-            said.crews.add(line.crew)
-            said.speakers.add(line.speaker)
+            place = Place(line.conversation_id, line.position, start, end)
+            said.places.setdefault((line.crew, line.speaker), []).append(place)
     return [found[digest] for digest in sorted(found)]

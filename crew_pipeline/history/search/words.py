@@ -1,4 +1,4 @@
-"""The index of words: a tantivy index of which each document is a text as it was said on one day."""
+"""The index of words: a tantivy index of which each document is a text as one speaker of a crew said it on one day."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _MOST_WORDS = 32
 """Of a query."""
 _FREQUENT = 0.1
 """Share of all documents from which on a word tells nothing beside rarer ones."""
-_PLACES_OF_DAYS = 3
+_PLACES_OF = 5
+"""Documents, the newest, whose places are told."""
+_MOST_PLACES = 10
+_MOST_DAYS = 50_000
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,12 @@ def asked(query: str) -> Asked:
             is_open = is_open and not quoted
     kept: list[list[str]] = []
     for phrase in phrases:
-        if sum(map(len, kept)) + len(phrase) > _MOST_WORDS:
-            break
-        if phrase not in kept:
-            kept.append(phrase)
-    return Asked(kept, is_open and len(kept) == len(phrases))
+        left = phrase[: _MOST_WORDS - sum(map(len, kept))]
+        # What is cut does not go on.
+        is_open = is_open and left == phrase
+        if left and left not in kept:
+            kept.append(left)
+    return Asked(kept, is_open and kept[-1:] == phrases[-1:])
 
 
 def schema() -> Any:
@@ -172,7 +176,8 @@ class WordIndex:
             for day, texts in days:
                 writer.delete_documents_by_query(Query.term_query(self._schema, "day", day.toordinal()))
                 for said in texts:
-                    writer.add_document(_document(day, said))
+                    for (crew, speaker), places in sorted(said.places.items()):
+                        writer.add_document(_document(day, said, crew, speaker, places))
             writer.commit()
         finally:
             writer.wait_merging_threads()
@@ -200,35 +205,42 @@ class WordIndex:
 
     def told(self, key: int, among: Filter) -> Told | None:
         """How often and where a text was said; None where it was not."""
+        # One for all that is asked here: another thread may look again meanwhile, and addresses are of a searcher.
+        searcher = self._searcher
         query = self._within(Query.term_query(self._schema, "key", key), among)
-        sums = self._searcher.aggregate(
+        sums = searcher.aggregate(
             query,
             {
                 "times": {"sum": {"field": "times"}},
                 "first": {"min": {"field": "day"}},
                 "last": {"max": {"field": "day"}},
-                "days": {"value_count": {"field": "day"}},
+                "there": {"value_count": {"field": "day"}},
             },
         )
-        if not sums["days"]["value"]:
+        if not sums["there"]["value"]:
             return None
-        newest = self._searcher.search(query, _PLACES_OF_DAYS, count=False, order_by_field="day")
-        places = []
+        newest = searcher.search(query, _PLACES_OF, count=False, order_by_field="day")
+        places: list[tuple[date, Place]] = []
         for ordinal, address in newest.hits:
-            stored: Any = self._searcher.doc(address).get_first("places")
+            stored: Any = searcher.doc(address).get_first("places")
             places += [(date.fromordinal(ordinal), Place(*place)) for place in orjson.loads(bytes(stored))]
         return Told(
             int(sums["times"]["value"]),
-            int(sums["days"]["value"]),
+            1 if sums["there"]["value"] == 1 else self._days_of(searcher, query),
             date.fromordinal(int(sums["first"]["value"])),
             date.fromordinal(int(sums["last"]["value"])),
-            places,
+            places[:_MOST_PLACES],
         )
 
     def telling(self, query: Asked) -> list[list[str]]:
         """What of a query is not in every tenth text; all of it where everything is."""
         frequent = _FREQUENT * self._documents
         return [one for one in query.phrases if min(map(self._frequency, one)) <= frequent] or query.phrases
+
+    def _days_of(self, searcher: Any, query: Any) -> int:
+        # A cardinality would be about right.
+        found = searcher.aggregate(query, {"days": {"terms": {"field": "day", "size": _MOST_DAYS}}})
+        return len(found["days"]["buckets"])
 
     def weight(self, word: str) -> float:
         """How much a word tells, by how rare it is (inverse document frequency, as BM25 has it)."""
@@ -248,14 +260,14 @@ class WordIndex:
 
     def _collect(self, query: Any, among: Filter, most: int, found: dict[int, float]) -> None:
         """The best texts, each once, however often it was said."""
-        query = self._within(query, among)
+        query, searcher = self._within(query, among), self._searcher
         # What was found by a stricter look comes first, whatever a looser one says of it.
         ceiling = min(found.values(), default=math.inf)
         for _ in range(_ROUNDS):
             seen = Query.term_set_query(self._schema, "key", list(found))
             rest = Query.boolean_query([(Occur.Must, query), (Occur.MustNot, seen)]) if found else query
-            hits = self._searcher.search(rest, _AT_ONCE, count=False).hits
-            keys: Any = self._searcher.fast_field_values("key", [address for _, address in hits])
+            hits = searcher.search(rest, _AT_ONCE, count=False).hits
+            keys: Any = searcher.fast_field_values("key", [address for _, address in hits])
             for (score, _), key in zip(hits, keys, strict=True):
                 found.setdefault(key, min(score, ceiling))
             if len(hits) < _AT_ONCE or len(found) >= most:
@@ -290,10 +302,7 @@ class WordIndex:
             in_order: Any = phrase
             whole = Query.phrase_query(self._schema, "words", in_order)
             if not self._searcher.search(whole, 1, count=False).hits:
-                # Perhaps a part of a name: of libfoo_bar, foo_bar.
-                first, *rest = map(regex.escape, phrase)
-                around: Any = [f".*{first}", *rest[:-1], f"{rest[-1]}.*"]
-                return Query.regex_phrase_query(self._schema, "words", around)
+                return self._around(phrase) or whole
             if not is_open:
                 return whole
             begun = Query.phrase_prefix_query(self._schema, "words", in_order)
@@ -308,6 +317,20 @@ class WordIndex:
                     alternatives.append(near)
         alternatives += self._like(word, is_begun=len(alternatives) > 1)
         return Query.disjunction_max_query(alternatives) if len(alternatives) > 1 else alternatives[0]
+
+    def _around(self, phrase: list[str]) -> Any:
+        """Where a phrase is a part of a name: of libfoo_bar, foo_bar. None where it says too little to look for."""
+        if min(len(phrase[0]), len(phrase[-1])) < _SUBSTRING_FROM:
+            return None
+        first, *rest = map(regex.escape, phrase)
+        around: Any = [f".*{first}", *rest[:-1], f"{rest[-1]}.*"]
+        query = Query.regex_phrase_query(self._schema, "words", around)
+        try:
+            self._searcher.search(query, 1, count=False)
+        except ValueError:
+            # Too many words begin or end so.
+            return None
+        return query
 
     def _like(self, word: str, *, is_begun: bool) -> list[Any]:
         """Words that hold one which nobody has said, and those that differ by a slip from one that hardly anybody has.
@@ -328,15 +351,13 @@ class WordIndex:
         return _NEAR * self.weight(word)
 
 
-def _document(day: date, said: DayText) -> Any:
+def _document(day: date, said: DayText, crew: str, speaker: str, places: Sequence[Place]) -> Any:
     document = tantivy.Document()
     document.add_unsigned("key", said.key)
     document.add_unsigned("day", day.toordinal())
-    document.add_unsigned("times", len(said.places))
-    for crew in sorted(said.crews):
-        document.add_text("crew", crew)
-    for speaker in sorted(said.speakers):
-        document.add_text("speaker", speaker)
+    document.add_unsigned("times", len(places))
+    document.add_text("crew", crew)
+    document.add_text("speaker", speaker)
     document.add_text("words", " ".join(said.words))
-    document.add_bytes("places", orjson.dumps([tuple(place) for place in said.places]))
+    document.add_bytes("places", orjson.dumps([tuple(place) for place in places[:_MOST_PLACES]]))
     return document

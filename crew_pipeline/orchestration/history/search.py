@@ -24,8 +24,8 @@ from dagster import (
     schedule,
 )
 
-from crew_pipeline.days.pace import allowance
-from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex, Updated
+from crew_pipeline.days.pace import Pace, allowance
+from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex, Updated, drop_others, others
 from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
@@ -74,16 +74,35 @@ def build_search_index(settings: Settings) -> AssetsDefinition:
         """What search looks into: words and meanings of all days, client by client, in the data directory."""
         pace = pace_of(context.run.tags)
         with permanent_errors_end_at_once(context.run.run_id), pace.kept():
-            started, done = time.monotonic(), {}
-            for client in _names(database.db):
-                updated = index_of(settings, client).update(
-                    database.db.as_client(client), anew=config.anew, rest=lambda _left: pace.rest()
-                )
-                if updated is not None:
-                    done[client] = updated
+            started = time.monotonic()
+            done, failed = _bring_up_to_date(database.db, settings, pace, anew=config.anew)
             context.add_asset_metadata(_metadata(done, time.monotonic() - started))
+            for client, error in failed.items():
+                context.log.error(f"{client}: not indexed ({type(error).__name__})")
+            if failed:
+                raise ExceptionGroup("Some clients' indexes are not up to date", list(failed.values()))
 
     return search_index
+
+
+def _bring_up_to_date(
+    db: Database, settings: Settings, pace: Pace, *, anew: bool
+) -> tuple[dict[str, Updated], dict[str, Exception]]:
+    """What was done for each client, and what went wrong for which: one does not keep the others from theirs."""
+    done: dict[str, Updated] = {}
+    failed: dict[str, Exception] = {}
+    names = _names(db)
+    drop_others(Path(settings.home_path) / SEARCH_FOLDER, names)
+    for client in names:
+        try:
+            index = index_of(settings, client)
+            updated = index.update(db.as_client(client), anew=anew, rest=lambda _left: pace.rest())
+        except Exception as error:
+            failed[client] = error
+        else:
+            if updated is not None:
+                done[client] = updated
+    return done, failed
 
 
 def _metadata(done: dict[str, Updated], seconds: float) -> dict[str, Any]:
@@ -144,7 +163,9 @@ def build_search_schedule(settings: Settings) -> ScheduleDefinition:
         if skip := skip_while_at_work(context.instance, "run", earlier):
             return skip
         db = database.db
-        behind = [client for client in _names(db) if index_of(settings, client).is_behind(db.as_client(client))]
+        names = _names(db)
+        behind = [client for client in names if index_of(settings, client).is_behind(db.as_client(client))]
+        behind += [folder.name for folder in others(Path(settings.home_path) / SEARCH_FOLDER, names)]
         request = index_request(behind, settings, context.scheduled_execution_time)
         return request or SkipReason("everything is in the indexes")
 

@@ -20,7 +20,7 @@ class State(NamedTuple):
 
     Attributes:
         forgotten_at: when something of the client was last erased on request.
-        model: whose vectors most days have; None where no day has any.
+        model: whose vectors most days have; None where no day has any that count.
         days: the version of each day's document, and whether its texts have vectors of that model.
     """
 
@@ -53,8 +53,12 @@ class FoundLine(NamedTuple):
     after: ShownLine | None
 
 
-def state_of(connection: Connection, client: str) -> State:
-    """What the index of a client is to hold now."""
+def state_of(connection: Connection, client: str, model: str) -> State:
+    """What the index of a client is to hold now.
+
+    Args:
+        model: with whose name the ids of vectors begin that queries are compared with; of others there are none here.
+    """
     forgotten_at = connection.scalar(
         text("SELECT forgotten_at FROM clients WHERE client = :client"), {"client": client}
     )
@@ -62,10 +66,10 @@ def state_of(connection: Connection, client: str) -> State:
         text("SELECT day, version, embedded_by FROM day_documents WHERE client = :client AND is_current ORDER BY day"),
         {"client": client},
     ).all()
-    models = [row.embedded_by for row in rows if row.embedded_by]
-    model = max(sorted({*models}), key=models.count) if models else None
-    days = {row.day: (row.version, model is not None and row.embedded_by == model) for row in rows}
-    return State(forgotten_at, model, days)
+    models = [row.embedded_by for row in rows if row.embedded_by and row.embedded_by.startswith(model)]
+    most = max(sorted({*models}), key=models.count) if models else None
+    days = {row.day: (row.version, most is not None and row.embedded_by == most) for row in rows}
+    return State(forgotten_at, most, days)
 
 
 def changes(connection: Connection, client: str) -> tuple[int, datetime | None]:

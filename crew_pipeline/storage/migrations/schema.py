@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+_NARROWED_TO = text("coalesce(current_setting('crew.client', true), '')")
 STATUSES = ("pending", "queued", "processing", "completed", "failed")
 
 
@@ -327,7 +328,7 @@ class LineEmbedding(Base):
 
     __tablename__ = "line_embeddings"
 
-    client: Mapped[str] = mapped_column(primary_key=True)
+    client: Mapped[str] = mapped_column(primary_key=True, server_default=_NARROWED_TO)
     model: Mapped[str] = mapped_column(primary_key=True)
     text_hash: Mapped[bytes] = mapped_column(primary_key=True)
     vector: Mapped[bytes] = mapped_column(comment="float32, little endian, unit length")
@@ -338,7 +339,7 @@ class PairReading(Base):
 
     __tablename__ = "pair_readings"
 
-    client: Mapped[str] = mapped_column(primary_key=True)
+    client: Mapped[str] = mapped_column(primary_key=True, server_default=_NARROWED_TO)
     reader: Mapped[str] = mapped_column(primary_key=True)
     left_hash: Mapped[bytes] = mapped_column(primary_key=True, comment="the lesser of the two")
     right_hash: Mapped[bytes] = mapped_column(primary_key=True)

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -15,7 +16,7 @@ from crew_pipeline.days import forgetting
 from crew_pipeline.days.forgetting import Scope
 from crew_pipeline.dedup.embedding import SentenceTransformerEncoder
 from crew_pipeline.history.embedding import embed_day
-from crew_pipeline.history.search.index import ClientIndex, Manifest, OpenIndex, _locked
+from crew_pipeline.history.search.index import ClientIndex, Manifest, OpenIndex, _locked, drop_others
 from crew_pipeline.history.search.related import related
 from crew_pipeline.history.search.searching import Search, find, shown
 from crew_pipeline.history.search.words import Filter, WordIndex
@@ -208,7 +209,7 @@ def die(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("damage", ["manifest", "current", "words", "meaning"])
+@pytest.mark.parametrize("damage", ["manifest", "current", "words", "meaning", "empty"])
 def test_damaged_files_are_made_anew(
     db: Database, index: ClientIndex, history: Callable[..., None], damage: str
 ) -> None:
@@ -220,6 +221,8 @@ def test_damaged_files_are_made_anew(
         (generation / "manifest.json").write_text('{"words": ')
     elif damage == "current":
         (index.folder / "current").write_text("7")
+    elif damage == "empty":
+        (generation / "meaning.npz").write_bytes(b"")
     elif damage == "meaning":
         (generation / "meaning.npz").write_bytes(b"PK no such thing")
     else:
@@ -285,3 +288,57 @@ def test_conversations_that_speak_of_the_same_are_related(
     assert related(db, opened, CLIENT, ids["of 2025-01-06"], 100, 5) == []
     assert related(db, opened, CLIENT, "nothing", 100, 5) is None
     assert related(db.as_client("rival"), opened, "rival", ids["of 2025-01-05"], 100, 5) is None
+
+
+def test_a_first_build_that_breaks_off_is_searched_and_gone_on_with(
+    db: Database, index: ClientIndex, history: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history()
+    monkeypatch.setattr("crew_pipeline.history.search.index._DAYS_AT_ONCE", 1)
+
+    def end(left: int) -> None:
+        if left == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.update(db, rest=end)
+    # The newest days are there.
+    assert results(db, index, "plumber", mode="words")
+    assert results(db, index, "electrician", mode="words") == []
+    done = index.update(db)
+    assert done is not None
+    assert (done.days_indexed, done.days) == (1, 3)
+    # So it is with one that is to take another's place.
+    with pytest.raises(KeyboardInterrupt):
+        index.update(db, anew=True, rest=end)
+    assert results(db, index, "electrician", mode="words")
+
+
+def test_vectors_of_another_model_are_none(
+    db: Database, index: ClientIndex, history: Callable[..., None], make_ready: Ready
+) -> None:
+    class Other:
+        model_id = "multilingual@0123"
+
+        def encode(self, texts: list[str]) -> Any:
+            return np.ones((len(texts), 768), np.float32)
+
+    history("2025-01-13", embedded=False)
+    embed_day(db, ClientDay(CLIENT, date(2025, 1, 13)), Other(), EngineOptions(), lambda: None)
+    done = index.update(db)
+    assert done is not None
+    assert (done.days_indexed, done.texts) == (1, 0)
+    assert results(db, index, "pump")[0]["found_by"] == ["words"]
+    assert not index.is_behind(db)
+
+
+def test_indexes_of_clients_that_are_no_more_are_deleted(
+    db: Database, index: ClientIndex, history: Callable[..., None], tmp_path: Path
+) -> None:
+    history()
+    index.update(db)
+    gone = ClientIndex(tmp_path / "search", "gone", 100)
+    gone.update(db)
+    drop_others(tmp_path / "search", [CLIENT])
+    assert (index.folder.exists(), gone.folder.exists()) == (True, False)
+    drop_others(tmp_path / "nothing", [CLIENT])

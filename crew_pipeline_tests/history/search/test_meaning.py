@@ -28,7 +28,7 @@ def vectors_of(count: int, seed: int = 1) -> meaning.Floats:
 
 def text_of(number: int, crew: str = "desk", speaker: str = "Ann") -> DayText:
     digest = number.to_bytes(8, "big") * 2
-    return DayText(digest, ["word"], [Place("c", number, 0, 4)], {crew}, {speaker})
+    return DayText(digest, ["word"], {(crew, speaker): [Place("c", number, 0, 4)]})
 
 
 def built(

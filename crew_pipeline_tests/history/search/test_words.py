@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -163,3 +164,71 @@ def test_every_text_is_found_by_all_its_words(tmp_path_factory: pytest.TempPathF
     for one in texts:
         query = " ".join(dict.fromkeys(one.words[:32]))
         assert one.key in [hit.key for hit in index.search(asked(query), EVERYWHERE, 50)]
+
+
+def test_a_filter_counts_what_its_crew_and_speaker_said_and_no_more(tmp_path: Path) -> None:
+    said = [("Ann", "desk"), ("Ben", "ops"), ("Ben", "ops"), ("Cyd", "desk")]
+    index = index_of(tmp_path, [line("ship it", at, speaker, crew) for at, (speaker, crew) in enumerate(said)])
+    (hit,) = index.search(asked("ship it"), EVERYWHERE, 10)
+
+    def told(**among: str) -> tuple[int, list[int]]:
+        found = index.told(hit.key, Filter(**among))
+        return (found.times, sorted(place.position for _, place in found.places)) if found else (0, [])
+
+    assert told() == (4, [0, 1, 2, 3])
+    assert told(speaker="Ann") == (1, [0])
+    assert told(crew="ops") == (2, [1, 2])
+    assert told(crew="desk", speaker="Ben") == (0, [])
+    assert found(index, "ship it", Filter(crew="desk", speaker="Ben")) == []
+    everywhere = index.told(hit.key, EVERYWHERE)
+    assert everywhere is not None
+    assert everywhere.days == 1
+
+
+def test_a_text_that_is_said_all_day_long_has_a_few_places(tmp_path: Path) -> None:
+    index = index_of(tmp_path, [line("ok", number) for number in range(5_000)])
+    (hit,) = index.search(asked("ok"), EVERYWHERE, 10)
+    told = index.told(hit.key, EVERYWHERE)
+    assert told is not None
+    assert (told.times, len(told.places)) == (5_000, 10)
+
+
+def test_a_long_quote_is_found_by_its_beginning(tmp_path: Path) -> None:
+    words = " ".join(f"word{number}" for number in range(60))
+    index = index_of(tmp_path, [line(words), line("东" * 20 + "京塔" * 15, 2)])
+    assert found(index, f'"{words}"') == [1]
+    assert found(index, words) == [1]
+    assert found(index, "东" * 20 + "京塔" * 15) == [2]
+
+
+def test_a_part_of_a_name_that_could_be_anything_is_looked_for_no_further(tmp_path: Path) -> None:
+    index = index_of(tmp_path, [line(f"x{number}e x{number}", number) for number in range(20_000)])
+    for query in ("e-x", '"e-e"', "1-x", "x-1", "s/x", "x1.x2.x3", '"x19 x19"'):
+        assert isinstance(found(index, query), list)
+
+
+def test_who_looks_again_does_not_disturb_who_is_searching(tmp_path: Path) -> None:
+    index = index_of(tmp_path, [line(f"the report of hall {number}", number) for number in range(300)])
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def search() -> None:
+        try:
+            while not done.is_set():
+                for hit in index.search(asked("report hall"), EVERYWHERE, 20):
+                    index.told(hit.key, EVERYWHERE)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(25):
+        day = DAY + timedelta(days=number % 3)
+        index.write(
+            [(day, texts_of([line(f"the report of hall {at} {number}", at, day=day) for at in range(40)], 100))]
+        )
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []

@@ -28,7 +28,9 @@ def upgrade() -> None:
         # A default that is dropped again fills a table of any size at once.
         given = sa.Column("client", sa.Text(), nullable=False, server_default=clients[0] if clients else "")
         op.add_column(table, given)
-        op.alter_column(table, "client", server_default=None)
+        # Processes of the version before name no client: what they keep for one that they are narrowed to is its own,
+        # the rest is nobody's, and looked up by nobody.
+        op.alter_column(table, "client", server_default=sa.text("coalesce(current_setting('crew.client', true), '')"))
         op.drop_constraint(f"{table}_pkey", table, type_="primary")
         op.create_primary_key(f"{table}_pkey", table, ["client", *key])
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
