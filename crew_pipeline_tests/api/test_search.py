@@ -37,9 +37,9 @@ def test_a_day_is_searched_soon_after_its_document_is_there(api: TestClient, db:
     assert searched(api, "kettle")["results"] == []
     bring(db, lines_at(DAY, "a", ("Ann", "the kettle is broken"), ("Ben", "buy another kettle")), client="default")
     make_ready(DAY)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not (found := searched(api, "kettle")["results"]):
-        assert time.monotonic() < deadline, "five seconds are over"
+        assert time.monotonic() < deadline, "it is not found"
         time.sleep(0.05)
     assert {one["text"] for one in found} == {"the kettle is broken", "buy another kettle"}
     place = found[0]["places"][0]
