@@ -133,8 +133,8 @@ def test_once_there_is_a_token_the_operators_is_asked_for(
     def asked(token: str = "", password: str = "") -> list[int]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         auth = ("anybody", password) if password else None
-        with httpx.Client(headers=headers, auth=auth) as program:
-            answers = program.post(f"{url}/graphql", json={"query": LAUNCH}), program.get(f"{url}/runs")
+        with httpx.Client(headers=headers, auth=auth, timeout=60) as program:
+            answers = program.post(f"{url}/graphql", json={"query": QUERY}), program.get(f"{url}/runs")
         return [answer.status_code for answer in answers]
 
     assert asked() == asked(token="crew_wrong") == asked(token=clients) == asked(password=clients) == [401, 401]
