@@ -70,7 +70,9 @@ def port(
 
 
 def graphql(port: int, **headers: str) -> int:
-    return httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": QUERY}, headers=headers).status_code
+    return httpx.post(
+        f"http://127.0.0.1:{port}/graphql", json={"query": QUERY}, headers=headers, timeout=60
+    ).status_code
 
 
 def test_programs_and_pages_of_this_machine_are_answered(port: int) -> None:
