@@ -258,7 +258,7 @@ class _Update:
             with_meaning,
             len(self._manifest.words),
             len(self._words),
-            len(meaning.load(self._folder / "meaning.npz").hashes),
+            meaning.count(self._folder / "meaning.npz"),
             sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file()),
         )
 
@@ -284,13 +284,14 @@ class _Update:
         if not model:
             return 0
         path = self._folder / "meaning.npz"
-        stored = meaning.load(path) if manifest.model == model else meaning.empty()
-        held = manifest.meanings if len(stored.hashes) else {}
+        goes_on = manifest.model == model and meaning.is_whole(path)
+        held = manifest.meanings if goes_on else {}
         wanted = {str(day): version for day, (version, embedded) in self._state.days.items() if embedded}
         stale = sorted(day for day, version in held.items() if manifest.words.get(day) != version)
         fresh = sorted(day for day, version in wanted.items() if held.get(day) != version)
         if not stale and not fresh:
             return 0
+        stored = meaning.load(path) if goes_on else meaning.empty()
         with self._db.read() as connection:
             count = searched.count_vectors(connection, self._client, model)
             quantiser = Quantiser(DIMENSION, stored.trained)

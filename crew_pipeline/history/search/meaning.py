@@ -91,6 +91,19 @@ def load(path: Path) -> Meanings:
         return empty()
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and was written to its end, as far as that is seen without reading it."""
+    return zipfile.is_zipfile(path)
+
+
+def count(path: Path) -> int:
+    """How many texts a file holds; its vectors are not read."""
+    if not is_whole(path):
+        return 0
+    with np.load(path) as stored:
+        return len(stored["hashes"])
+
+
 def save(path: Path, held: Meanings) -> None:
     """Put a file in the place of the one that is there, whole or not at all."""
     beside = path.with_suffix(".new.npz")
