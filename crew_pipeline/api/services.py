@@ -90,7 +90,8 @@ class Services:
         """Do once what the first visitor of a missing day would else wait for, and all others with it: connect, and
         prepare statements. It is nobody's day, so there is nothing to read."""
         nobody = ClientDay("", date.min)
-        readers = [self.db.as_client(nobody.client).reading(reading.raw, nobody) for _ in range(_CONNECTED)]
+        db = self.db.as_client(nobody.client)
+        readers = [db.reading(reading.unfinished, nobody, reading.AS_STORED) for _ in range(_CONNECTED)]
         await asyncio.gather(*readers, self.days.ready(nobody, reading.AS_STORED))
 
     async def stop(self) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from crew_pipeline.dedup import document, views
 from crew_pipeline.model import ClientDay, DayState
-from crew_pipeline.storage.days import content, documents, states
+from crew_pipeline.storage.conversations import clients
+from crew_pipeline.storage.days import content, documents, preliminary, states
 
 LinesShown = Literal["condensed", "full"]
 PassagesShown = Literal["whole", "omit"]
@@ -28,6 +29,38 @@ class View(NamedTuple):
 
 
 AS_STORED = View()
+
+
+class Unfinished(NamedTuple):
+    """What there is of a day without a document.
+
+    Attributes:
+        version: changes whenever the bytes do.
+        body: UTF-8 JSON like a document; None where the caller has this version.
+        is_first_look: whether it is a preliminary result; else the lines as they came.
+        timezone: of the client's days, where it has one of its own.
+    """
+
+    version: str
+    body: bytes | None
+    is_first_look: bool
+    timezone: str | None
+
+
+def unfinished(
+    connection: Connection, client_day: ClientDay, view: View, known: str = "", *, first_look: bool = True
+) -> Unfinished:
+    """A day that is not ready: its first look, or its lines as they came.
+
+    Args:
+        known: the version that the caller has in this view.
+        first_look: whether a preliminary result may be shown.
+    """
+    zone = clients.timezone_of(connection, client_day.client)
+    if first_look and (look := preliminary.current(connection, client_day, known)):
+        return Unfinished(look.version, None if look.body is None else in_view(look.body, view), True, zone)
+    version = content.version_of(connection, client_day)
+    return Unfinished(version, None if version == known else raw(connection, client_day, view), False, zone)
 
 
 def raw(connection: Connection, client_day: ClientDay, view: View = AS_STORED) -> bytes:

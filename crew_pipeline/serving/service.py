@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -17,14 +17,14 @@ from weakref import WeakValueDictionary
 from cachetools import LRUCache
 
 from crew_pipeline.days import reading, requests
-from crew_pipeline.days.reading import AS_STORED, View
+from crew_pipeline.days.reading import AS_STORED, Unfinished, View
 from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.shared import Shared
 from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
-from crew_pipeline.storage.days import documents, preliminary
+from crew_pipeline.storage.days import documents
 from crew_pipeline.storage.days.states import DayStatus, status_of
 
 State = Literal["ready", "processing", "failed"]
@@ -68,8 +68,9 @@ class DayAnswer:
 class DayService:
     """Decides hit or miss for a client's day.
 
-    Documents are kept in memory by version. Every hit asks the database which version is in force, and whether it is
-    stale, in one short query; only bytes that this process does not have are transferred.
+    Documents, and what is shown of days that have none, are kept in memory by version. Every hit asks the database
+    which version is in force, and whether it is stale, in one short query; only bytes that this process does not have
+    are transferred.
     """
 
     def __init__(
@@ -98,9 +99,7 @@ class DayService:
         ready = None if force else await self.ready(client_day, view)
         if ready is None:
             with self._waiting.entered(client_day.client) as there_is_room:
-                made = await self._make(client_day, view, wait_s if there_is_room else 0.0, force=force)
-            zone = await self._db_of(client_day).reading(clients.timezone_of, client_day.client)
-            return replace(made, timezone=zone)
+                return await self._make(client_day, view, wait_s if there_is_room else 0.0, force=force)
         if ready.stale:
             await self._ask(client_day, waiting=False)
         return ready
@@ -154,7 +153,8 @@ class DayService:
             statuses = self._statuses.setdefault(client_day, Shared(partial(db.reading, status_of, client_day)))
             status = await statuses.get()
             if status is None:
-                return DayAnswer("ready", b"[]", hit=True)
+                zone = await db.reading(clients.timezone_of, client_day.client)
+                return DayAnswer("ready", b"[]", hit=True, timezone=zone)
             if status.state != DayState.FAILED or force:
                 await self._ask(client_day, force=force)
             answer = await self._awaited(client_day, view, (woken, statuses), deadline, force=force)
@@ -167,12 +167,21 @@ class DayService:
 
     async def _unfinished(self, client_day: ClientDay, view: View) -> DayAnswer:
         """What there is of a day that is not ready: its first look, or its lines as they came."""
-        db = self._db_of(client_day)
-        body = await db.reading(preliminary.current, client_day)
-        if body is not None:
-            shown = await db.calling(reading.in_view, body, view)
-            return DayAnswer("processing", shown, preliminary=True)
-        return DayAnswer("processing", await db.reading(reading.raw, client_day, view))
+        found, body = await self._put_together(client_day, view)
+        return DayAnswer("processing", body, preliminary=found.is_first_look, timezone=found.timezone)
+
+    async def _put_together(
+        self, client_day: ClientDay, view: View, *, first_look: bool = True
+    ) -> tuple[Unfinished, bytes]:
+        """What there is of a day without a document, with its bytes: from memory where they have not changed."""
+        known = self._documents.get((client_day, view), ("", b""))
+        found = await self._db_of(client_day).reading(
+            reading.unfinished, client_day, view, known[0], first_look=first_look
+        )
+        if found.body is None:
+            return found, known[1]
+        self._keep(client_day, view, found.version, found.body)
+        return found, found.body
 
     async def _awaited(
         self, client_day: ClientDay, view: View, signs: _Signs, deadline: float, *, force: bool
@@ -199,6 +208,6 @@ class DayService:
             return ready
         status = await statuses.get()
         if status and status.state == DayState.FAILED:
-            raw = await self._db_of(client_day).reading(reading.raw, client_day, view)
-            return DayAnswer("failed", raw, error=status.error)
+            found, body = await self._put_together(client_day, view, first_look=False)
+            return DayAnswer("failed", body, error=status.error, timezone=found.timezone)
         return None

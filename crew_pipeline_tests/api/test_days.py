@@ -17,11 +17,12 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from sqlalchemy import Connection
 
 from crew_pipeline.api import conversations, days, feedback, follow, operation
 from crew_pipeline.api import lines as line_routes
 from crew_pipeline.api.app import create_app
-from crew_pipeline.days import claims, publishing
+from crew_pipeline.days import claims, publishing, reading
 from crew_pipeline.days.retries import Patience
 from crew_pipeline.dedup.document import build
 from crew_pipeline.model import ClientDay, Folds
@@ -39,6 +40,7 @@ Query = Callable[..., list[tuple[object, ...]]]
 DAY = "2025-01-15"
 PATH = f"/api/days/{DAY}/conversations"
 CLIENT_DAY = ClientDay("default", date(2025, 1, 15))
+NEXT_LOOK = b'[{"id": "a", "display_conversation": [{"line_id": "a-1", "text": "seen", "hidden_variations": []}]}]'
 
 
 @pytest.fixture
@@ -295,6 +297,43 @@ def test_every_visit_is_counted_as_hit_stale_or_miss(
     assert 'crew_day_visits_last_day{kind="hit"} 3.0' in page
     assert "crew_ready_days 1.0" in page
     assert "crew_day_visits_instant_ratio 0.8" in page
+
+
+@pytest.mark.usefixtures("talk")
+@pytest.mark.parametrize("shown", [{}, {"view": "full"}])
+def test_the_lines_of_a_missing_day_are_put_together_once_until_they_change(
+    api: TestClient, db: Database, monkeypatch: pytest.MonkeyPatch, shown: dict[str, str]
+) -> None:
+    put_together: list[ClientDay] = []
+    raw = reading.raw
+
+    def counted(connection: Connection, client_day: ClientDay, view: reading.View) -> bytes:
+        put_together.append(client_day)
+        return raw(connection, client_day, view)
+
+    def texts() -> list[str]:
+        answer = api.get(PATH, params={"wait_s": 0, **shown})
+        assert answer.status_code == 202
+        return [line["text"] for entry in answer.json()["data"] for line in entry["display_conversation"]]
+
+    monkeypatch.setattr(reading, "raw", counted)
+    assert texts() == texts() == ["one two three", "three two one", "four"]
+    assert len(put_together) == 1
+    bring(db, lines_at(DAY, "b", ("Cy", "five")), client="default")
+    assert "five" in texts()
+    leave(db, "a")
+    assert texts() == ["five"]
+    with db.write() as connection:
+        claims.acquire(connection, CLIENT_DAY, "at work", 60)
+        claims.begin(connection, CLIENT_DAY)
+        publishing.show_first_look(connection, CLIENT_DAY, "at work", b"[]", "a look")
+    assert texts() == texts() == []
+    with db.write() as connection:
+        publishing.show_first_look(connection, CLIENT_DAY, "at work", NEXT_LOOK, "the next")
+    assert texts() == ["seen"]
+    with db.write() as connection:
+        claims.give_back(connection, "at work")
+    assert texts() == ["five"]
 
 
 @pytest.mark.usefixtures("talk")

@@ -104,9 +104,10 @@ def test_readers_of_a_missing_day_get_a_first_look_before_the_document(
     publish = publishing.publish
 
     def watched(connection: Connection, client_day: ClientDay, *values: object) -> object:
-        body = preliminary.current(connection, client_day)
-        assert body is not None
-        (shown,) = json.loads(body)[0]["display_conversation"]
+        look = preliminary.current(connection, client_day)
+        assert look is not None
+        assert look.body is not None
+        (shown,) = json.loads(look.body)[0]["display_conversation"]
         seen.append((len(shown["hidden_variations"]), shown["is_deduplicated"]))
         return publish(connection, client_day, *values)
 

@@ -70,6 +70,19 @@ def lines_of(connection: Connection, client_day: ClientDay) -> list[Line]:
     return [Line(*row) for row in rows]
 
 
+def version_of(connection: Connection, client_day: ClientDay) -> str:
+    """What changes whenever a day's conversations or lines do: 32 hexadecimal digits."""
+    version: str = connection.execute(
+        text(
+            "SELECT md5(coalesce(string_agg(ROW(item.id, session_id, code, title, started_at, ended_at, "
+            "times_inferred, content_hash)::text, '' ORDER BY item.id), '')) FROM data_items AS item "
+            "JOIN crews ON crews.id = crew_id WHERE item.client = :client AND days_date = :day"
+        ),
+        {"client": client_day.client, "day": client_day.day},
+    ).scalar_one()
+    return version
+
+
 def day_of(connection: Connection, client: str, conversation_id: str, position: str) -> date | None:
     """The day of a client's line, given its conversation and its position in decimal digits."""
     if not _POSITION.fullmatch(position):

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay
+
+
+class FirstLook(NamedTuple):
+    """A preliminary result: UTF-8 JSON, and what tells it from every other of its day; no bytes where its reader has
+    them."""
+
+    version: str
+    body: bytes | None
 
 
 def put(connection: Connection, client_day: ClientDay, token: str, body: bytes) -> None:
@@ -33,17 +43,23 @@ def shown(connection: Connection, client_day: ClientDay, token: str) -> bool:
     )  # fmt: skip
 
 
-def current(connection: Connection, client_day: ClientDay) -> bytes | None:
-    """The preliminary result of a client's day, while somebody is at work on it or will go on soon."""
-    body: bytes | None = connection.scalar(
+def current(connection: Connection, client_day: ClientDay, known: str = "") -> FirstLook | None:
+    """The preliminary result of a client's day, while somebody is at work on it or will go on soon.
+
+    Args:
+        known: a version whose bytes the caller has.
+    """
+    row = connection.execute(
         text("""
-            SELECT body FROM preliminary_documents JOIN day_claims USING (client, day, token)
+            SELECT version, CASE WHEN version <> :known THEN body END AS body
+            FROM preliminary_documents AS shown JOIN day_claims USING (client, day, token),
+                 LATERAL (SELECT token || ' ' || extract(epoch FROM shown.created_at) AS version) AS named
             WHERE client = :client AND day = :day
               AND (ended_at IS NULL AND claim_lives(expires_at, ttl_s) OR outcome IN ('paused', 'retried', 'overtaken'))
         """),
-        {"client": client_day.client, "day": client_day.day},
-    )
-    return body
+        {"client": client_day.client, "day": client_day.day, "known": known},
+    ).one_or_none()
+    return FirstLook(*row) if row else None
 
 
 def drop(connection: Connection, client_day: ClientDay) -> None:
