@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from crew_pipeline.dedup import document, views
 from crew_pipeline.model import ClientDay, DayState
-from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.days import content, documents, preliminary, states
 
 LinesShown = Literal["condensed", "full"]
@@ -38,13 +37,11 @@ class Unfinished(NamedTuple):
         version: changes whenever the bytes do.
         body: UTF-8 JSON like a document; None where the caller has this version.
         is_first_look: whether it is a preliminary result; else the lines as they came.
-        timezone: of the client's days, where it has one of its own.
     """
 
     version: str
     body: bytes | None
     is_first_look: bool
-    timezone: str | None
 
 
 def unfinished(
@@ -56,11 +53,10 @@ def unfinished(
         known: the version that the caller has in this view.
         first_look: whether a preliminary result may be shown.
     """
-    zone = clients.timezone_of(connection, client_day.client)
     if first_look and (look := preliminary.current(connection, client_day, known)):
-        return Unfinished(look.version, None if look.body is None else in_view(look.body, view), True, zone)
+        return Unfinished(look.version, None if look.body is None else in_view(look.body, view), True)
     version = content.version_of(connection, client_day)
-    return Unfinished(version, None if version == known else raw(connection, client_day, view), False, zone)
+    return Unfinished(version, None if version == known else raw(connection, client_day, view), False)
 
 
 def raw(connection: Connection, client_day: ClientDay, view: View = AS_STORED) -> bytes:

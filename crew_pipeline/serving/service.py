@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -22,13 +22,12 @@ from crew_pipeline.model import ClientDay, DayState
 from crew_pipeline.serving.listener import Listener
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.shared import Shared
-from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days import documents
-from crew_pipeline.storage.days.states import DayStatus, status_of
+from crew_pipeline.storage.days.states import Look, look_in_loop
 
 State = Literal["ready", "processing", "failed"]
-_Signs = tuple[asyncio.Event, Shared[DayStatus | None]]
+_Signs = tuple[asyncio.Event, Shared[Look]]
 """What one who waits goes by: being woken, and looks at how far the day is, shared with all who wait for it."""
 
 _CHECK_AGAIN_S = 1.0
@@ -83,7 +82,7 @@ class DayService:
         """
         self._waiting = Room(most_waiting)
         # Looks that are going on, by what they look for.
-        self._statuses: WeakValueDictionary[ClientDay, Shared[DayStatus | None]] = WeakValueDictionary()
+        self._looks: WeakValueDictionary[ClientDay, Shared[Look]] = WeakValueDictionary()
         self._raws: WeakValueDictionary[tuple[ClientDay, View], Shared[DayAnswer]] = WeakValueDictionary()
         self._db = db
         self._listener = listener
@@ -150,25 +149,24 @@ class DayService:
         deadline = time.monotonic() + wait_s
         db = self._db_of(client_day)
         async with self._listener.subscribed(client_day) as woken:
-            statuses = self._statuses.setdefault(client_day, Shared(partial(db.reading, status_of, client_day)))
-            status = await statuses.get()
+            looks = self._looks.setdefault(client_day, Shared(partial(look_in_loop, db, client_day)))
+            status, zone = await looks.get()
             if status is None:
-                zone = await db.reading(clients.timezone_of, client_day.client)
                 return DayAnswer("ready", b"[]", hit=True, timezone=zone)
             if status.state != DayState.FAILED or force:
                 await self._ask(client_day, force=force)
-            answer = await self._awaited(client_day, view, (woken, statuses), deadline, force=force)
+            answer = await self._awaited(client_day, view, (woken, looks), deadline, force=force)
         if answer is not None:
             return answer
         if force and (present := await self.ready(client_day, view)):
             return present
         raws = self._raws.setdefault((client_day, view), Shared(partial(self._unfinished, client_day, view)))
-        return await raws.get()
+        return replace(await raws.get(), timezone=zone)
 
     async def _unfinished(self, client_day: ClientDay, view: View) -> DayAnswer:
         """What there is of a day that is not ready: its first look, or its lines as they came."""
         found, body = await self._put_together(client_day, view)
-        return DayAnswer("processing", body, preliminary=found.is_first_look, timezone=found.timezone)
+        return DayAnswer("processing", body, preliminary=found.is_first_look)
 
     async def _put_together(
         self, client_day: ClientDay, view: View, *, first_look: bool = True
@@ -187,8 +185,8 @@ class DayService:
         self, client_day: ClientDay, view: View, signs: _Signs, deadline: float, *, force: bool
     ) -> DayAnswer | None:
         """The outcome, waited for until ``deadline`` (s, monotonic); looked for once at least."""
-        woken, statuses = signs
-        answer = await self._outcome(client_day, view, statuses, force=force)
+        woken, looks = signs
+        answer = await self._outcome(client_day, view, looks, force=force)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 while answer is None:
@@ -196,18 +194,18 @@ class DayService:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(_CHECK_AGAIN_S):
                             await woken.wait()
-                    answer = await self._outcome(client_day, view, statuses, force=force)
+                    answer = await self._outcome(client_day, view, looks, force=force)
         return answer
 
     async def _outcome(
-        self, client_day: ClientDay, view: View, statuses: Shared[DayStatus | None], *, force: bool
+        self, client_day: ClientDay, view: View, looks: Shared[Look], *, force: bool
     ) -> DayAnswer | None:
         """The final answer; None while there is still something to wait for."""
         ready = await self.ready(client_day, view, hit=False)
         if ready and not (force and ready.stale):
             return ready
-        status = await statuses.get()
+        status, zone = await looks.get()
         if status and status.state == DayState.FAILED:
-            found, body = await self._put_together(client_day, view, first_look=False)
-            return DayAnswer("failed", body, error=status.error, timezone=found.timezone)
+            _, body = await self._put_together(client_day, view, first_look=False)
+            return DayAnswer("failed", body, error=status.error, timezone=zone)
         return None

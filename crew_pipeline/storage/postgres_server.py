@@ -214,9 +214,20 @@ def _inited(folder: Path) -> Any:
 @contextmanager
 def _opened_no_further(*within: Path) -> Iterator[None]:
     """Started as root, the server runs as a user of its own, for whom the package lets everybody list and enter all
-    folders above. To enter is enough, and where that is allowed already nothing is to change."""
-    above = {folder for path in within for folder in path.parents}
-    modes = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in above}
+    folders above. To enter is enough, and where that is allowed already nothing is to change.
+
+    Raises:
+        PostgresServerError: a folder that would have to be opened belongs to somebody else.
+    """
+    found = {folder: folder.stat() for path in within for folder in path.parents}
+    modes = {folder: stat.S_IMODE(status.st_mode) for folder, status in found.items()}
+    if os.geteuid() == 0:
+        for folder, status in sorted(found.items()):
+            if status.st_uid != 0 and not status.st_mode & stat.S_IXOTH:
+                raise PostgresServerError(
+                    f"{folder} belongs to another user and is closed to others; start as its owner, not as root, or "
+                    "name a data directory elsewhere with CREW_HOME"
+                )
     try:
         yield
     finally:

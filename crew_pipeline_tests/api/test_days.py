@@ -459,6 +459,15 @@ def test_force_process_asks_again_for_a_ready_day(api: TestClient, make_ready: R
     assert (content["metadata"]["cache_hit"], content["metadata"]["stale"]) == (False, False)
 
 
+def test_a_day_that_holds_nothing_costs_no_thread(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a thread is taken for somebody who asks for nothing again and again")
+
+    monkeypatch.setattr(Database, "calling", refused)
+    answer = api.get(PATH, params={"wait_s": 0})
+    assert (answer.status_code, answer.json()["data"]) == (200, [])
+
+
 def test_a_day_without_conversations_is_empty_and_complete(api: TestClient) -> None:
     content = api.get("/api/days/2025-01-14/conversations").json()
     assert (content["success"], content["data"]) == (True, [])

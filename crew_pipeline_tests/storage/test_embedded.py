@@ -189,6 +189,16 @@ def test_folders_above_are_opened_no_further_than_they_must_be(tmp_path: Path) -
         assert stat.S_IMODE(private.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can pass what belongs to others")
+def test_a_closed_folder_of_another_user_is_not_opened_for_others(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(0o700)
+    os.chown(theirs, 65534, 65534)
+    with pytest.raises(EmbeddedPostgresError, match="start as its owner"), embedded_postgres(theirs / "home"):
+        pass
+    assert stat.S_IMODE(theirs.stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_api_that_is_told_to_stop_leaves_no_server_behind(tmp_path: Path, number: int) -> None:
     with socket.socket() as probe:

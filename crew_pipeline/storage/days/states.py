@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from crew_pipeline.model import ClientDay, DayState
+from crew_pipeline.storage.database import Database
 
 
 class DayStatus(NamedTuple):
@@ -30,20 +31,42 @@ DAY_STATUS = """CASE WHEN bool_or(semantic_status = 'processing') THEN 'processi
 """SQL: the state of a group of conversations."""
 
 
+class Look(NamedTuple):
+    """What somebody who visits a day goes by: its state, None without conversations, and the time zone of the client's
+    days, where it has one of its own."""
+
+    status: DayStatus | None
+    timezone: str | None
+
+
+_LOOK = f"""
+SELECT {DAY_STATUS} AS status, count(*) AS conversations, coalesce(sum(line_count), 0)::bigint AS lines,
+       max(semantic_processed_at) AS at, max(semantic_error) AS error,
+       (SELECT timezone FROM clients WHERE client = %(client)s) AS zone
+FROM data_items WHERE client = %(client)s AND days_date = %(day)s
+"""
+
+
 def status_of(connection: Connection, client_day: ClientDay) -> DayStatus | None:
     """The state of a client's day, following from its conversations; None for a day without any."""
-    row = connection.execute(
-        text(f"""
-            SELECT count(*) AS conversations, coalesce(sum(line_count), 0) AS lines, max(semantic_processed_at) AS at,
-                   max(semantic_error) AS error,
-                   {DAY_STATUS} AS status
-            FROM data_items WHERE client = :client AND days_date = :day
-        """),
-        {"client": client_day.client, "day": client_day.day},
-    ).one()
-    return (
-        DayStatus(DayState(row.status), row.conversations, row.lines, row.at, row.error) if row.conversations else None
-    )
+    return _look(connection.exec_driver_sql(_LOOK, client_day._asdict()).one()).status
+
+
+async def look_in_loop(db: Database, client_day: ClientDay) -> Look:
+    """A look at a client's day, for an event loop.
+
+    Raises:
+        PoolTimeout, psycopg.OperationalError: as of ``Database.row``.
+    """
+    row = await db.row(_LOOK, client_day._asdict())
+    assert row is not None
+    return _look(row)
+
+
+def _look(row: Sequence[Any]) -> Look:
+    state, *others, zone = row
+    status = DayStatus(DayState(state), *others)
+    return Look(status if status.conversations else None, zone)
 
 
 class Counts(NamedTuple):
