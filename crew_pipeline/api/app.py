@@ -30,6 +30,7 @@ from crew_pipeline.api import (
     results,
     search,
     session,
+    themes,
     webhooks,
 )
 from crew_pipeline.api.access import Doorkeeper
@@ -153,6 +154,7 @@ def create_app(
     app.include_router(follow.router, tags=["days"])
     app.include_router(lines.router, tags=["days"])
     app.include_router(search.router, tags=["history"])
+    app.include_router(themes.router, tags=["history"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(forgetting.router, tags=["conversations"])

@@ -641,6 +641,156 @@ class RelatedConversations(BaseModel):
     indexing: bool
 
 
+class ThemeLine(BaseModel):
+    """A line of a theme."""
+
+    line_id: str
+    speaker: str
+    text: str
+
+
+class ThemePattern(BaseModel):
+    """What holds of when a theme is spoken of. ``said``: in words; ``conversations`` of ``of`` lie there; ``chance``:
+    that so many would (``gone``, ``back``: so few). ``weekday``: 0 is Monday; ``part``: of the day, six hours each."""
+
+    theme: int
+    kind: Literal["weekday", "part", "weekday_part", "rising", "gone", "back"]
+    said: str
+    weekday: int | None
+    part: int | None
+    conversations: int
+    of: int
+    chance: float
+    since: date | None
+
+
+class Theme(BaseModel):
+    """What days are about. ``id`` lasts; ``words`` tell it from others; ``line`` stands for it best. ``kind``:
+    ``found``, or ``made`` or ``seed`` by a person; ``is_named``: by a person."""
+
+    id: int
+    kind: Literal["found", "made", "seed"]
+    name: str
+    is_named: bool
+    words: list[str]
+    segments: int
+    conversations: int
+    days: int
+    first_day: date | None
+    last_day: date | None
+    line: ThemeLine | None
+    patterns: list[ThemePattern]
+
+
+class ThemeList(BaseModel):
+    """All themes, most conversations first."""
+
+    themes: list[Theme]
+    fitted_at: datetime | None
+
+
+class ThemeTopic(BaseModel):
+    """A part of a theme. ``pinned``: a person has put it there, so it stays."""
+
+    id: int
+    words: list[str]
+    segments: int
+    pinned: bool
+
+
+class ThemeMoment(BaseModel):
+    """A day, week or month by its first day: conversations about a theme, of how many."""
+
+    from_: date = Field(alias="from")
+    conversations: int
+    of: int
+
+
+class ThemeBeside(BaseModel):
+    """A theme that comes in the same conversations, more often than chance would have it."""
+
+    theme: int
+    conversations: int
+    chance: float
+
+
+class ThemeDetail(BaseModel):
+    """A theme. ``hours``: conversations by weekday (the first is Monday) and hour in which they began."""
+
+    theme: Theme
+    topics: list[ThemeTopic]
+    timeline: list[ThemeMoment]
+    hours: list[list[int]]
+    together: list[ThemeBeside]
+
+
+class ThemeSegment(BaseModel):
+    """Lines that follow each other and are about a theme."""
+
+    day: date
+    conversation_id: str
+    session_id: str
+    title: str | None
+    crew: str
+    topic: int
+    similarity: float
+    loose: bool
+    lines: list[ThemeLine]
+
+
+class ThemeSegments(BaseModel):
+    """A page of them, newest day first."""
+
+    segments: list[ThemeSegment]
+    next_cursor: str | None
+
+
+ThemeName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class NewTheme(BaseModel, extra="forbid"):
+    """A theme of one's own: a name, and lines that speak of it."""
+
+    name: ThemeName
+    examples: Annotated[list[Annotated[str, Field(min_length=3, max_length=1000)]], Field(min_length=1, max_length=20)]
+
+
+class RenamedTheme(BaseModel, extra="forbid"):
+    """Its name from now on; null: its own words again."""
+
+    name: ThemeName | None
+
+
+class MergedTheme(BaseModel, extra="forbid"):
+    """Which theme it is put into."""
+
+    into: Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class SplitTheme(BaseModel, extra="forbid"):
+    """Topics that are a theme of their own from now on; none: where it comes apart best."""
+
+    topics: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=400)] = []
+
+
+class LineOfTheme(BaseModel, extra="forbid"):
+    """The line that is put into the theme."""
+
+    line_id: Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00]+$")]
+
+
+class ChangedTheme(BaseModel):
+    """The theme that a correction has led to."""
+
+    id: int
+
+
+class ForbiddenWords(BaseModel):
+    """Words that name no theme."""
+
+    words: list[str]
+
+
 class NewSession(BaseModel, extra="forbid"):
     """A token to sign in with; ``keep``: for thirty days, not only until the browser is closed."""
 

@@ -35,13 +35,14 @@ def shown_texts(conversations: Iterable[Mapping[str, Any]], options: EngineOptio
         text_hash(text): text
         for entry in conversations
         for line in entry["display_conversation"]
-        for text in map(normalise, _parts(line, options))
+        for text in map(normalise, shown_parts(line, options))
         if count_words(text) >= options.min_words
     }
     return dict(sorted(found.items()))
 
 
-def _parts(line: Mapping[str, Any], options: EngineOptions) -> Iterator[str]:
+def shown_parts(line: Mapping[str, Any], options: EngineOptions) -> Iterator[str]:
+    """The texts of a document's line: itself, or the passages of a long one that are not folded in it."""
     text: str = line["text"]
     parts = list(parts_of(text, options.max_words))
     if len(parts) == 1:

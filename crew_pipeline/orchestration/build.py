@@ -17,6 +17,7 @@ from crew_pipeline.orchestration.discovery.schedule import build_discovery_sched
 from crew_pipeline.orchestration.history.assets import build_history, history_job
 from crew_pipeline.orchestration.history.schedule import build_embedding_schedule
 from crew_pipeline.orchestration.history.search import build_search_index, build_search_schedule, search_job
+from crew_pipeline.orchestration.history.themes import build_themes, build_themes_schedule, themes_job
 from crew_pipeline.orchestration.lineage import outside
 from crew_pipeline.orchestration.partitions import day_partitions
 from crew_pipeline.orchestration.resources import build_day_making, build_resources
@@ -46,17 +47,19 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
                     build_assets(settings, partitions),
                     *build_history(partitions),
                     build_search_index(settings),
+                    build_themes(settings),
                     *build_upkeep(settings),
                     *outside(),
                 ]
             ),
             asset_checks=[build_freshness(settings)],
-            jobs=[day_job(), discovery_job(), history_job(), search_job(), *upkeep_jobs()],
+            jobs=[day_job(), discovery_job(), history_job(), search_job(), themes_job(), *upkeep_jobs()],
             schedules=[
                 build_sweep(settings),
                 build_discovery_schedule(settings),
                 build_embedding_schedule(settings),
                 build_search_schedule(settings),
+                build_themes_schedule(settings),
                 *build_upkeep_schedules(settings),
             ],
             sensors=[build_arrivals(settings), *build_endings(settings), build_lost_runs(settings)],

@@ -18,6 +18,7 @@ DAY_JOB = "materialize_days"
 DISCOVERY_JOB = "discover_conversations"
 EMBEDDING_JOB = "embed_texts"
 SEARCH_JOB = "index_search"
+THEMES_JOB = "follow_themes"
 HEALTH_JOB = "take_health_sample"
 HOUSEKEEPING_JOB = "keep_house"
 

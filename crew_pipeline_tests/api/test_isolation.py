@@ -86,7 +86,7 @@ def test_no_route_shows_what_is_another_clients(both: tuple[Visitor, Visitor]) -
         values |= {"q": "the same words"} if "q" in named else {}
         address = path.replace("{day}", DAY).replace("{line_id}", rival.lines[0])
         address = address.replace("{conversation_id}", rival.conversation)
-        address = address.replace("{webhook_id}", f"wh_{0:016x}")
+        address = address.replace("{webhook_id}", f"wh_{0:016x}").replace("{theme_id}", "1")
         answer = acme.get(address, params=values)
         assert answer.status_code in {200, 202, 403, 404, 409}, (path, answer.text)
         assert shows(answer, rival) == [], path

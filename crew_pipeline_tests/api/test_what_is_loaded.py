@@ -112,6 +112,19 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
                 )
                 for method, rest in (("DELETE", ""), ("POST", "/test"), ("POST", "/retry"))
             },
+            "POST /api/themes": client.post(
+                "/api/themes", json={"name": "Exports", "examples": ["the export is slow"]}
+            ),
+            "PUT /api/themes/{theme_id}/name": client.put("/api/themes/1/name", json={"name": "Exports"}),
+            **{
+                f"POST /api/themes/{{theme_id}}/{what}": client.post(f"/api/themes/1/{what}", json=body)
+                for what, body in (("merge", {"into": 2}), ("split", {}), ("lines", {"line_id": first}))
+            },
+            "DELETE /api/themes/{theme_id}": client.delete("/api/themes/1"),
+            "PUT /api/themes/words/{word}": client.put("/api/themes/words/invoice"),
+            "DELETE /api/themes/words/{word}": client.delete("/api/themes/words/invoice"),
+            "GET /api/themes/{theme_id}": client.get("/api/themes/2"),
+            "GET /api/themes/{theme_id}/segments": client.get("/api/themes/2/segments"),
             "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),
         }
         for path in create_app(load_settings(), database_url, "").openapi()["paths"]:

@@ -1,7 +1,6 @@
 """The indexes of search: an asset that follows the documents, so that they are there before somebody searches."""
 
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +12,24 @@ from dagster import (
     AssetSelection,
     Config,
     MetadataValue,
-    RunRequest,
-    RunsFilter,
     ScheduleDefinition,
-    ScheduleEvaluationContext,
-    SkipReason,
     asset,
     define_asset_job,
     in_process_executor,
-    schedule,
 )
 
-from crew_pipeline.days.pace import Pace, allowance
+from crew_pipeline.days.pace import Pace
 from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex, Updated, drop_others, others
-from crew_pipeline.model import Trigger
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
+from crew_pipeline.orchestration.history import by_client
 from crew_pipeline.orchestration.history.assets import POOL, text_embeddings
 from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.resources import DatabaseResource
-from crew_pipeline.orchestration.ticks import UNFINISHED, skip_while_at_work, status_at_start
 from crew_pipeline.settings import Settings
-from crew_pipeline.storage.conversations import clients
 from crew_pipeline.storage.database import Database
 
 ASSET = "search_index"
-CRON = "*/10 * * * *"
 _MOST_SHOWN = 20
 
 
@@ -77,10 +68,7 @@ def build_search_index(settings: Settings) -> AssetsDefinition:
             started = time.monotonic()
             done, failed = _bring_up_to_date(database.db, settings, pace, anew=config.anew)
             context.add_asset_metadata(_metadata(done, time.monotonic() - started))
-            for client, error in failed.items():
-                context.log.error(f"{client}: not indexed ({type(error).__name__})")
-            if failed:
-                raise ExceptionGroup("Some clients' indexes are not up to date", list(failed.values()))
+            by_client.tell(context, failed, "indexes are")
 
     return search_index
 
@@ -88,21 +76,14 @@ def build_search_index(settings: Settings) -> AssetsDefinition:
 def _bring_up_to_date(
     db: Database, settings: Settings, pace: Pace, *, anew: bool
 ) -> tuple[dict[str, Updated], dict[str, Exception]]:
-    """What was done for each client, and what went wrong for which: one does not keep the others from theirs."""
-    done: dict[str, Updated] = {}
-    failed: dict[str, Exception] = {}
-    names = _names(db)
-    drop_others(Path(settings.home_path) / SEARCH_FOLDER, names)
-    for client in names:
-        try:
-            index = index_of(settings, client)
-            updated = index.update(db.as_client(client), anew=anew, rest=lambda _left: pace.rest())
-        except Exception as error:
-            failed[client] = error
-        else:
-            if updated is not None:
-                done[client] = updated
-    return done, failed
+    clients = by_client.names(db)
+    drop_others(Path(settings.home_path) / SEARCH_FOLDER, clients)
+
+    def update(client: str) -> Updated | None:
+        index = index_of(settings, client)
+        return index.update(db.as_client(client), anew=anew, rest=lambda _left: pace.rest())
+
+    return by_client.each(clients, update)
 
 
 def _metadata(done: dict[str, Updated], seconds: float) -> dict[str, Any]:
@@ -122,11 +103,6 @@ def _metadata(done: dict[str, Updated], seconds: float) -> dict[str, Any]:
     }
 
 
-def _names(db: Database) -> list[str]:
-    with db.read() as connection:
-        return clients.names(connection)
-
-
 def search_job() -> Any:
     """The asset alone."""
     return define_asset_job(
@@ -137,36 +113,13 @@ def search_job() -> Any:
     )
 
 
-def index_request(behind: list[str], settings: Settings, tick: datetime) -> RunRequest | None:
-    """The run that a tick asks for, where the index of any client is behind."""
-    if not behind:
-        return None
-    return RunRequest(
-        run_key=f"search:{tick.isoformat()}",
-        tags={**tags.lane_tags(allowance(settings, tick), 0), tags.TRIGGER: Trigger.SCHEDULE.value},
-    )
-
-
 def build_search_schedule(settings: Settings) -> ScheduleDefinition:
-    """The schedule; switched on from the start unless background jobs are turned off."""
+    """Takes what has changed into the indexes."""
 
-    @schedule(
-        name="index_search",
-        job_name=tags.SEARCH_JOB,
-        cron_schedule=CRON,
-        execution_timezone=settings.timezone,
-        default_status=status_at_start(settings),
-        description="Takes what has changed into the indexes of search. Skips while an earlier run is still at work.",
-    )
-    def index_search(context: ScheduleEvaluationContext, database: DatabaseResource) -> RunRequest | SkipReason:
-        earlier = RunsFilter(statuses=UNFINISHED, job_name=tags.SEARCH_JOB)
-        if skip := skip_while_at_work(context.instance, "run", earlier):
-            return skip
-        db = database.db
-        names = _names(db)
-        behind = [client for client in names if index_of(settings, client).is_behind(db.as_client(client))]
-        behind += [folder.name for folder in others(Path(settings.home_path) / SEARCH_FOLDER, names)]
-        request = index_request(behind, settings, context.scheduled_execution_time)
-        return request or SkipReason("everything is in the indexes")
+    def behind(db: Database) -> list[str]:
+        clients = by_client.names(db)
+        found = [client for client in clients if index_of(settings, client).is_behind(db.as_client(client))]
+        return found + [folder.name for folder in others(Path(settings.home_path) / SEARCH_FOLDER, clients)]
 
-    return index_search
+    said = ("Takes what has changed into the indexes of search.", "everything is in the indexes")
+    return by_client.build_schedule(settings, tags.SEARCH_JOB, behind, said)

@@ -110,6 +110,8 @@ _OF_DAYS = {
     "day_comparisons": "true",
     "day_askings": "true",
     "day_events": "true",
+    "theme_segments": "true",
+    "theme_days": "true",
     "day_claims": "ended_at IS NOT NULL",
 }
 
@@ -243,6 +245,9 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     for table, where in _OF_DAYS.items():
         whole = scope.kind == "client"
         delete(table, f"WHERE client = :client AND (:whole OR day = ANY(:days)) AND {where}", days=days, whole=whole)
+    # Words of what is gone may name themes; they are named again by what is left.
+    connection.execute(text("UPDATE themes SET words = '{}' WHERE client = :client"), _values(scope))
+    connection.execute(text("UPDATE topics SET words = '{}' WHERE client = :client"), _values(scope))
     # What was answered names sessions and titles.
     delete("api_answers", "WHERE client = :client")
     # Older versions may show what stood in a day then, wherever it stands now.
@@ -286,6 +291,9 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
             "day_claims",
             "day_events",
             "client_counters",
+            "theme_states",
+            "themes",
+            "topics",
             "webhooks",
             "signing_keys",
             "api_tickets",

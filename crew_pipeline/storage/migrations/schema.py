@@ -576,6 +576,96 @@ class ClientCounter(Base):
     events: Mapped[int] = mapped_column(BigInteger)
 
 
+class ThemeState(Base):
+    """How far a client's themes are."""
+
+    __tablename__ = "theme_states"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(server_default="", comment="whose vectors they were made from")
+    next_id: Mapped[int] = mapped_column(BigInteger, server_default=text("1"), comment="never given before")
+    fitted_with: Mapped[int] = mapped_column(
+        Integer, server_default=text("0"), comment="segments when topics were fitted last"
+    )
+    fitted_at: Mapped[datetime | None]
+    mean: Mapped[bytes | None] = mapped_column(comment="of all segments' vectors: int8 (dimension,)")
+    corrections: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("0"), comment="how many times a person has changed something"
+    )
+    forbidden: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default="{}", comment="words that are in no theme's name"
+    )
+    patterns: Mapped[dict[str, Any]] = mapped_column(
+        server_default="{}", comment="when themes are spoken of, and which together"
+    )
+
+
+class Theme(Base):
+    """What a client speaks of, under an id that lasts."""
+
+    __tablename__ = "themes"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    kind: Mapped[str] = mapped_column(comment="found; made or seed: by a person")
+    name: Mapped[str | None] = mapped_column(comment="given by a person")
+    words: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default="{}", comment="that tell it from others, best first"
+    )
+    conversation_id: Mapped[str | None] = mapped_column(comment="of the line that stands for it best")
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    merged_into: Mapped[int | None] = mapped_column(BigInteger, comment="theme that a person has put it in")
+
+
+class Topic(Base):
+    """A part of a theme: segments near a centre are of it."""
+
+    __tablename__ = "topics"
+    __table_args__ = (Index("topics_of", "client", "theme_id"),)
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    theme_id: Mapped[int] = mapped_column(BigInteger)
+    is_pinned: Mapped[bool] = mapped_column(comment="put there by a person: stays where it is")
+    centre: Mapped[bytes] = mapped_column(comment="int8 (dimension,)")
+    lead: Mapped[float] = mapped_column(
+        server_default=text("0"), comment="how much nearer it counts than it is (cosine)"
+    )
+    words: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+
+
+class ThemeSegment(Base):
+    """Lines of a conversation that follow each other, and what they are about."""
+
+    __tablename__ = "theme_segments"
+    __table_args__ = (
+        Index("theme_segments_of", "client", "topic_id", "day"),
+        Index("theme_segments_day", "client", "day"),
+    )
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(primary_key=True)
+    first_position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_position: Mapped[int] = mapped_column(BigInteger)
+    day: Mapped[date]
+    started_at: Mapped[datetime]
+    weight: Mapped[int] = mapped_column(Integer, comment="words, counted as often as they were said")
+    vector: Mapped[bytes] = mapped_column(comment="int8 (dimension,)")
+    topic_id: Mapped[int | None] = mapped_column(BigInteger)
+    near: Mapped[float | None] = mapped_column(comment="cosine with its topic's centre")
+
+
+class ThemeDay(Base):
+    """A day whose segments are known."""
+
+    __tablename__ = "theme_days"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(comment="of its document")
+
+
 class Webhook(Base):
     """Where a client, or the operator, wants to be told."""
 
