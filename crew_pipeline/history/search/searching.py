@@ -14,7 +14,7 @@ from crew_pipeline.history.search.folding import words_of
 from crew_pipeline.history.search.index import OpenIndex
 from crew_pipeline.history.search.query_encoder import query_encoder
 from crew_pipeline.history.search.texts import Place, key_of
-from crew_pipeline.history.search.words import EVERYWHERE, Asked, Filter, Told, WordHit, WordIndex, asked, slips_of
+from crew_pipeline.history.search.words import EVERYWHERE, Asked, Filter, Told, WordHit, WordIndex, asked
 from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.conversations.searched import FoundLine, ShownLine
 from crew_pipeline.storage.database import Database
@@ -36,6 +36,8 @@ _LEAST_SHARE = 0.3
 _UNMEANT = 0.6
 """The cosine of a text that has no vector and says all that was asked for: a word or two, not embedded."""
 _SHOWN_PLACES = 5
+_SHORT = 2
+"""Letters of a word that counts as no other's beginning or part."""
 
 
 class Hit(NamedTuple):
@@ -120,20 +122,18 @@ def shown(db: Database, index: OpenIndex, client: str, search: Search, hits: Seq
     places = [(place.conversation_id, place.position) for found in told.values() for _, place in found.places]
     with db.read() as connection:
         lines = searched.found_lines(connection, client, places)
-    query = asked(search.query)
+    marker = _Marker(asked(search.query), words)
     results = []
     for hit in hits:
         if hit.key not in told:
             continue
-        result = _result(hit, told[hit.key], lines, query, words)
+        result = _result(hit, told[hit.key], lines, marker)
         if result is not None:
             results.append(result)
     return results
 
 
-def _result(
-    hit: Hit, told: Told, lines: Mapping[tuple[str, int], FoundLine], query: Asked, words: WordIndex
-) -> dict[str, Any] | None:
+def _result(hit: Hit, told: Told, lines: Mapping[tuple[str, int], FoundLine], marker: _Marker) -> dict[str, Any] | None:
     there = [
         (day, place, lines[place.conversation_id, place.position])
         for day, place in told.places
@@ -143,7 +143,7 @@ def _result(
         return None
     _, place, line = there[0]
     part = line.text[place.start : place.end]
-    marks = list(_marks(part, query, words))
+    marks = list(marker.marks(part))
     return {
         "text": part,
         "highlights": [[start, end] for start, end in marks],
@@ -181,20 +181,45 @@ def _beside(conversation_id: str, line: ShownLine | None) -> dict[str, Any] | No
     return {"line_id": line_id(conversation_id, line.position), "speaker": line.speaker, "text": line.text}
 
 
-def _marks(text: str, query: Asked, words: WordIndex) -> Iterator[tuple[int, int]]:
-    """Where a text says what was asked for (code points), ascending."""
-    wanted = list(dict.fromkeys(word for phrase in words.telling(query) for word in phrase))
-    for word in words_of(text):
-        if any(_matches(word.folded, one, query, words) for one in wanted):
-            yield word.start, word.end
+class _Marker:
+    """Finds where texts say what was asked for; what is asked of the index is asked once for all of them."""
+
+    def __init__(self, query: Asked, words: WordIndex) -> None:
+        self._wanted = [
+            _Wanted(
+                word,
+                begins=query.is_open and word == query.phrases[-1][-1] and len(word) > _SHORT,
+                slips=words.slips(word),
+                within=len(word) > _SHORT and not words.is_said(word),
+            )
+            for word in dict.fromkeys(word for phrase in words.telling(query) for word in phrase)
+        ]
+        self._known: dict[str, bool] = {}
+
+    def marks(self, text: str) -> Iterator[tuple[int, int]]:
+        """The places in a text (code points), ascending."""
+        for word in words_of(text):
+            if self._matches(word.folded):
+                yield word.start, word.end
+
+    def _matches(self, said: str) -> bool:
+        known = self._known.get(said)
+        if known is None:
+            known = self._known[said] = any(wanted.matches(said) for wanted in self._wanted)
+        return known
 
 
-def _matches(said: str, wanted: str, query: Asked, words: WordIndex) -> bool:
-    if said == wanted:
-        return True
-    if query.is_open and wanted == query.phrases[-1][-1] and len(wanted) > 2 and said.startswith(wanted):
-        return True
-    errors = slips_of(wanted)
-    if errors and words.is_rare(wanted) and DamerauLevenshtein.distance(said, wanted, score_cutoff=errors) <= errors:
-        return True
-    return len(wanted) > 2 and wanted in said and not words.is_said(wanted)
+class _Wanted(NamedTuple):
+    """A word that is looked for, and as what else it counts: as the beginning of another, with so many letters wrong,
+    or within another."""
+
+    word: str
+    begins: bool
+    slips: int
+    within: bool
+
+    def matches(self, said: str) -> bool:
+        word, slips = self.word, self.slips
+        if said == word or (self.begins and said.startswith(word)) or (self.within and word in said):
+            return True
+        return slips > 0 and DamerauLevenshtein.distance(said, word, score_cutoff=slips) <= slips

@@ -28,6 +28,8 @@ _EXPANDED_TO = 12
 """Words that a word which is being typed may become."""
 _SLIPS = 5e-5
 """Share of documents: a word that so few have may be another one, misspelt."""
+_COMMON = 0.01
+"""Share of documents from which on a word is taken for all of what is being typed."""
 _NEAR = 0.5
 """Share of a word's weight that one counts which is near it."""
 _FULL = 1.3
@@ -148,7 +150,7 @@ def schema() -> Any:
 
 
 def slips_of(word: str) -> int:
-    """With how many letters wrong a word is still looked for; numbers and names with numbers are what they are."""
+    """With how many letters wrong a word may be another one; numbers and names with numbers are what they are."""
     if len(word) < _FUZZY_FROM or not word.isalpha():
         return 0
     return 2 if len(word) >= _TWO_ERRORS_FROM else 1
@@ -191,11 +193,11 @@ class WordIndex:
         if not query.phrases or not self._documents:
             return []
         found: dict[int, float] = {}
-        self._collect(self._all_of(query), among, most, found)
+        clauses = [self._clause(one, is_open=query.goes_on(one)) for one in query.phrases]
+        self._collect(Query.boolean_query([(Occur.Must, clause) for clause in clauses]), among, most, found)
         whole = len(found)
-        some = self._some_of(query)
-        if some is not None and whole < most:
-            self._collect(some, among, most, found)
+        if len(clauses) > 1 and whole < most:
+            self._collect(self._some_of(query, clauses), among, most, found)
         weights = sum(self.weight(word) for word in dict.fromkeys(query.words))
         hits = [
             WordHit(key, score, min(1.0, score / (_FULL * max(weights, 1e-9))), is_whole=number < whole)
@@ -208,39 +210,41 @@ class WordIndex:
         # One for all that is asked here: another thread may look again meanwhile, and addresses are of a searcher.
         searcher = self._searcher
         query = self._within(Query.term_query(self._schema, "key", key), among)
-        sums = searcher.aggregate(
-            query,
-            {
-                "times": {"sum": {"field": "times"}},
-                "first": {"min": {"field": "day"}},
-                "last": {"max": {"field": "day"}},
-                "there": {"value_count": {"field": "day"}},
-            },
-        )
-        if not sums["there"]["value"]:
+        newest = searcher.search(query, _PLACES_OF, count=False, order_by_field="day").hits
+        if not newest:
             return None
-        newest = searcher.search(query, _PLACES_OF, count=False, order_by_field="day")
         places: list[tuple[date, Place]] = []
-        for ordinal, address in newest.hits:
+        for ordinal, address in newest:
             stored: Any = searcher.doc(address).get_first("places")
             places += [(date.fromordinal(ordinal), Place(*place)) for place in orjson.loads(bytes(stored))]
-        return Told(
-            int(sums["times"]["value"]),
-            1 if sums["there"]["value"] == 1 else self._days_of(searcher, query),
-            date.fromordinal(int(sums["first"]["value"])),
-            date.fromordinal(int(sums["last"]["value"])),
-            places[:_MOST_PLACES],
-        )
+        if len(newest) < _PLACES_OF:
+            # These are all there are, as mostly; to aggregate takes longer than all else that is asked here.
+            ordinals: Any = [ordinal for ordinal, _ in newest]
+            counts: Any = searcher.fast_field_values("times", [address for _, address in newest])
+            times, days, first, last = sum(counts), len({*ordinals}), min(ordinals), max(ordinals)
+        else:
+            times, days, first, last = self._counted(searcher, query)
+        return Told(times, days, date.fromordinal(first), date.fromordinal(last), places[:_MOST_PLACES])
 
     def telling(self, query: Asked) -> list[list[str]]:
         """What of a query is not in every tenth text; all of it where everything is."""
         frequent = _FREQUENT * self._documents
         return [one for one in query.phrases if min(map(self._frequency, one)) <= frequent] or query.phrases
 
-    def _days_of(self, searcher: Any, query: Any) -> int:
-        # A cardinality would be about right.
-        found = searcher.aggregate(query, {"days": {"terms": {"field": "day", "size": _MOST_DAYS}}})
-        return len(found["days"]["buckets"])
+    def _counted(self, searcher: Any, query: Any) -> tuple[int, int, int, int]:
+        """Times, days, first and last day (ordinals)."""
+        found = searcher.aggregate(
+            query,
+            {
+                "times": {"sum": {"field": "times"}},
+                "first": {"min": {"field": "day"}},
+                "last": {"max": {"field": "day"}},
+                # A cardinality would be about right.
+                "days": {"terms": {"field": "day", "size": _MOST_DAYS}},
+            },
+        )
+        times, first, last = (int(found[name]["value"]) for name in ("times", "first", "last"))
+        return times, len(found["days"]["buckets"]), first, last
 
     def weight(self, word: str) -> float:
         """How much a word tells, by how rare it is (inverse document frequency, as BM25 has it)."""
@@ -251,9 +255,16 @@ class WordIndex:
         """Whether any text has a word."""
         return self._frequency(word) > 0
 
-    def is_rare(self, word: str) -> bool:
-        """Whether a word may be another one, misspelt."""
-        return self._frequency(word) <= 5 + _SLIPS * self._documents
+    def slips(self, word: str) -> int:
+        """With how many letters wrong a word is looked for: none where many say it, one at most where anybody does."""
+        frequency = self._frequency(word)
+        if frequency > 5 + _SLIPS * self._documents:
+            return 0
+        return min(1, slips_of(word)) if frequency else slips_of(word)
+
+    def is_common(self, word: str) -> bool:
+        """Whether so many texts have a word that nobody looks for others which begin with it."""
+        return self._frequency(word) >= 100 + _COMMON * self._documents
 
     def _frequency(self, word: str) -> int:
         return int(self._searcher.doc_freq("words", word))
@@ -264,14 +275,15 @@ class WordIndex:
         # What was found by a stricter look comes first, whatever a looser one says of it.
         ceiling = min(found.values(), default=math.inf)
         for _ in range(_ROUNDS):
-            seen = Query.term_set_query(self._schema, "key", list(found))
-            rest = Query.boolean_query([(Occur.Must, query), (Occur.MustNot, seen)]) if found else query
-            hits = searcher.search(rest, _AT_ONCE, count=False).hits
+            hits = searcher.search(query, _AT_ONCE, count=False).hits
             keys: Any = searcher.fast_field_values("key", [address for _, address in hits])
             for (score, _), key in zip(hits, keys, strict=True):
                 found.setdefault(key, min(score, ceiling))
             if len(hits) < _AT_ONCE or len(found) >= most:
                 return
+            # A text that was said very often takes all the places; it is not looked for any more.
+            seen = Query.term_set_query(self._schema, "key", sorted({*keys}))
+            query = Query.boolean_query([(Occur.Must, query), (Occur.MustNot, seen)])
 
     def _within(self, query: Any, among: Filter) -> Any:
         clauses = [(Occur.Must, query)]
@@ -285,31 +297,31 @@ class WordIndex:
                 clauses.append((Occur.Must, Query.const_score_query(named, 0.0)))
         return Query.boolean_query(clauses) if len(clauses) > 1 else query
 
-    def _all_of(self, query: Asked) -> Any:
-        """Every word, the last as far as it is written."""
-        clauses = [(Occur.Must, self._clause(one, is_open=query.goes_on(one))) for one in query.phrases]
-        return Query.boolean_query(clauses)
+    def _some_of(self, query: Asked, clauses: Sequence[Any]) -> Any:
+        """Words and phrases that tell something, as many as there are.
 
-    def _some_of(self, query: Asked) -> Any:
-        """Words and phrases that tell something, as many as there are."""
-        if len(query.phrases) < 2:
-            return None
+        One of those that tell most must be there: what says the others alone is not worth a look at half of all texts.
+        """
         telling = self.telling(query)
-        return Query.boolean_query([(Occur.Should, self._clause(one, is_open=query.goes_on(one))) for one in telling])
+        rarest = [one for one in telling if not self.is_common(min(one, key=self._frequency))] or telling
+        said = list(zip(query.phrases, clauses, strict=True))
+        must = Query.boolean_query([(Occur.Should, clause) for one, clause in said if one in rarest])
+        more = [(Occur.Should, clause) for one, clause in said if one in telling and one not in rarest]
+        return Query.boolean_query([(Occur.Must, must), *more])
 
     def _clause(self, phrase: list[str], *, is_open: bool) -> Any:
         if len(phrase) > 1:
             in_order: Any = phrase
             whole = Query.phrase_query(self._schema, "words", in_order)
-            if not self._searcher.search(whole, 1, count=False).hits:
+            if not self._stand_together(phrase, whole):
                 return self._around(phrase) or whole
-            if not is_open:
+            if not is_open or len(phrase[-1]) < _BEGUN_FROM:
                 return whole
             begun = Query.phrase_prefix_query(self._schema, "words", in_order)
             return Query.boolean_query([(Occur.Should, whole), (Occur.Should, begun)])
         (word,) = phrase
         alternatives = [Query.term_query(self._schema, "words", word)]
-        if is_open and len(word) >= _BEGUN_FROM:
+        if is_open and len(word) >= _BEGUN_FROM and not self.is_common(word):
             for longer, _ in self._searcher.terms_with_prefix("words", word, limit=_EXPANDED_TO):
                 if longer != word:
                     # By itself a rare word would count more than the one that was asked for.
@@ -317,6 +329,12 @@ class WordIndex:
                     alternatives.append(near)
         alternatives += self._like(word, is_begun=len(alternatives) > 1)
         return Query.disjunction_max_query(alternatives) if len(alternatives) > 1 else alternatives[0]
+
+    def _stand_together(self, phrase: list[str], whole: Any) -> bool:
+        """Whether any text says a phrase; of words that very many say it is taken for granted."""
+        if all(map(self.is_common, phrase)):
+            return True
+        return bool(self._searcher.search(whole, 1, count=False).hits)
 
     def _around(self, phrase: list[str]) -> Any:
         """Where a phrase is a part of a name: of libfoo_bar, foo_bar. None where it says too little to look for."""
@@ -338,8 +356,8 @@ class WordIndex:
         Args:
             is_begun: other words begin with it, so it need not stand within any.
         """
-        near, errors = [], slips_of(word)
-        if errors and self.is_rare(word):
+        near, errors = [], self.slips(word)
+        if errors:
             close = Query.fuzzy_term_query(self._schema, "words", word, errors)
             near.append(Query.const_score_query(close, self._less(word)))
         if len(word) >= _SUBSTRING_FROM and not self.is_said(word) and not is_begun:
