@@ -33,6 +33,7 @@ from crew_pipeline.commands import (
     rezone,
     search,
     status,
+    themes,
     tokens,
     up,
     webhooks,
@@ -72,6 +73,7 @@ app.command("discover")(discover.discover)
 app.command("process")(process.process)
 app.command("day")(day.day_)
 app.command("search")(search.search)
+app.command("themes")(themes.themes)
 app.command("status")(status.status)
 app.command("retry")(retry.retry)
 app.command("label")(label.label)

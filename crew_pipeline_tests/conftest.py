@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance
-from dagster._core.storage.defs_state.base import set_defs_state_storage
+from dagster._core.storage.defs_state.base import DefsStateStorage
 from sqlalchemy import create_engine, text
 
 from crew_pipeline.days import claims, publishing
@@ -58,10 +58,10 @@ def _clean_environment() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_state_of_another_instance() -> Iterator[None]:
-    """Dagster keeps the state storage of the instance that was opened last, also when it is closed."""
-    with set_defs_state_storage(None):
-        yield
+def _no_state_of_another_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster keeps the state storage of the instance that was opened last, also when it is closed; and one that is
+    collected as garbage puts that of an earlier one in its place, in the middle of whatever runs then."""
+    monkeypatch.setattr(DefsStateStorage, "get", staticmethod(lambda: None))
 
 
 @pytest.fixture(scope="session")

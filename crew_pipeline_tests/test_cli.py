@@ -542,6 +542,9 @@ def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(copie
     assert done["rows"]["lines"] == 2
     assert told(home, "search", "xyzzy-plugh")["results"] == []
     assert crew(home, "search", "xyzzy-plugh").stdout == "Nothing was found.\n"
+    assert told(home, "themes")["themes"] == []
+    assert crew(home, "themes").stdout.startswith("No themes yet")
+    assert "There is no theme 9" in crew(home, "themes", "9").stderr
     kept = b"".join(path.read_bytes() for path in (home / "search").rglob("*") if path.is_file())
     assert b"xyzzy" not in kept
     assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}
