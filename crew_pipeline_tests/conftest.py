@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,27 +199,30 @@ def bring(
         )
 
 
+def published(
+    db: Database, day: str, client: str = "default", folds: Folds | None = None, fingerprint: str = ENGINE
+) -> str:
+    """Publish the document of a client's day, as a run does; ``folds`` as of ``dedup.document``."""
+    client_day = ClientDay(client, date.fromisoformat(day))
+    with db.write() as connection:
+        token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
+        assert claims.acquire(connection, client_day, token, 60)
+        claims.begin(connection, client_day)
+        made = build(
+            client,
+            content.conversations_of(connection, client_day),
+            content.lines_of(connection, client_day),
+            folds or {},
+            fingerprint,
+        )
+        publishing.publish(connection, client_day, made, fingerprint, token)
+    return made.version
+
+
 @pytest.fixture
 def make_ready(db: Database) -> Ready:
-    """Publish the document of a client's day, as a run does; ``folds`` as of ``dedup.document``."""
-
-    def ready(day: str, client: str = "default", folds: Folds | None = None, fingerprint: str = ENGINE) -> str:
-        client_day = ClientDay(client, date.fromisoformat(day))
-        with db.write() as connection:
-            token = f"token {connection.exec_driver_sql('SELECT gen_random_uuid()').scalar()}"
-            assert claims.acquire(connection, client_day, token, 60)
-            claims.begin(connection, client_day)
-            made = build(
-                client,
-                content.conversations_of(connection, client_day),
-                content.lines_of(connection, client_day),
-                folds or {},
-                fingerprint,
-            )
-            publishing.publish(connection, client_day, made, fingerprint, token)
-        return made.version
-
-    return ready
+    """See ``published``."""
+    return partial(published, db)
 
 
 @pytest.fixture

@@ -78,6 +78,12 @@ async def status_page(request: Request, services: ServicesOf) -> Response:
     return _html(request, page.status_page(request.cookies.get(page.VIEW_COOKIE, ""), services.settings.root_path))
 
 
+@router.get("/themes")
+async def themes_page(request: Request, services: ServicesOf) -> Response:
+    """What the days are about; what it shows it asks for itself."""
+    return _html(request, page.themes_page(request.cookies.get(page.VIEW_COOKIE, ""), services.settings.root_path))
+
+
 def _html(request: Request, content: bytes) -> Response:
     headers = {
         "Content-Security-Policy": page.POLICY,

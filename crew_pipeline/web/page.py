@@ -26,7 +26,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""Of both pages: nothing from elsewhere, nothing inline."""
+"""Of all pages: nothing from elsewhere, nothing inline."""
 
 VIEW_COOKIE = "crew_view"
 VIEW = {"view": "full", "passages": "omit", "wait_s": "0"}
@@ -100,6 +100,7 @@ def day_page(
             entries=list(_first(entries, clock, day, client, full=full)),
             full=full,
             whose=whose,
+            named=client or "",
             root=root,
         )
         .encode()
@@ -110,6 +111,12 @@ def status_page(cookie: str, root: str = "") -> bytes:
     """The operator's page, UTF-8; ``root`` as of ``day_page``."""
     template = _templates().get_template("status.html")
     return template.render(preferences=preferences(cookie), script="status.js", answer=None, root=root).encode()
+
+
+def themes_page(cookie: str, root: str = "") -> bytes:
+    """The page of themes, UTF-8; ``root`` as of ``day_page``."""
+    template = _templates().get_template("themes.html")
+    return template.render(preferences=preferences(cookie), script="themes.js", answer=None, root=root).encode()
 
 
 def _answer(day: date | None, client: str | None) -> str:

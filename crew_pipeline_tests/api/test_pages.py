@@ -48,7 +48,7 @@ def test_nothing_is_inline_and_nothing_from_elsewhere(api: TestClient, first_loo
     assert re.findall(r"<style|\son[a-z]+=|\sstyle=|javascript:", first_look.replace("onerror=alert(1)", "")) == []
     addresses = re.findall(r'(?:src|href)="([^"]+)"', first_look)
     assert [address for address in addresses if not address.startswith(("/", "#"))] == []
-    for path in ("/", "/status"):
+    for path in ("/", "/status", "/themes"):
         policy = api.get(path).headers["content-security-policy"]
         assert "unsafe" not in policy
         assert policy.startswith("default-src 'none'")

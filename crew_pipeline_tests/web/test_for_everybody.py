@@ -61,6 +61,9 @@ def test_no_view_has_a_finding(site: Site, talked: str, visit: Visit, scheme: st
     page.goto(f"{site.url}/status")
     soon(lambda: "Last runs" in page.locator("#status").inner_text())
     found["status"] = findings(visitor)
+    page.goto(f"{site.url}/themes")
+    soon(lambda: page.locator("#state").inner_text() == "none yet")
+    found["themes"] = findings(visitor)
     assert {view: told for view, told in found.items() if told} == {}
 
 
