@@ -72,9 +72,9 @@ def names(counted: Mapping[int, Counted]) -> dict[int, list[str]]:
 
 def _best(group: Counted, whole: Counted, size: float) -> list[str]:
     terms, all_terms = group.terms, whole.terms
-    said = max(terms.values(), default=0)
+    said, total = max(terms.values(), default=0), max(1, terms.total())
     scores = {
-        term: times / terms.total() * math.log(1 + size / all_terms[term])
+        term: times / total * math.log(1 + size / all_terms[term])
         for term, times in terms.items()
         if times >= min(_LEAST_SAID, said) and _tells(times / group.segments, all_terms[term] / whole.segments)
     }

@@ -218,8 +218,8 @@ def _fit(db: Database, client: str, model: str, options: EngineOptions, *, anew:
         fitted = fitting.fit(vectors, loaded.weights, loaded.topics, known, state.next_id, anew=anew)
         with db.write() as connection:
             store.lock(connection, client)
-            # What somebody has corrected meanwhile is honoured: it is fitted again.
-            if store.state(connection, client).corrections == state.corrections:
+            # What somebody has corrected meanwhile is honoured, and what was fitted: it is fitted again.
+            if store.state(connection, client) == state:
                 _write(connection, client, state._replace(model=model, mean=mean.tobytes()), fitted, loaded)
                 break
     name(db, client, options)
@@ -235,6 +235,11 @@ def _write(connection: Connection, client: str, state: State, fitted: Fitted, lo
     highest = max((max(row.id, row.theme_id) for row in rows), default=0)
     store.put_topics(connection, client, rows)
     store.assign(connection, client, loaded.keys, fitted.of, fitted.near)
+    # Days that were taken in during the fit.
+    later = store.segments(connection, client, of_no_topic=True)
+    if later.keys:
+        vectors = centred(later.vectors, mean_in(state))
+        store.assign(connection, client, later.keys, *fitting.assign(vectors, topics))
     store.set_state(
         connection,
         client,

@@ -217,13 +217,18 @@ def _columns(segments: Sequence[SegmentRow]) -> dict[str, list[Any]]:
     return columns | {"vector": [segment.vector.tobytes() for segment in segments]}
 
 
-def segments(connection: Connection, client: str) -> Loaded:
-    """All segments, in the order of a hash of their place."""
+_OF_NO_TOPIC = """
+AND NOT EXISTS (SELECT FROM topics WHERE topics.client = theme_segments.client AND topics.id = topic_id)
+"""
+
+
+def segments(connection: Connection, client: str, *, of_no_topic: bool = False) -> Loaded:
+    """All segments, or those of no topic that there is, in the order of a hash of their place."""
     rows = connection.execute(
         text(
-            "SELECT conversation_id, first_position, weight, coalesce(topic_id, -1), vector FROM theme_segments "
-            "WHERE client = :client ORDER BY hashtextextended(conversation_id || '-' || first_position, 0), "
-            "conversation_id, first_position"
+            "SELECT conversation_id, first_position, weight, coalesce(topic_id, -1), vector FROM theme_segments "  # noqa: S608
+            f"WHERE client = :client {_OF_NO_TOPIC if of_no_topic else ''} "
+            "ORDER BY hashtextextended(conversation_id || '-' || first_position, 0), conversation_id, first_position"
         ),
         {"client": client},
     ).all()

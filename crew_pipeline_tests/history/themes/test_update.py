@@ -240,6 +240,45 @@ def test_a_correction_that_is_made_during_a_fit_is_honoured(
     assert named(db, "kitten") == named(db, "football") == football
 
 
+def test_a_day_that_is_taken_in_during_a_fit_has_its_themes(
+    db: Database, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.weeks(3)
+    bring_up(db)
+    fit: Callable[..., fitting.Fitted] = fitting.fit
+    fits: list[int] = []
+
+    def slow(*args: Any, **kwargs: Any) -> fitting.Fitted:
+        fits.append(1)
+        if len(fits) == 1:
+            history.add(FIRST + timedelta(weeks=5), ["football"])
+            bring_up(db)
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(fitting, "fit", slow)
+    bring_up(db, anew=True)
+    assert len(theme_of(db)) == 92
+    assert len(by_subject(db)["football"]) == 1
+
+
+def test_two_fits_at_once_give_no_id_twice(db: Database, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    history.weeks(3)
+    fit: Callable[..., fitting.Fitted] = fitting.fit
+    fits: list[int] = []
+
+    def slow(*args: Any, **kwargs: Any) -> fitting.Fitted:
+        fits.append(1)
+        if len(fits) == 1:
+            bring_up(db)
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(fitting, "fit", slow)
+    bring_up(db)
+    # One within the other, and once more after it.
+    assert len(fits) == 3
+    assert len(theme_of(db)) == 90
+
+
 @pytest.mark.parametrize("correct", [
     lambda db: corrections.rename(db, CLIENT, 10_000, "x"),
     lambda db: corrections.merge(db, CLIENT, named(db, "kitten"), 10_000),
