@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Literal, NamedTuple
 
@@ -21,6 +22,7 @@ FALSE_RATE = 0.05
 _FEWEST = 4
 """Conversations of a theme, and days of it in a place: below, nothing is asked."""
 _FEWEST_DAYS = 3
+_NEGLIGIBLE = 1e-12
 RECENT, BEFORE = timedelta(weeks=4), timedelta(weeks=12)
 
 PARTS = ("night", "morning", "afternoon", "evening")
@@ -102,24 +104,36 @@ class _Drawn:
 
     @property
     def chance(self) -> float:
-        """That so many of the drawn lie there, or more."""
+        """That so many of the drawn lie there, or more; 1 where no more do than are to be expected."""
+        if self.found * self.all <= self.drawn * self.there:
+            return 1.0
         return at_least(self.found, self.drawn, self.there, self.all)
 
 
 def at_least(found: int, drawn: int, there: int, total: int) -> float:
     """The chance that of ``drawn`` of ``total`` things at least ``found`` are among ``there`` of them."""
-    most = min(drawn, there)
     if found <= max(0, drawn + there - total):
         return 1.0
-    parts = [_log_choose(there, i) + _log_choose(total - there, drawn - i) for i in range(found, most + 1)]
     whole = _log_choose(total, drawn)
-    return min(1.0, math.fsum(math.exp(part - whole) for part in parts))
+    chance = 0.0
+    for number in range(found, min(drawn, there) + 1):
+        more = math.exp(_log_choose(there, number) + _log_choose(total - there, drawn - number) - whole)
+        chance += more
+        # Beyond the middle each is less than the one before.
+        if more < _NEGLIGIBLE * chance and number * total > drawn * there:
+            break
+    return min(1.0, chance)
 
 
 def _log_choose(total: int, drawn: int) -> float:
     if not 0 <= drawn <= total:
         return -math.inf
-    return math.lgamma(total + 1) - math.lgamma(drawn + 1) - math.lgamma(total - drawn + 1)
+    return _log_factorial(total) - _log_factorial(drawn) - _log_factorial(total - drawn)
+
+
+@lru_cache(maxsize=1 << 18)
+def _log_factorial(number: int) -> float:
+    return math.lgamma(number + 1)
 
 
 def kept(chances: Sequence[float], rate: float = FALSE_RATE) -> float:
@@ -137,72 +151,99 @@ def patterns(talks: Mapping[str, Talk], themes: Mapping[int, Collection[str]]) -
         talks: all conversations of a client.
         themes: the conversations that speak of each.
     """
-    asked = [pattern for theme, about in sorted(themes.items()) for pattern in _asked(theme, about, talks)]
+    usual = _Usual(list(talks.values()))
+    asked = [
+        pattern
+        for theme, about in sorted(themes.items())
+        for pattern in _asked(theme, [talks[one] for one in about if one in talks], usual)
+    ]
     most = kept([pattern.chance for pattern in asked])
     held = [pattern for pattern in asked if pattern.chance <= most]
     return sorted(_most_telling(held), key=lambda pattern: (pattern.theme, pattern.chance, pattern.kind))
 
 
-def _asked(theme: int, about: Collection[str], talks: Mapping[str, Talk]) -> Iterable[Pattern]:
-    own = [talks[conversation] for conversation in about if conversation in talks]
-    if len(own) < _FEWEST:
-        return
-    everything = list(talks.values())
-    yield from _places(theme, own, everything)
-    yield from _over_time(theme, own, everything)
+_Place = tuple[int | None, int | None]
+_KINDS: dict[Kind, tuple[bool, bool]] = {
+    "weekday": (True, False), "part": (False, True), "weekday_part": (True, True),
+}  # fmt: skip
+"""By weekday, by part of the day."""
 
 
-def _places(theme: int, own: list[Talk], everything: list[Talk]) -> Iterable[Pattern]:
-    kinds: tuple[tuple[Kind, bool, bool], ...] = (
-        ("weekday", True, False), ("part", False, True), ("weekday_part", True, True),
-    )  # fmt: skip
-    for kind, by_weekday, by_part in kinds:
+class _Lying(NamedTuple):
+    """How many conversations lie in each place, and how many days (or parts of days, where these are places)."""
 
-        def place(talk: Talk, by_weekday: bool = by_weekday, by_part: bool = by_part) -> tuple[int | None, int | None]:
-            return talk.day.weekday() if by_weekday else None, talk.part if by_part else None
+    talks: Counter[_Place]
+    days: Counter[_Place]
 
-        usual, here = Counter(map(place, everything)), Counter(map(place, own))
-        usual_days, here_days = (
-            Counter(place for _, place in {((talk.day, talk.part if by_part else 0), place(talk)) for talk in some})
-            for some in (everything, own)
-        )
-        for where, found in sorted(here.items(), key=str):
-            if found < _FEWEST or here_days[where] < _FEWEST_DAYS:
-                chance = 1.0
-            else:
-                by_talk = _Drawn(len(everything), usual[where], len(own), found)
-                by_day = _Drawn(usual_days.total(), usual_days[where], here_days.total(), here_days[where])
+    @classmethod
+    def of(cls, talks: Iterable[Talk], kind: Kind) -> _Lying:
+        """Where some conversations lie."""
+        by_weekday, by_part = _KINDS[kind]
+        places: Counter[_Place] = Counter()
+        days: set[tuple[date, int, _Place]] = set()
+        for (day, hour), count in Counter(talks).items():
+            part = hour // 6
+            place = day.weekday() if by_weekday else None, part if by_part else None
+            places[place] += count
+            days.add((day, part if by_part else 0, place))
+        return cls(places, Counter(place for _, _, place in days))
+
+
+class _Usual:
+    """All conversations of a client: what a theme is set against."""
+
+    def __init__(self, talks: list[Talk]) -> None:
+        self.talks = talks
+        self.lying = {kind: _Lying.of(talks, kind) for kind in _KINDS}
+        self.days = Counter(talk.day for talk in talks)
+        self.last = max(self.days, default=date.min)
+
+
+def _asked(theme: int, own: list[Talk], usual: _Usual) -> Iterable[Pattern]:
+    if len(own) >= _FEWEST:
+        yield from _places(theme, own, usual)
+        yield from _over_time(theme, own, usual)
+
+
+def _places(theme: int, own: list[Talk], usual: _Usual) -> Iterable[Pattern]:
+    for kind, all_of_it in usual.lying.items():
+        here = _Lying.of(own, kind)
+        every_day, own_days = all_of_it.days.total(), here.days.total()
+        for where, found in sorted(here.talks.items(), key=str):
+            chance = 1.0
+            if found >= _FEWEST and here.days[where] >= _FEWEST_DAYS:
+                by_talk = _Drawn(len(usual.talks), all_of_it.talks[where], len(own), found)
+                by_day = _Drawn(every_day, all_of_it.days[where], own_days, here.days[where])
                 chance = max(by_talk.chance, by_day.chance)
             yield Pattern(theme, kind, *where, found, len(own), chance)
 
 
-def _over_time(theme: int, own: list[Talk], everything: list[Talk]) -> Iterable[Pattern]:
-    last = max(talk.day for talk in everything)
-    begun, recent = last - RECENT - BEFORE, last - RECENT + timedelta(days=1)
-    usual = [talk.day for talk in everything if talk.day > begun]
+def _over_time(theme: int, own: list[Talk], usual: _Usual) -> Iterable[Pattern]:
+    begun, recent = usual.last - RECENT - BEFORE, usual.last - RECENT + timedelta(days=1)
+    days = {day: count for day, count in usual.days.items() if day > begun}
     here = [talk.day for talk in own if talk.day > begun]
     new = [day for day in here if day >= recent]
-    if len(new) >= _FEWEST and len({*new}) >= _FEWEST_DAYS and min(usual) < recent:
-        by_talk = _Drawn(len(usual), sum(day >= recent for day in usual), len(here), len(new))
-        by_day = _Drawn(len({*usual}), len({day for day in usual if day >= recent}), len({*here}), len({*new}))
+    if len(new) >= _FEWEST and len({*new}) >= _FEWEST_DAYS and min(days) < recent:
+        new_days = [day for day in days if day >= recent]
+        by_talk = _Drawn(sum(days.values()), sum(days[day] for day in new_days), len(here), len(new))
+        by_day = _Drawn(len(days), len(new_days), len({*here}), len({*new}))
         yield Pattern(theme, "rising", None, None, len(new), len(here), max(by_talk.chance, by_day.chance), recent)
-    yield from _silences(theme, own, everything, last)
+    yield from _silences(theme, own, usual)
 
 
-def _silences(theme: int, own: list[Talk], everything: list[Talk], last: date) -> Iterable[Pattern]:
+def _silences(theme: int, own: list[Talk], usual: _Usual) -> Iterable[Pattern]:
     days = sorted({talk.day for talk in own})
     if len(days) < _FEWEST_DAYS:
         return
-    usual = [talk.day for talk in everything]
-    if last - days[-1] >= RECENT:
-        after = sum(day > days[-1] for day in usual)
-        yield Pattern(theme, "gone", None, None, 0, len(own), _none_in(after, len(own), len(usual)), days[-1])
+    if usual.last - days[-1] >= RECENT:
+        after = sum(count for day, count in usual.days.items() if day > days[-1])
+        yield Pattern(theme, "gone", None, None, 0, len(own), _none_in(after, len(own), len(usual.talks)), days[-1])
         return
     gap, (before, again) = max(((other - one), (one, other)) for one, other in pairwise(days))
-    if gap >= RECENT and last - again < RECENT and len([day for day in days if day <= before]) >= _FEWEST_DAYS:
-        between = sum(before < day < again for day in usual)
+    if gap >= RECENT and usual.last - again < RECENT and len([day for day in days if day <= before]) >= _FEWEST_DAYS:
+        between = sum(count for day, count in usual.days.items() if before < day < again)
         # The longest of all silences is looked at, so each of them had its chance.
-        chance = min(1.0, (len(days) - 1) * _none_in(between, len(own), len(usual)))
+        chance = min(1.0, (len(days) - 1) * _none_in(between, len(own), len(usual.talks)))
         found = sum(talk.day >= again for talk in own)
         yield Pattern(theme, "back", None, None, found, len(own), chance, again)
 
