@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from sqlalchemy import Connection
 
+from crew_pipeline.api import convertors
 from crew_pipeline.api.days import Day
 from crew_pipeline.api.models import (
     JSON,
@@ -28,6 +29,7 @@ from crew_pipeline.settings import Settings
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.evidence import verdicts as stored
 
+convertors.register()
 router = APIRouter()
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: A_PROBLEM, **PROBLEMS}
@@ -94,7 +96,7 @@ def _written_pairs(connection: Connection, client: str) -> bytes:
 
 
 @router.delete(
-    "/api/feedback/{feedback_id:int}",
+    "/api/feedback/{feedback_id:id}",
     summary="Take a verdict back",
     response_model=UndoneFeedback,
     responses=_NOT_FOUND,

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 
+from crew_pipeline.api import convertors
 from crew_pipeline.api.models import (
     JSON,
     ChangedTheme,
@@ -34,10 +35,11 @@ from crew_pipeline.storage.database import Database
 P = ParamSpec("P")
 T = TypeVar("T")
 
+convertors.register()
 router = APIRouter()
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: A_PROBLEM, **PROBLEMS}
-_CURSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})~([0-9]{1,18})~(.{1,200})")
+_CURSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})~([0-9]{1,18})~([^\x00-\x1f\x7f]{1,200})")
 
 ThemeId = Annotated[int, Path(ge=1, le=2**63 - 1, description="`id` of a theme")]
 
@@ -50,7 +52,7 @@ async def list_(services: ServicesOf, client: Client) -> Response:
     return Response(orjson.dumps(found), media_type=JSON)
 
 
-@router.get("/api/themes/{theme_id:int}", summary="A theme", response_model=ThemeDetail, responses=_NOT_FOUND)
+@router.get("/api/themes/{theme_id:id}", summary="A theme", response_model=ThemeDetail, responses=_NOT_FOUND)
 async def one(
     services: ServicesOf,
     client: Client,
@@ -67,7 +69,7 @@ async def one(
 
 
 @router.get(
-    "/api/themes/{theme_id:int}/segments",
+    "/api/themes/{theme_id:id}/segments",
     summary="Where a theme is spoken of",
     response_model=ThemeSegments,
     responses=_NOT_FOUND,
@@ -110,21 +112,21 @@ def _seed(db: Database, client: str, new: NewTheme) -> int:
     return corrections.seed(db, client, new.name, examples)
 
 
-@router.put("/api/themes/{theme_id:int}/name", summary="Rename", response_model=ChangedTheme, responses=_NOT_FOUND)
+@router.put("/api/themes/{theme_id:id}/name", summary="Rename", response_model=ChangedTheme, responses=_NOT_FOUND)
 async def rename(services: ServicesOf, client: Client, theme_id: ThemeId, said: RenamedTheme) -> Response:
     """Its name from now on; null: its own words again."""
     await _corrected(services, client, corrections.rename, theme_id, said.name)
     return Response(orjson.dumps({"id": theme_id}), media_type=JSON)
 
 
-@router.post("/api/themes/{theme_id:int}/merge", summary="Merge", response_model=ChangedTheme, responses=_NOT_FOUND)
+@router.post("/api/themes/{theme_id:id}/merge", summary="Merge", response_model=ChangedTheme, responses=_NOT_FOUND)
 async def merge(services: ServicesOf, client: Client, theme_id: ThemeId, said: MergedTheme) -> Response:
     """Put all of a theme into another; they stay together."""
     await _corrected(services, client, corrections.merge, theme_id, said.into)
     return Response(orjson.dumps({"id": said.into}), media_type=JSON)
 
 
-@router.post("/api/themes/{theme_id:int}/split", summary="Split", response_model=ChangedTheme, responses=_NOT_FOUND)
+@router.post("/api/themes/{theme_id:id}/split", summary="Split", response_model=ChangedTheme, responses=_NOT_FOUND)
 async def split(services: ServicesOf, client: Client, theme_id: ThemeId, said: SplitTheme) -> Response:
     """Make a theme of its own of some of its topics; without any it is divided where it comes apart best. `id`: of the
     new one."""
@@ -133,7 +135,7 @@ async def split(services: ServicesOf, client: Client, theme_id: ThemeId, said: S
 
 
 @router.post(
-    "/api/themes/{theme_id:int}/lines", summary="Move a line", response_model=ChangedTheme, responses=_NOT_FOUND
+    "/api/themes/{theme_id:id}/lines", summary="Move a line", response_model=ChangedTheme, responses=_NOT_FOUND
 )
 async def move(services: ServicesOf, client: Client, theme_id: ThemeId, said: LineOfTheme) -> Response:
     """Put a line, with those around it, into a theme; what is like it goes with it."""
@@ -144,7 +146,7 @@ async def move(services: ServicesOf, client: Client, theme_id: ThemeId, said: Li
     return Response(orjson.dumps({"id": theme_id}), media_type=JSON)
 
 
-@router.delete("/api/themes/{theme_id:int}", summary="Take a theme back", status_code=204, responses=_NOT_FOUND)
+@router.delete("/api/themes/{theme_id:id}", summary="Take a theme back", status_code=204, responses=_NOT_FOUND)
 async def drop(services: ServicesOf, client: Client, theme_id: ThemeId) -> Response:
     """One that somebody has made; what is in it goes where it is nearest to."""
     await _corrected(services, client, corrections.drop, theme_id)

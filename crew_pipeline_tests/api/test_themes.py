@@ -116,6 +116,9 @@ def test_a_theme_of_ones_own_is_made_and_taken_back(api: TestClient) -> None:
     ("GET", "/api/themes/1/segments?cursor=nonsense", None, 404),
     ("GET", "/api/themes/1/segments?cursor=2025-99-99~1~a", None, 404),
     ("GET", "/api/themes/1?by=year", None, 422),
+    ("GET", "/api/themes/1/segments?cursor=2025-01-01~1~a%00", None, 404),
+    ("GET", f"/api/themes/{'9' * 5000}", None, 404),
+    ("DELETE", f"/api/feedback/{'9' * 5000}", None, 404),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said(api: TestClient, method: str, path: str, body: object, status: int) -> None:
     answer = api.request(method, path, json=body)
@@ -138,5 +141,11 @@ def test_another_clients_themes_are_not_there(api: TestClient, history: History,
     assert api.put(f"/api/themes/{kitten}/name", params={"client": "rival"}, json={"name": "x"}).status_code == 404
 
 
-def test_a_client_without_talk_has_no_themes(api: TestClient) -> None:
+def test_a_client_without_talk_has_no_themes_but_those_of_its_own(api: TestClient) -> None:
     assert api.get("/api/themes").json() == {"themes": [], "fitted_at": None}
+    for name in ("Work", "Home"):
+        assert api.post("/api/themes", json={"name": name, "examples": ["there is too much to do"]}).status_code == 201
+    for word in ("a", "b"):
+        assert api.put(f"/api/themes/words/{word}").status_code == 204
+    assert api.get("/api/themes/words").json() == {"words": ["a", "b"]}
+    assert {theme["name"] for theme in api.get("/api/themes").json()["themes"]} == {"Work", "Home"}

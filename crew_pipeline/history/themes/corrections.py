@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from crew_pipeline.history.themes import fitting
 from crew_pipeline.history.themes.clustering import groups_of, k_means
-from crew_pipeline.history.themes.grid import Grid, centred, on_grid, similarities
+from crew_pipeline.history.themes.fitting import Topics
+from crew_pipeline.history.themes.grid import NORM, Grid, centred, on_grid, similarities
 from crew_pipeline.history.themes.update import as_topics, mean_in
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.history import themes as store
@@ -26,6 +27,7 @@ _MOST_LIKE = 50
 _LEAD = 0.1875
 """How much nearer a seed counts than it is: a few examples lie less in the middle of a theme than what was found."""
 _MOST_FORBIDDEN = 1_000
+_MOST_TOPICS = 2_000
 
 
 class NoThemeError(LookupError):
@@ -45,6 +47,10 @@ def rename(db: Database, client: str, theme: int, name: str | None) -> None:
     with db.write() as connection:
         _begin(connection, client, theme)
         store.set_name(connection, client, theme, name)
+        if name is not None:
+            # What bears a name is not to be gone one day.
+            own = [topic.id for topic in store.topics(connection, client) if topic.theme_id == theme]
+            store.pin(connection, client, own, theme)
 
 
 def merge(db: Database, client: str, theme: int, into: int) -> None:
@@ -78,6 +84,8 @@ def split(db: Database, client: str, theme: int, topics: Collection[int] = ()) -
         own = [topic for topic in store.topics(connection, client) if topic.theme_id == theme]
         if strange := {*topics} - {topic.id for topic in own}:
             raise NoThemeError(f"Topic {min(strange)} is none of theme {theme}.")
+        if not own:
+            raise NoThemeError(f"There is no theme {theme}; GET /api/themes lists them.")
         if len(own) == 1 and not topics:
             own, state = _in_two(connection, client, own[0], state)
         away = {*topics} or _part_of(own)
@@ -132,10 +140,30 @@ def move(db: Database, client: str, conversation_id: str, position: int, theme: 
         vector = store.vector_at(connection, client, conversation_id, position)
         if vector is None:
             raise NoThemeError("The line is in no theme: it says too little, or its day is not ready yet.")
-        centre = centred(vector[np.newaxis], mean_in(state))[0]
-        store.add_topics(connection, client, [TopicRow(state.next_id, theme, True, centre)])
-        store.set_state(connection, client, next_id=state.next_id + 1)
+        centre = centred(vector[np.newaxis], mean_in(state))
+        rows = store.topics(connection, client)
+        same = [row for row in rows if row.is_pinned and row.moved_from and np.array_equal(row.centre, centre[0])]
+        lead = _lead_over(centre, as_topics(row for row in rows if row.id not in {one.id for one in same}))
+        if same:
+            store.pin(connection, client, [row.id for row in same], theme)
+            for row in same:
+                store.set_centre(connection, client, row._replace(lead=lead))
+        elif len(rows) >= _MOST_TOPICS:
+            raise NotPossibleError(f"There are {_MOST_TOPICS} topics already; put themes into each other instead.")
+        else:
+            moved = TopicRow(state.next_id, theme, True, centre[0], lead, conversation_id)
+            store.add_topics(connection, client, [moved])
+            store.set_state(connection, client, next_id=state.next_id + 1)
         _join_again(connection, client, state)
+
+
+def _lead_over(centre: Grid, others: Topics) -> float:
+    """How much nearer a segment must count to itself, not to be of another topic that counts nearer than it is."""
+    if not len(others.ids):
+        return 0.0
+    own = similarities(centre, centre)[0, 0]
+    best = (similarities(centre, others.centres) + others.leads).max()
+    return float(max(0.0, best - own + np.float32(1 / NORM**2)))
 
 
 def seed(db: Database, client: str, name: str, examples: NDArray[np.float32]) -> int:
@@ -186,6 +214,10 @@ def drop(db: Database, client: str, theme: int) -> None:
         state = _begin(connection, client, theme)
         if store.kind_of(connection, client, theme) == "found":
             raise NotPossibleError("The theme was found in what was said; put it into another instead (merge).")
+        if store.holds_found(connection, client, theme):
+            raise NotPossibleError(
+                "Another theme was put into this one, which would be lost with it; rename it instead."
+            )
         store.drop_theme(connection, client, theme)
         _join_again(connection, client, state)
 
@@ -226,5 +258,5 @@ def _join_again(connection: Connection, client: str, state: store.State) -> None
     """Let each segment join the topic that it is nearest to now."""
     topics = as_topics(store.topics(connection, client))
     loaded = store.segments(connection, client)
-    if loaded.keys and len(topics.ids):
+    if state.fitted_at is not None and loaded.keys and len(topics.ids):
         store.assign(connection, client, loaded.keys, *fitting.assign(centred(loaded.vectors, mean_in(state)), topics))

@@ -44,6 +44,16 @@ class Topics(NamedTuple):
             self.ids[chosen], self.themes[chosen], self.centres[chosen], self.pinned[chosen], self.leads[chosen]
         )
 
+    def joined(self, other: Topics) -> Topics:
+        """These, then others."""
+        return Topics(
+            np.concatenate((self.ids, other.ids)),
+            np.concatenate((self.themes, other.themes)),
+            np.concatenate((self.centres, other.centres)),
+            np.concatenate((self.pinned, other.pinned)),
+            np.concatenate((self.leads, other.leads)),
+        )
+
 
 class Fitted(NamedTuple):
     """Topics that were fitted, and the topic of each segment.
@@ -101,10 +111,10 @@ def fit(
         return Fitted(pinned, of, near)
     start = free.centres[:0] if anew else free.centres
     centres = k_means(vectors[left], weights[left], start, topics_for(int(left.sum())))
-    numbers, near[left] = nearest(vectors[left], centres)
+    numbers, _near = nearest(vectors[left], centres)
     fitted = _with_ids(centres, numbers, free, before[left], weights[left], next_id)
-    of[left] = fitted.ids[numbers]
-    topics = Topics(*(np.concatenate(both) for both in zip(pinned, fitted, strict=True)))
+    topics = pinned.joined(fitted)
+    of[left], near[left] = assign(vectors[left], topics)
     return Fitted(topics, of, near)
 
 

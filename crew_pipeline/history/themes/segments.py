@@ -13,6 +13,8 @@ from crew_pipeline.model import EngineOptions
 
 _WORDS = 40
 """Of a segment: a few sentences. Less says too little to tell what it is about, more is about several things."""
+_LINES = 60
+"""With those that say too little."""
 _PAUSE = timedelta(minutes=30)
 
 
@@ -60,14 +62,16 @@ def segments_of(conversations: Iterable[Mapping[str, Any]], options: EngineOptio
 def _of_conversation(entry: Mapping[str, Any], options: EngineOptions) -> Iterator[Segment]:
     open_one: Segment | None = None
     before: datetime | None = None
+    lines = 0
     for line in entry["display_conversation"]:
         position, moment = int(line["line_id"].rpartition("-")[2]), datetime.fromisoformat(line["spoken_at"])
         rested = before is not None and moment - before > _PAUSE
-        if open_one is not None and (rested or open_one.words >= _WORDS):
+        if open_one is not None and (rested or open_one.words >= _WORDS or lines >= _LINES):
             yield open_one
             open_one = None
         if open_one is None:
-            open_one = Segment(entry["id"], position, position, moment)
+            open_one, lines = Segment(entry["id"], position, position, moment), 0
+        lines += 1
         open_one.last = max(open_one.last, position)
         open_one.said += _said(line, position, options)
         before = moment

@@ -31,6 +31,7 @@ DIMENSION = 384
 _GROWN = 1.5
 """Times as many segments as topics were last fitted with: they are fitted again."""
 _TRIES = 3
+_NEVER = -1
 _LINE_WORDS = range(5, 31)
 """Of a line that may stand for a theme."""
 _WITH_SURROUNDINGS = (1.0, 0.5)
@@ -63,17 +64,23 @@ def is_behind(db: Database, client: str) -> bool:
         if model is None:
             return False
         days = store.days(connection, client, model)
-        if days.changed or days.gone:
+        state = store.state(connection, client)
+        if days.changed or days.gone or _is_to_be_named(state):
             return True
-        return _is_due(store.state(connection, client), model, store.count_segments(connection, client))
+        return _is_due(state, store.count_segments(connection, client))
 
 
-def _is_due(state: State, model: str, segments: int) -> bool:
+def _is_due(state: State, segments: int) -> bool:
     """Whether topics are to be fitted."""
     if segments < fitting.LEAST_SEGMENTS:
         return False
     forgotten = state.forgotten_at is not None and state.fitted_at is not None and state.forgotten_at > state.fitted_at
-    return forgotten or state.fitted_at is None or state.model != model or segments >= _GROWN * state.fitted_with
+    return forgotten or state.fitted_at is None or segments >= _GROWN * state.fitted_with
+
+
+def _is_to_be_named(state: State) -> bool:
+    """Whether themes were changed since they were named."""
+    return state.fitted_at is not None and state.named != state.corrections
 
 
 def update(
@@ -95,15 +102,21 @@ def update(
     if model is None:
         return None
     if known.model not in {"", model}:
+        # The same model in another arithmetic: what is near stays near, so topics and names go on.
         with db.write() as connection:
             store.lock(connection, client)
-            store.drop(connection, client)
-            store.set_state(connection, client, model=model, fitted_at=None, fitted_with=0)
+            store.take_in_again(connection, client)
+            store.set_state(connection, client, model=model)
     done = _take_in_days(db, client, model, options, rest)
     with db.read() as connection:
-        due = anew or _is_due(store.state(connection, client), model, store.count_segments(connection, client))
-    moved = _fit(db, client, model, options, anew=anew) if due else 0
-    if done or due:
+        count = store.count_segments(connection, client)
+        due = count > 0 and (anew or _is_due(store.state(connection, client), count))
+    moved = _fit(db, client, model, anew=anew) if due else 0
+    with db.read() as connection:
+        to_be_named = _is_to_be_named(store.state(connection, client))
+    if to_be_named:
+        name(db, client, options)
+    if done or due or to_be_named:
         find_patterns(db, client, zone)
     with db.read() as connection:
         topics = store.topics(connection, client)
@@ -135,8 +148,10 @@ def take_in(db: Database, client_day: ClientDay, version: str, model: str, optio
     kept, placed = vectors_of(found, vectors)
     with db.write() as connection:
         store.lock(connection, client)
-        topics = as_topics(store.topics(connection, client))
-        mean = mean_in(store.state(connection, client))
+        state = store.state(connection, client)
+        # Before the first fit nothing is near enough to anything to say what it is of.
+        topics = as_topics(store.topics(connection, client) if state.fitted_at is not None else ())
+        mean = mean_in(state)
         if store.document(connection, client_day, version) is not None:
             store.replace_day(connection, client_day, version, _rows(kept, placed, topics, mean))
 
@@ -205,15 +220,18 @@ def _rows(segments: list[Segment], vectors: Grid, topics: Topics, mean: Grid) ->
     ]
 
 
-def _fit(db: Database, client: str, model: str, options: EngineOptions, *, anew: bool) -> int:
-    """Fit topics and themes, and name them; returns how many segments have another theme than before."""
+def _fit(db: Database, client: str, model: str, *, anew: bool) -> int:
+    """Fit topics and themes; returns how many segments have another theme than before."""
     for _ in range(_TRIES):
         with db.read() as connection:
             state = store.state(connection, client)
             known = as_topics(store.topics(connection, client))
             loaded = store.segments(connection, client)
         # What people have put somewhere stays there, so what it is measured from stays, too.
-        mean = mean_in(state) if known.pinned.any() else mean_of(loaded.vectors)
+        is_first = state.fitted_at is None
+        mean = mean_in(state) if known.pinned.any() and not is_first else mean_of(loaded.vectors)
+        if is_first:
+            known = known._replace(centres=centred(known.centres, mean))
         vectors = centred(loaded.vectors, mean)
         fitted = fitting.fit(vectors, loaded.weights, loaded.topics, known, state.next_id, anew=anew)
         with db.write() as connection:
@@ -222,7 +240,6 @@ def _fit(db: Database, client: str, model: str, options: EngineOptions, *, anew:
             if store.state(connection, client) == state:
                 _write(connection, client, state._replace(model=model, mean=mean.tobytes()), fitted, loaded)
                 break
-    name(db, client, options)
     return _moved(loaded.topics, known, fitted)
 
 
@@ -247,6 +264,7 @@ def _write(connection: Connection, client: str, state: State, fitted: Fitted, lo
         mean=state.mean,
         next_id=max(state.next_id, highest + 1),
         fitted_with=len(loaded.keys),
+        named=_NEVER,
         fitted_at=store.now(connection),
     )
 
@@ -279,6 +297,7 @@ def find_patterns(db: Database, client: str, zone: str) -> None:
 def name(db: Database, client: str, options: EngineOptions) -> None:
     """Name topics and themes by what is said in their segments, and find the line that stands for each."""
     with db.read() as connection:
+        state = store.state(connection, client)
         topics = store.topics(connection, client)
         days = store.known_days(connection, client)
         best = store.nearest_segments(connection, client)
@@ -297,7 +316,10 @@ def name(db: Database, client: str, options: EngineOptions) -> None:
     themes = {theme: Naming(words[theme], lines.get(theme)) for theme in words}
     with db.write() as connection:
         store.lock(connection, client)
-        store.name_themes(connection, client, themes, naming.names(counted))
+        # What was erased meanwhile must not come back as a name; whatever was changed, it is named again.
+        if store.state(connection, client) == state:
+            store.name_themes(connection, client, themes, naming.names(counted))
+            store.set_state(connection, client, named=state.corrections)
 
 
 def _with_topics(
@@ -309,7 +331,7 @@ def _with_topics(
     if body is not None:
         for segment in segments_of(orjson.loads(body), options):
             topic = known.get((segment.conversation_id, segment.first))
-            if topic is not None:
+            if topic is not None and segment.said:
                 yield topic, segment
 
 

@@ -94,16 +94,16 @@ class _Updating(NamedTuple):
 
 
 def _metadata(db: Database, done: dict[str, Updated], seconds: float) -> dict[str, Any]:
-    """Sizes, the names of the largest themes, and how much has another theme than before a fit."""
+    """Sizes, the largest themes, and how much has another theme than before a fit."""
     segments, moved = (sum(getattr(one, name) for one in done.values()) for name in ("segments", "moved"))
-    head = ["| client | segments | themes | largest |", "| --- | ---: | ---: | --- |"]
+    head = ["| client | segments | themes | largest (conversations) |", "| --- | ---: | ---: | --- |"]
     rows = []
     for client, one in list(done.items())[:_MOST_SHOWN]:
         with db.as_client(client).read() as connection:
             largest = reading.overview(connection, client)["themes"][:_LARGEST]
-        rows.append(
-            f"| {client} | {one.segments:,} | {one.themes:,} | {'; '.join(theme['name'] for theme in largest)} |"
-        )
+        # By ids: names are words of conversations, which nobody could erase from Dagster's tables.
+        told = ", ".join(f"{theme['id']} ({theme['conversations']:,})" for theme in largest)
+        rows.append(f"| {client} | {one.segments:,} | {one.themes:,} | {told} |")
     return {
         "clients": len(done),
         "days": sum(one.days for one in done.values()),

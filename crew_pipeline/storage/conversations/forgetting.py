@@ -17,6 +17,7 @@ from crew_pipeline.storage import tokens
 from crew_pipeline.storage.conversations import tombstones
 from crew_pipeline.storage.conversations.ingest import CrewKey, one_at_a_time, settle
 from crew_pipeline.storage.conversations.parts import FIRST_ID, LATER_ID, Calendar
+from crew_pipeline.storage.history import themes
 
 
 class Scope(NamedTuple):
@@ -245,6 +246,9 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     for table, where in _OF_DAYS.items():
         whole = scope.kind == "client"
         delete(table, f"WHERE client = :client AND (:whole OR day = ANY(:days)) AND {where}", days=days, whole=whole)
+    themes.lock(connection, scope.client)
+    delete("theme_segments", "WHERE client = :client AND conversation_id = ANY(:touched)", touched=touched)
+    delete("topics", "WHERE client = :client AND moved_from = ANY(:touched)", touched=touched)
     # Words of what is gone may name themes; they are named again by what is left.
     connection.execute(text("UPDATE themes SET words = '{}' WHERE client = :client"), _values(scope))
     connection.execute(text("UPDATE topics SET words = '{}' WHERE client = :client"), _values(scope))
@@ -260,7 +264,9 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
         ),
         {"client": scope.client, "days": days},
     )
-    connection.execute(text("UPDATE clients SET forgotten_at = now() WHERE client = :client"), _values(scope))
+    connection.execute(
+        text("UPDATE clients SET forgotten_at = clock_timestamp() WHERE client = :client"), _values(scope)
+    )
     if scope.is_whole:
         _forget_itself(scope, delete)
     if scope.kind == "client":

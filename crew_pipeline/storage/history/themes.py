@@ -25,6 +25,7 @@ class State(NamedTuple):
     Attributes:
         model: whose vectors they were made from; '' where there are none.
         next_id: the first id that was never given.
+        named: as many corrections there were when themes were named last; -1 where they are not.
         mean: of all segments when topics were fitted first, int8 (dimension,).
         fitted_with: segments when topics were fitted last.
         corrections: how many times a person has changed something.
@@ -40,16 +41,19 @@ class State(NamedTuple):
     fitted_at: datetime | None = None
     forgotten_at: datetime | None = None
     mean: bytes | None = None
+    named: int = -1
 
 
 class TopicRow(NamedTuple):
-    """A topic as it is kept; ``centre`` int8 (dimension,); ``lead``: how much nearer it counts than it is."""
+    """A topic as it is kept; ``centre`` int8 (dimension,); ``lead``: how much nearer it counts than it is;
+    ``moved_from``: the conversation of the line that a person has put there."""
 
     id: int
     theme_id: int
     is_pinned: bool
     centre: Grid
     lead: float = 0.0
+    moved_from: str | None = None
 
 
 class SegmentRow(NamedTuple):
@@ -104,8 +108,9 @@ def state(connection: Connection, client: str) -> State:
     """How far the themes of a client are."""
     row = connection.execute(
         text(
-            "SELECT model, next_id, fitted_with, corrections, forbidden, fitted_at, forgotten_at, mean FROM clients "
-            "LEFT JOIN theme_states USING (client) WHERE client = :client"
+            "SELECT model, next_id, fitted_with, corrections, forbidden, fitted_at, forgotten_at, mean, named "
+            "FROM (SELECT CAST(:client AS text) AS client) AS asked LEFT JOIN theme_states USING (client) "
+            "LEFT JOIN clients USING (client)"
         ),
         {"client": client},
     ).one_or_none()
@@ -120,6 +125,7 @@ def state(connection: Connection, client: str) -> State:
         row.fitted_at,
         row.forgotten_at,
         row.mean,
+        row.named,
     )
 
 
@@ -253,12 +259,14 @@ def topics(connection: Connection, client: str) -> list[TopicRow]:
     """The topics of a client; first those that a person has put there, which come first where others are as near."""
     rows = connection.execute(
         text(
-            "SELECT id, theme_id, is_pinned, centre, lead FROM topics WHERE client = :client "
+            "SELECT id, theme_id, is_pinned, centre, lead, moved_from FROM topics WHERE client = :client "
             "ORDER BY is_pinned DESC, id"
         ),
         {"client": client},
     )
-    return [TopicRow(row[0], row[1], row[2], np.frombuffer(row.centre, np.int8), row.lead) for row in rows]
+    return [
+        TopicRow(row[0], row[1], row[2], np.frombuffer(row.centre, np.int8), row.lead, row.moved_from) for row in rows
+    ]
 
 
 def _stacked(vectors: Sequence[bytes]) -> Grid:
@@ -268,18 +276,22 @@ def _stacked(vectors: Sequence[bytes]) -> Grid:
 
 
 def put_topics(connection: Connection, client: str, rows: Sequence[TopicRow]) -> None:
-    """Put topics in the place of those there are; a theme of which none was known begins, and none ends."""
-    connection.execute(text("DELETE FROM topics WHERE client = :client"), {"client": client})
-    add_topics(connection, client, rows)
+    """Put topics in the place of those that nobody has pinned; a theme of which none was known begins."""
+    connection.execute(text("DELETE FROM topics WHERE client = :client AND NOT is_pinned"), {"client": client})
+    add_topics(connection, client, [row for row in rows if not row.is_pinned])
+    for row in rows:
+        if row.is_pinned:
+            set_centre(connection, client, row)
 
 
 def add_topics(connection: Connection, client: str, rows: Sequence[TopicRow], kind: str = "found") -> None:
     """Add topics, and the themes that there are none of yet."""
     connection.execute(
         text(
-            "INSERT INTO topics (client, id, theme_id, is_pinned, centre, lead) SELECT :client, * FROM unnest("
-            "CAST(:ids AS bigint[]), CAST(:themes AS bigint[]), CAST(:pinned AS boolean[]), "
-            "CAST(:centres AS bytea[]), CAST(:leads AS double precision[]))"
+            "INSERT INTO topics (client, id, theme_id, is_pinned, centre, lead, moved_from) "
+            "SELECT :client, * FROM unnest(CAST(:ids AS bigint[]), CAST(:themes AS bigint[]), "
+            "CAST(:pinned AS boolean[]), CAST(:centres AS bytea[]), CAST(:leads AS double precision[]), "
+            "CAST(:conversations AS text[]))"
         ),
         {
             "client": client,
@@ -288,6 +300,7 @@ def add_topics(connection: Connection, client: str, rows: Sequence[TopicRow], ki
             "pinned": [row.is_pinned for row in rows],
             "centres": [row.centre.tobytes() for row in rows],
             "leads": [row.lead for row in rows],
+            "conversations": [row.moved_from for row in rows],
         },
     )
     connection.execute(
@@ -307,6 +320,9 @@ def assign(
     near: NDArray[np.float32],
 ) -> None:
     """Note the topic of segments, where it is another."""
+    keys = list(keys)
+    if not keys:
+        return
     conversations, positions = zip(*keys, strict=True)
     connection.execute(
         text(
@@ -368,10 +384,9 @@ def _json(words: Sequence[str]) -> str:
     return orjson.dumps(list(words)).decode()
 
 
-def drop(connection: Connection, client: str) -> None:
-    """Forget segments and what was found in them, not what people have put there: another model has other vectors."""
-    for table, which in (("theme_segments", ""), ("theme_days", ""), ("topics", "AND NOT is_pinned")):
-        connection.execute(text(f"DELETE FROM {table} WHERE client = :client {which}"), {"client": client})  # noqa: S608
+def take_in_again(connection: Connection, client: str) -> None:
+    """Have the segments of all days made again."""
+    connection.execute(text("DELETE FROM theme_days WHERE client = :client"), {"client": client})
 
 
 def now(connection: Connection) -> datetime:
@@ -454,10 +469,10 @@ def pin(connection: Connection, client: str, topics: Sequence[int], theme: int) 
 
 
 def set_centre(connection: Connection, client: str, topic: TopicRow) -> None:
-    """Move the centre of a topic."""
+    """Move the centre of a topic, and how much nearer it counts than it is."""
     connection.execute(
-        text("UPDATE topics SET centre = :centre WHERE client = :client AND id = :id"),
-        {"client": client, "id": topic.id, "centre": topic.centre.tobytes()},
+        text("UPDATE topics SET centre = :centre, lead = :lead WHERE client = :client AND id = :id"),
+        {"client": client, "id": topic.id, "centre": topic.centre.tobytes(), "lead": topic.lead},
     )
 
 
@@ -471,3 +486,15 @@ def vector_at(connection: Connection, client: str, conversation_id: str, positio
         {"client": client, "conversation": conversation_id, "position": position},
     )
     return None if vector is None else np.frombuffer(vector, np.int8)
+
+
+def holds_found(connection: Connection, client: str, theme: int) -> bool:
+    """Whether a theme that was found was put into another."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM themes WHERE client = :client AND merged_into = :theme AND kind = 'found')"
+            ),
+            {"client": client, "theme": theme},
+        )
+    )

@@ -592,6 +592,9 @@ class ThemeState(Base):
     corrections: Mapped[int] = mapped_column(
         BigInteger, server_default=text("0"), comment="how many times a person has changed something"
     )
+    named: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("-1"), comment="corrections when themes were named last; -1: they are not"
+    )
     forbidden: Mapped[list[str]] = mapped_column(
         ARRAY(Text), server_default="{}", comment="words that are in no theme's name"
     )
@@ -633,6 +636,7 @@ class Topic(Base):
         server_default=text("0"), comment="how much nearer it counts than it is (cosine)"
     )
     words: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    moved_from: Mapped[str | None] = mapped_column(comment="conversation of the line that a person has put there")
 
 
 class ThemeSegment(Base):

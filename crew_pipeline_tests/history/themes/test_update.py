@@ -16,7 +16,8 @@ from crew_pipeline.days.forgetting import Scope
 from crew_pipeline.history.themes import corrections, fitting, reading, update
 from crew_pipeline.history.themes.corrections import NoThemeError, NotPossibleError
 from crew_pipeline.history.themes.update import Updated
-from crew_pipeline.settings import Settings
+from crew_pipeline.settings import Settings, load_settings
+from crew_pipeline.storage.conversations.clients import ensure_client
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.history import themes as store
 from crew_pipeline_tests.conftest import Ready, bring, lines_at
@@ -277,6 +278,93 @@ def test_two_fits_at_once_give_no_id_twice(db: Database, history: History, monke
     # One within the other, and once more after it.
     assert len(fits) == 3
     assert len(theme_of(db)) == 90
+
+
+def test_a_seed_that_was_there_before_any_theme_is_one_of_them(db: Database, history: History) -> None:
+    with db.write() as connection:
+        ensure_client(connection, CLIENT)
+    seed = corrections.seed(db, CLIENT, "Our cat", np.stack([vector_of("the kitten again")]))
+    other = corrections.seed(db, CLIENT, "Money", np.stack([vector_of("an invoice")]))
+    assert seed != other
+    history.weeks(3)
+    bring_up(db)
+    found = by_subject(db)
+    assert len({theme for themes in found.values() for theme in themes}) >= 4
+    assert named(db, "cellar") not in {seed, other}
+    assert named(db, "football") not in {seed, other, named(db, "cellar")}
+
+
+def test_a_line_can_be_moved_again(db: Database, history: History) -> None:
+    history.weeks(3)
+    bring_up(db)
+    kitten, cellar, football = (named(db, subject) for subject in ("kitten", "cellar", "football"))
+    moved = next(key for key, theme in theme_of(db).items() if theme == kitten)
+    for theme in (cellar, football, kitten):
+        corrections.move(db, CLIENT, *moved, theme)
+        assert theme_of(db)[moved] == theme
+    seed = corrections.seed(db, CLIENT, "Our cat", np.stack([vector_of("the kitten again")]))
+    for theme in (football, seed):
+        corrections.move(db, CLIENT, *moved, theme)
+        assert theme_of(db)[moved] == theme
+    with db.read() as connection:
+        assert sum(topic.moved_from == moved[0] for topic in store.topics(connection, CLIENT)) == 1
+    forgetting.forget(db, load_settings(), Scope(CLIENT, conversation=moved[0]), NOW)
+    with db.read() as connection:
+        assert all(topic.moved_from is None for topic in store.topics(connection, CLIENT))
+
+
+def test_a_theme_that_bears_a_name_and_one_that_holds_others_are_not_lost(db: Database, history: History) -> None:
+    history.weeks(3)
+    bring_up(db)
+    kitten, cellar = named(db, "kitten"), named(db, "cellar")
+    corrections.rename(db, CLIENT, kitten, "Our cat")
+    seed = corrections.seed(db, CLIENT, "Money", np.stack([vector_of("an invoice")]))
+    corrections.merge(db, CLIENT, cellar, seed)
+    with pytest.raises(NotPossibleError, match="lost with it"):
+        corrections.drop(db, CLIENT, seed)
+    with db.write() as connection:
+        connection.execute(text("UPDATE day_documents SET embedded_by = embedded_by || '+other'"))
+        connection.execute(text("UPDATE line_embeddings SET model = model || '+other'"))
+    assert update.is_behind(db, CLIENT)
+    assert bring_up(db, anew=True).days == 15
+    names = {theme["id"]: theme["name"] for theme in shown(db)}
+    assert (names[kitten], names[seed]) == ("Our cat", "Money")
+    assert named(db, "kitten") == kitten
+    assert named(db, "cellar") == seed
+
+
+def test_what_was_corrected_is_named_by_the_next_update(db: Database, history: History) -> None:
+    history.weeks(3)
+    bring_up(db)
+    part = corrections.split(db, CLIENT, named(db, "kitten"))
+    assert {theme["id"]: theme["name"] for theme in shown(db)}[part] == f"Theme {part}"
+    assert update.is_behind(db, CLIENT)
+    bring_up(db)
+    (theme,) = [theme for theme in shown(db) if theme["id"] == part]
+    assert theme["words"]
+    assert theme["line"]
+    assert not update.is_behind(db, CLIENT)
+
+
+def test_what_is_erased_while_themes_are_named_does_not_come_back(
+    db: Database, history: History, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.weeks(3)
+    names = update.naming.names
+    done: list[int] = []
+
+    def slow(counted: Any) -> Any:
+        if not done:
+            done.append(1)
+            with db.read() as connection:
+                kittens = connection.scalars(text("SELECT id FROM data_items WHERE session_id LIKE 'kitten%'")).all()
+            for conversation in kittens:
+                forgetting.forget(db, settings, Scope(CLIENT, conversation=conversation), NOW)
+        return names(counted)
+
+    monkeypatch.setattr(update.naming, "names", slow)
+    bring_up(db)
+    assert "kitten" not in repr(kept(db, "themes")) + repr(kept(db, "topics"))
 
 
 @pytest.mark.parametrize("correct", [

@@ -10,7 +10,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from crew_pipeline.storage.database import Database
 from crew_pipeline_tests.conftest import Ready
-from crew_pipeline_tests.history.themes.talk import History
+from crew_pipeline_tests.history.themes.talk import SUBJECTS, History
 
 
 def tick(definitions: dg.Definitions, instance: DagsterInstance) -> Any:
@@ -39,6 +39,8 @@ def test_new_days_are_taken_in_by_the_next_tick(
     done = figures(job.execute_in_process(instance=fresh_instance, tags=request.tags))
     assert (done["clients"], done["days"], done["fitted"], done["segments"]) == (2, 15, 2, 90)
     assert "| acme | 60 |" in done["by_client"]
+    # Dagster's tables hold no words of conversations.
+    assert not any(subject in repr(done) for subject in SUBJECTS)
     assert tick(definitions, fresh_instance).skip_message == "every day is in the themes"
     config = dg.RunConfig(ops={"themes": {"config": {"anew": True}}})
     again = figures(job.execute_in_process(instance=fresh_instance, run_config=config))

@@ -61,6 +61,13 @@ def upgrade() -> None:
             nullable=False,
             comment="how many times a person has changed something",
         ),
+        sa.Column(
+            "named",
+            sa.BigInteger(),
+            server_default=sa.text("-1"),
+            nullable=False,
+            comment="corrections when themes were named last; -1: they are not",
+        ),
         _words("forbidden", "words that are in no theme's name"),
         sa.Column(
             "patterns",
@@ -99,6 +106,7 @@ def upgrade() -> None:
             comment="how much nearer it counts than it is (cosine)",
         ),
         _words("words"),
+        _text("moved_from", "conversation of the line that a person has put there", optional=True),
         sa.PrimaryKeyConstraint("client", "id"),
     )
     op.create_index("topics_of", "topics", ["client", "theme_id"])
