@@ -39,6 +39,10 @@ convertors.register()
 router = APIRouter()
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: A_PROBLEM, **PROBLEMS}
+_NOT_POSSIBLE: dict[int | str, dict[str, Any]] = {
+    409: {**A_PROBLEM, "description": "the correction says nothing that can be done"},
+    **_NOT_FOUND,
+}
 _CURSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})~([0-9]{1,18})~([^\x00-\x1f\x7f]{1,200})")
 
 ThemeId = Annotated[int, Path(ge=1, le=2**63 - 1, description="`id` of a theme")]
@@ -119,14 +123,14 @@ async def rename(services: ServicesOf, client: Client, theme_id: ThemeId, said: 
     return Response(orjson.dumps({"id": theme_id}), media_type=JSON)
 
 
-@router.post("/api/themes/{theme_id:id}/merge", summary="Merge", response_model=ChangedTheme, responses=_NOT_FOUND)
+@router.post("/api/themes/{theme_id:id}/merge", summary="Merge", response_model=ChangedTheme, responses=_NOT_POSSIBLE)
 async def merge(services: ServicesOf, client: Client, theme_id: ThemeId, said: MergedTheme) -> Response:
     """Put all of a theme into another; they stay together."""
     await _corrected(services, client, corrections.merge, theme_id, said.into)
     return Response(orjson.dumps({"id": said.into}), media_type=JSON)
 
 
-@router.post("/api/themes/{theme_id:id}/split", summary="Split", response_model=ChangedTheme, responses=_NOT_FOUND)
+@router.post("/api/themes/{theme_id:id}/split", summary="Split", response_model=ChangedTheme, responses=_NOT_POSSIBLE)
 async def split(services: ServicesOf, client: Client, theme_id: ThemeId, said: SplitTheme) -> Response:
     """Make a theme of its own of some of its topics; without any it is divided where it comes apart best. `id`: of the
     new one."""
@@ -135,7 +139,7 @@ async def split(services: ServicesOf, client: Client, theme_id: ThemeId, said: S
 
 
 @router.post(
-    "/api/themes/{theme_id:id}/lines", summary="Move a line", response_model=ChangedTheme, responses=_NOT_FOUND
+    "/api/themes/{theme_id:id}/lines", summary="Move a line", response_model=ChangedTheme, responses=_NOT_POSSIBLE
 )
 async def move(services: ServicesOf, client: Client, theme_id: ThemeId, said: LineOfTheme) -> Response:
     """Put a line, with those around it, into a theme; what is like it goes with it."""
@@ -146,7 +150,7 @@ async def move(services: ServicesOf, client: Client, theme_id: ThemeId, said: Li
     return Response(orjson.dumps({"id": theme_id}), media_type=JSON)
 
 
-@router.delete("/api/themes/{theme_id:id}", summary="Take a theme back", status_code=204, responses=_NOT_FOUND)
+@router.delete("/api/themes/{theme_id:id}", summary="Take a theme back", status_code=204, responses=_NOT_POSSIBLE)
 async def drop(services: ServicesOf, client: Client, theme_id: ThemeId) -> Response:
     """One that somebody has made; what is in it goes where it is nearest to."""
     await _corrected(services, client, corrections.drop, theme_id)
@@ -163,7 +167,7 @@ async def forbidden(services: ServicesOf, client: Client) -> Response:
 Word = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f\s/]+$", description="one word")]
 
 
-@router.put("/api/themes/words/{word}", summary="Forbid a word", status_code=204, responses=PROBLEMS)
+@router.put("/api/themes/words/{word}", summary="Forbid a word", status_code=204, responses=_NOT_POSSIBLE)
 async def forbid(services: ServicesOf, client: Client, word: Word) -> Response:
     """No theme is named by it from now on."""
     await _corrected(services, client, corrections.forbid, word)
@@ -187,7 +191,7 @@ async def _corrected(
     """What a correction returns.
 
     Raises:
-        HTTPException: 404 or 422 where it cannot be made.
+        HTTPException: 404 or 409 where it cannot be made.
     """
     db = services.db.as_client(client)
     try:
@@ -195,7 +199,7 @@ async def _corrected(
     except corrections.NoThemeError as error:
         raise HTTPException(404, str(error)) from None
     except corrections.NotPossibleError as error:
-        raise HTTPException(422, str(error)) from None
+        raise HTTPException(409, str(error)) from None
 
 
 def _no_theme(theme_id: int) -> HTTPException:

@@ -60,6 +60,7 @@ def test_every_route_under_api_wants_the_token(guarded: TestClient) -> None:
             # To sign in and out is for those who have none yet, and for those whose token is over.
             for method in ["get"] if path == "/api/session" else operations:
                 address = path.replace("{day}", "2025-01-15").replace("{webhook_id}", f"wh_{0:016x}")
+                address = address.replace("{theme_id}", "1").replace("{feedback_id}", "1")
                 answer = guarded.request(method, address)
                 assert answer.status_code == 401, (method, path)
 

@@ -463,8 +463,9 @@ def test_a_day_that_holds_nothing_costs_no_thread(api: TestClient, monkeypatch: 
     async def refused(*_: object, **__: object) -> None:
         raise AssertionError("a thread is taken for somebody who asks for nothing again and again")
 
-    monkeypatch.setattr(Database, "calling", refused)
-    answer = api.get(PATH, params={"wait_s": 0})
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "calling", refused)
+        answer = api.get(PATH, params={"wait_s": 0})
     assert (answer.status_code, answer.json()["data"]) == (200, [])
 
 
