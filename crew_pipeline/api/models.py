@@ -745,6 +745,8 @@ class ThemeSegments(BaseModel):
     next_cursor: str | None
 
 
+ThemeNumber = Annotated[int, Field(ge=1, le=10**15)]
+"""Of a theme or topic: as large as JSON holds numbers exactly everywhere."""
 ThemeName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -764,13 +766,13 @@ class RenamedTheme(BaseModel, extra="forbid"):
 class MergedTheme(BaseModel, extra="forbid"):
     """Which theme it is put into."""
 
-    into: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    into: ThemeNumber
 
 
 class SplitTheme(BaseModel, extra="forbid"):
     """Topics that are a theme of their own from now on; none: where it comes apart best."""
 
-    topics: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=400)] = []
+    topics: Annotated[list[ThemeNumber], Field(max_length=400)] = []
 
 
 class LineOfTheme(BaseModel, extra="forbid"):
