@@ -45,7 +45,7 @@ def rename(db: Database, client: str, theme: int, name: str | None) -> None:
         NoThemeError: there is no such theme.
     """
     with db.write() as connection:
-        _begin(connection, client, theme)
+        _begin(connection, client, theme, moves=False)
         store.set_name(connection, client, theme, name)
         if name is not None:
             # What bears a name is not to be gone one day.
@@ -229,7 +229,7 @@ def forbid(db: Database, client: str, word: str) -> None:
         NotPossibleError: there are too many already.
     """
     with db.write() as connection:
-        state = _begin(connection, client)
+        state = _begin(connection, client, moves=False)
         words = {*state.forbidden, word}
         if len(words) > _MOST_FORBIDDEN:
             raise NotPossibleError(f"{_MOST_FORBIDDEN} words are forbidden already; allow one again first.")
@@ -239,15 +239,21 @@ def forbid(db: Database, client: str, word: str) -> None:
 def allow(db: Database, client: str, word: str) -> None:
     """Let themes be named by a word again."""
     with db.write() as connection:
-        state = _begin(connection, client)
+        state = _begin(connection, client, moves=False)
         store.set_state(connection, client, forbidden=sorted({*state.forbidden} - {word}))
 
 
-def _begin(connection: Connection, client: str, *themes: int) -> store.State:
-    """Hold the client's themes, count one correction, and look that the themes are there."""
+def _begin(connection: Connection, client: str, *themes: int, moves: bool = True) -> store.State:
+    """Hold the client's themes, count one correction, and look that the themes are there.
+
+    Args:
+        moves: whether segments have another theme by it, so that themes are to be named by other words.
+    """
     store.lock(connection, client)
     state = store.state(connection, client)
-    store.set_state(connection, client, corrections=state.corrections + 1)
+    corrections = state.corrections + 1
+    still_named = not moves and state.named == state.corrections
+    store.set_state(connection, client, corrections=corrections, named=corrections if still_named else state.named)
     for theme in themes:
         if store.kind_of(connection, client, theme) is None:
             raise NoThemeError(f"There is no theme {theme}; GET /api/themes lists them.")

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dagster import (
     AssetExecutionContext,
+    AssetSelection,
+    Config,
     RunRequest,
     RunsFilter,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
+    define_asset_job,
+    in_process_executor,
     schedule,
 )
 
@@ -26,6 +30,16 @@ from crew_pipeline.storage.database import Database
 T = TypeVar("T")
 
 CRON = "*/10 * * * *"
+
+
+class Extent(Config):
+    """How much is made.
+
+    Attributes:
+        anew: all of it, from nothing but what people have said; else what has changed.
+    """
+
+    anew: bool = False
 
 
 def names(db: Database) -> list[str]:
@@ -59,6 +73,13 @@ def tell(context: AssetExecutionContext, failed: dict[str, Exception], what: str
         context.log.error(f"{client}: {what} not up to date ({type(error).__name__})")
     if failed:
         raise ExceptionGroup(f"Some clients' {what} not up to date", list(failed.values()))
+
+
+def build_job(job: str, asset: str, description: str) -> Any:
+    """An asset alone, in one process."""
+    return define_asset_job(
+        job, selection=AssetSelection.assets(asset), executor_def=in_process_executor, description=description
+    )
 
 
 def run_request(job: str, behind: list[str], settings: Settings, tick: datetime) -> RunRequest | None:

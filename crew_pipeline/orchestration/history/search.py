@@ -9,13 +9,9 @@ from dagster import (
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
-    AssetSelection,
-    Config,
     MetadataValue,
     ScheduleDefinition,
     asset,
-    define_asset_job,
-    in_process_executor,
 )
 
 from crew_pipeline.days.pace import Pace
@@ -31,16 +27,6 @@ from crew_pipeline.storage.database import Database
 
 ASSET = "search_index"
 _MOST_SHOWN = 20
-
-
-class Extent(Config):
-    """How much of the indexes is made.
-
-    Attributes:
-        anew: all of it, whatever is there; else what has changed.
-    """
-
-    anew: bool = False
 
 
 def index_of(settings: Settings, client: str) -> ClientIndex:
@@ -61,7 +47,7 @@ def build_search_index(settings: Settings) -> AssetsDefinition:
         tags={"clean-up-crew/room": "history"},
         owners=list(settings.asset_owners),
     )
-    def search_index(context: AssetExecutionContext, database: DatabaseResource, config: Extent) -> None:
+    def search_index(context: AssetExecutionContext, database: DatabaseResource, config: by_client.Extent) -> None:
         """What search looks into: words and meanings of all days, client by client, in the data directory."""
         pace = pace_of(context.run.tags)
         with permanent_errors_end_at_once(context.run.run_id), pace.kept():
@@ -105,12 +91,8 @@ def _metadata(done: dict[str, Updated], seconds: float) -> dict[str, Any]:
 
 def search_job() -> Any:
     """The asset alone."""
-    return define_asset_job(
-        tags.SEARCH_JOB,
-        selection=AssetSelection.assets(ASSET),
-        executor_def=in_process_executor,
-        description="What search looks into, brought up to date; with anew: true made from nothing.",
-    )
+    does = "What search looks into, brought up to date; with anew: true made from nothing."
+    return by_client.build_job(tags.SEARCH_JOB, ASSET, does)
 
 
 def build_search_schedule(settings: Settings) -> ScheduleDefinition:

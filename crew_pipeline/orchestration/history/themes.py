@@ -8,14 +8,10 @@ from dagster import (
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
-    AssetSelection,
-    Config,
     MetadataValue,
     ResourceParam,
     ScheduleDefinition,
     asset,
-    define_asset_job,
-    in_process_executor,
 )
 
 from crew_pipeline.days.pace import Pace
@@ -38,16 +34,6 @@ _MOST_SHOWN = 20
 _LARGEST = 5
 
 
-class Extent(Config):
-    """How much of the themes is made.
-
-    Attributes:
-        anew: fit all of them from nothing but what people have put there; else new days join those there are.
-    """
-
-    anew: bool = False
-
-
 def build_themes(settings: Settings) -> AssetsDefinition:
     """The asset, without partitions: themes are of all days together."""
 
@@ -65,7 +51,7 @@ def build_themes(settings: Settings) -> AssetsDefinition:
         context: AssetExecutionContext,
         database: DatabaseResource,
         engine_config: ResourceParam[EngineConfig],
-        config: Extent,
+        config: by_client.Extent,
     ) -> None:
         """What the days of each client are about, under ids that last."""
         pace = pace_of(context.run.tags)
@@ -120,12 +106,8 @@ def _metadata(db: Database, done: dict[str, Updated], seconds: float) -> dict[st
 
 def themes_job() -> Any:
     """The asset alone."""
-    return define_asset_job(
-        tags.THEMES_JOB,
-        selection=AssetSelection.assets(ASSET),
-        executor_def=in_process_executor,
-        description="What the days are about, brought up to date; with anew: true fitted from nothing.",
-    )
+    does = "What the days are about, brought up to date; with anew: true fitted from nothing."
+    return by_client.build_job(tags.THEMES_JOB, ASSET, does)
 
 
 def build_themes_schedule(settings: Settings) -> ScheduleDefinition:

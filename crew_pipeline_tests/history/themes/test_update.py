@@ -344,6 +344,11 @@ def test_what_was_corrected_is_named_by_the_next_update(db: Database, history: H
     assert theme["words"]
     assert theme["line"]
     assert not update.is_behind(db, CLIENT)
+    # By these no segment has another theme, so nothing is read again.
+    corrections.rename(db, CLIENT, part, "Half a cat")
+    corrections.forbid(db, CLIENT, "toy")
+    corrections.allow(db, CLIENT, "toy")
+    assert not update.is_behind(db, CLIENT)
 
 
 def test_what_is_erased_while_themes_are_named_does_not_come_back(
