@@ -33,6 +33,7 @@ from crew_pipeline.commands import (
     rezone,
     search,
     status,
+    summary,
     themes,
     tokens,
     up,
@@ -74,6 +75,7 @@ app.command("process")(process.process)
 app.command("day")(day.day_)
 app.command("search")(search.search)
 app.command("themes")(themes.themes)
+app.command("summary")(summary.summary)
 app.command("status")(status.status)
 app.command("retry")(retry.retry)
 app.command("label")(label.label)

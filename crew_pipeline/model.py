@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -58,6 +59,14 @@ class Fold(NamedTuple):
 LineKey = tuple[str, int]
 """Conversation and position of a line."""
 Folds = dict[LineKey, Fold]
+
+_LINE_ID = re.compile(r"(.+)-([0-9]{1,18})", re.DOTALL)
+
+
+def line_key(line_id: str) -> LineKey | None:
+    """The conversation and position that the public id of a line names; None where it is none."""
+    found = _LINE_ID.fullmatch(line_id)
+    return (found[1], int(found[2])) if found else None
 
 
 class Repeat(NamedTuple):

@@ -245,6 +245,13 @@ class Settings(BaseSettings):
     limit_waiting: int = Field(
         200, ge=0, description="requests of a client that wait for days that are missing; others are answered at once"
     )
+    llm_url: str | None = Field(
+        None, description="a server that speaks OpenAI's protocol (https://…/v1), for summaries in prose; unset: none"
+    )
+    llm_model: str = Field("", description="the name of its model")
+    llm_key_env: str = Field("", description="the environment variable that holds its key")
+    llm_tokens_per_day: int = Field(200_000, ge=0, description="tokens that all clients together take of it in a day")
+    llm_timeout_s: float = Field(30.0, gt=0, le=300, description="how long its answer may take")
     asset_owners: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who Dagster shows as owners of the assets (team:NAME or addresses of mail)"
     )
@@ -305,6 +312,13 @@ class Settings(BaseSettings):
         if not all(re.fullmatch(r"team:[\w./-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner) for owner in owners):
             raise ValueError("owners such as team:talk,ann@example.org")
         return owners
+
+    @field_validator("llm_url")
+    @classmethod
+    def _server(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"https?://[^/\s@?#]+(/[^\s@?#]*)?", value):
+            raise ValueError("an address such as https://llm.example/v1, without a user or a key in it")
+        return value or None
 
     @field_validator("cors_origins", mode="before")
     @classmethod

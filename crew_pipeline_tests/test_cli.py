@@ -545,6 +545,19 @@ def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(copie
     assert told(home, "themes")["themes"] == []
     assert crew(home, "themes").stdout.startswith("No themes yet")
     assert "There is no theme 9" in crew(home, "themes", "9").stderr
+    for wrong, words in (
+        (("9", "--name", "x"), "There is no theme 9"),
+        (("9", "--line", "nothing"), "is no line_id"),
+        (("--split",), "name one"),
+        (("9", "--split", "--drop"), "one correction at a time"),
+    ):
+        refused = crew(home, "themes", *wrong)
+        assert (refused.returncode != 0, words in refused.stderr) == (True, True), refused.stderr
+    assert crew(home, "themes", "--forbid", "safe").returncode == 0
+    of_day = told(home, "summary", "2025-01-13")
+    assert (of_day["days"], of_day["missing_days"], of_day["key_points"]) == (1, 1, [])
+    assert "within minutes" in crew(home, "summary", "2025-01-13", "--week").stdout
+    assert "name a day" in crew(home, "summary").stderr
     kept = b"".join(path.read_bytes() for path in (home / "search").rglob("*") if path.is_file())
     assert b"xyzzy" not in kept
     assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}

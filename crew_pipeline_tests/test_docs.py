@@ -35,8 +35,11 @@ def routes() -> set[str]:
         *(f"{method.upper()} {path}" for path, methods in described.items() for method in methods),
         "WS /ws/semantic/{day}",
         "WS /ws/days",
+        "WS /ws/live/{session_id}",
         "GET /",
+        "GET /digest",
         "GET /status",
+        "GET /themes",
     }
 
 

@@ -24,12 +24,14 @@ from crew_pipeline.api import (
     forgetting,
     hits,
     lines,
+    live,
     operation,
     pages,
     problems,
     results,
     search,
     session,
+    summaries,
     themes,
     webhooks,
 )
@@ -51,6 +53,8 @@ from crew_pipeline.history.search.index import SEARCH_FOLDER
 from crew_pipeline.serving.addresses import networks_of
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.live import LiveTalks
+from crew_pipeline.serving.prose import Prose
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.search import Searches
 from crew_pipeline.serving.service import DayService
@@ -104,6 +108,8 @@ def create_app(
         days=DayService(db, listener, fingerprint, settings.document_cache_mb, settings.limit_waiting),
         feeds=Feeds(db, listener),
         searches=Searches(db, settings.home_path / SEARCH_FOLDER, settings.max_words),
+        live=LiveTalks(db, listener),
+        prose=Prose(db, system, settings),
         followers=followers,
         visits=VisitCounter(system),
         metrics=Metrics(system, traffic),
@@ -155,6 +161,8 @@ def create_app(
     app.include_router(lines.router, tags=["days"])
     app.include_router(search.router, tags=["history"])
     app.include_router(themes.router, tags=["history"])
+    app.include_router(summaries.router, tags=["history"])
+    app.include_router(live.router, tags=["history"])
     app.include_router(conversations.router, tags=["conversations"])
     app.include_router(feedback.router, tags=["feedback"])
     app.include_router(forgetting.router, tags=["conversations"])

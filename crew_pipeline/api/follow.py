@@ -59,7 +59,7 @@ async def follow(
     A follower that does not read is cut off; it may come back with the number of the last event that it has seen. One
     whose token is revoked or over is closed with 1008.
     """
-    await _serve(socket, services, follower, services.feeds.follow(ClientDay(follower.client, day), after))
+    await serve(socket, services, follower, services.feeds.follow(ClientDay(follower.client, day), after))
 
 
 @router.websocket("/ws/days")
@@ -73,12 +73,13 @@ async def follow_all(
 
     Followers are cut off and closed as those of one day.
     """
-    await _serve(socket, services, follower, services.feeds.follow_all(follower.client, after))
+    await serve(socket, services, follower, services.feeds.follow_all(follower.client, after))
 
 
-async def _serve(
+async def serve(
     socket: WebSocket, services: Services, follower: Admission, told: AsyncGenerator[Message, None]
 ) -> None:
+    """Let a follower in where there is room, and tell it all messages."""
     with services.followers.entered(follower.client) as there_is_room:
         if there_is_room or follower.grant is None:
             await _tell_all(socket, services, follower, told)

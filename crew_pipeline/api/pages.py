@@ -84,6 +84,12 @@ async def themes_page(request: Request, services: ServicesOf) -> Response:
     return _html(request, page.themes_page(request.cookies.get(page.VIEW_COOKIE, ""), services.settings.root_path))
 
 
+@router.get("/digest")
+async def digest_page(request: Request, services: ServicesOf) -> Response:
+    """What a week comes to; what it shows it asks for itself."""
+    return _html(request, page.digest_page(request.cookies.get(page.VIEW_COOKIE, ""), services.settings.root_path))
+
+
 def _html(request: Request, content: bytes) -> Response:
     headers = {
         "Content-Security-Policy": page.POLICY,

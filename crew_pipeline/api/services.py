@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -20,6 +21,8 @@ from crew_pipeline.days import reading
 from crew_pipeline.model import ClientDay
 from crew_pipeline.serving.feed import Feeds
 from crew_pipeline.serving.listener import Listener
+from crew_pipeline.serving.live import LiveTalks
+from crew_pipeline.serving.prose import Prose
 from crew_pipeline.serving.room import Room
 from crew_pipeline.serving.search import Searches
 from crew_pipeline.serving.service import DayService
@@ -54,6 +57,8 @@ class Services:
     days: DayService
     feeds: Feeds
     searches: Searches
+    live: LiveTalks
+    prose: Prose
     followers: Room
     visits: VisitCounter
     metrics: Metrics
@@ -65,6 +70,10 @@ class Services:
         """The time zone of a client's days."""
         own: str | None = await self.db.as_client(client).reading(clients.timezone_of, client)
         return own or self.settings.timezone
+
+    async def today_of(self, client: str) -> date:
+        """The day that it is for a client."""
+        return datetime.now(ZoneInfo(await self.zone_of(client))).date()
 
     async def start(self) -> None:
         """Open what is needed to serve."""

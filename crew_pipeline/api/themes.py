@@ -30,6 +30,7 @@ from crew_pipeline.api.services import Client, ServicesOf
 from crew_pipeline.dedup.text import normalise
 from crew_pipeline.history.search.query_encoder import query_encoder
 from crew_pipeline.history.themes import corrections, reading
+from crew_pipeline.model import line_key
 from crew_pipeline.storage.database import Database
 
 P = ParamSpec("P")
@@ -68,7 +69,7 @@ async def one(
     zone = await services.zone_of(client)
     found = await services.db.as_client(client).reading(reading.detail, client, theme_id, by, zone)
     if found is None:
-        raise _no_theme(theme_id)
+        raise no_theme(theme_id)
     return Response(orjson.dumps(found), media_type=JSON)
 
 
@@ -90,7 +91,7 @@ async def segments(
     before = _before(cursor)
     found = await services.db.as_client(client).reading(reading.segments, client, theme_id, before, limit)
     if found is None:
-        raise _no_theme(theme_id)
+        raise no_theme(theme_id)
     return Response(orjson.dumps(found), media_type=JSON)
 
 
@@ -143,10 +144,10 @@ async def split(services: ServicesOf, client: Client, theme_id: ThemeId, said: S
 )
 async def move(services: ServicesOf, client: Client, theme_id: ThemeId, said: LineOfTheme) -> Response:
     """Put a line, with those around it, into a theme; what is like it goes with it."""
-    conversation_id, _, position = said.line_id.rpartition("-")
-    if not re.fullmatch("[0-9]{1,18}", position):
+    key = line_key(said.line_id)
+    if key is None:
         raise HTTPException(404, f"There is no line {said.line_id}; the days name those that there are.")
-    await _corrected(services, client, corrections.move, conversation_id, int(position), theme_id)
+    await _corrected(services, client, corrections.move, *key, theme_id)
     return Response(orjson.dumps({"id": theme_id}), media_type=JSON)
 
 
@@ -202,7 +203,8 @@ async def _corrected(
         raise HTTPException(409, str(error)) from None
 
 
-def _no_theme(theme_id: int) -> HTTPException:
+def no_theme(theme_id: int) -> HTTPException:
+    """The problem of a theme that is not there."""
     return HTTPException(404, f"There is no theme {theme_id}; GET /api/themes lists them.")
 
 

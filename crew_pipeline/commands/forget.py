@@ -9,7 +9,7 @@ import typer
 
 from crew_pipeline.commands import console
 from crew_pipeline.commands.common import ClientOption, CommandError, JsonOption, day_named, in_home, open_store
-from crew_pipeline.model import DEFAULT_CLIENT
+from crew_pipeline.model import DEFAULT_CLIENT, line_key
 
 if TYPE_CHECKING:
     from crew_pipeline.days.forgetting import Forgotten, Scope
@@ -44,10 +44,10 @@ def line(
     """Erase one line."""
     from crew_pipeline.days.forgetting import Scope
 
-    conversation, _, position = line_id.rpartition("-")
-    if not conversation or not (position.isascii() and position.isdecimal() and int(position) < 2**63):
+    key = line_key(line_id)
+    if key is None:
         raise typer.BadParameter(f"{line_id!r} is no line_id; 'crew day DAY --json' shows them")
-    _forget(Scope(client, line=(conversation, int(position))), dry_run=dry_run, yes=yes, as_json=as_json)
+    _forget(Scope(client, line=key), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command("conversation")

@@ -43,10 +43,15 @@ def shown_texts(conversations: Iterable[Mapping[str, Any]], options: EngineOptio
 
 def shown_parts(line: Mapping[str, Any], options: EngineOptions) -> Iterator[str]:
     """The texts of a document's line: itself, or the passages of a long one that are not folded in it."""
+    return (line["text"][start:end] for start, end in shown_spans(line, options))
+
+
+def shown_spans(line: Mapping[str, Any], options: EngineOptions) -> Iterator[tuple[int, int]]:
+    """Where these texts stand in the line (code points)."""
     text: str = line["text"]
     parts = list(parts_of(text, options.max_words))
     if len(parts) == 1:
-        yield text
+        yield 0, len(text)
         return
     repeats = line.get("repeats", ())
     folded_to = iter([*((repeat["start"], repeat["end"]) for repeat in repeats), (len(text), len(text))])
@@ -55,7 +60,7 @@ def shown_parts(line: Mapping[str, Any], options: EngineOptions) -> Iterator[str
         while part_start >= end > start:
             start, end = next(folded_to)
         if part_start < start:
-            yield text[part_start:part_end]
+            yield part_start, part_end
 
 
 def embed_day(

@@ -14,8 +14,8 @@ from crew_pipeline.orchestration.days.endings import build_endings, build_lost_r
 from crew_pipeline.orchestration.days.sweep import build_sweep
 from crew_pipeline.orchestration.discovery.assets import build_history_tables, discovery_job
 from crew_pipeline.orchestration.discovery.schedule import build_discovery_schedule
-from crew_pipeline.orchestration.history.assets import build_history, history_job
-from crew_pipeline.orchestration.history.schedule import build_embedding_schedule
+from crew_pipeline.orchestration.history.assets import build_history, history_jobs
+from crew_pipeline.orchestration.history.schedule import build_embedding_schedule, build_summaries_schedule
 from crew_pipeline.orchestration.history.search import build_search_index, build_search_schedule, search_job
 from crew_pipeline.orchestration.history.themes import build_themes, build_themes_schedule, themes_job
 from crew_pipeline.orchestration.lineage import outside
@@ -45,7 +45,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
                 [
                     build_history_tables(settings),
                     build_assets(settings, partitions),
-                    *build_history(partitions),
+                    *build_history(settings, partitions),
                     build_search_index(settings),
                     build_themes(settings),
                     *build_upkeep(settings),
@@ -53,11 +53,12 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, Any] | None 
                 ]
             ),
             asset_checks=[build_freshness(settings)],
-            jobs=[day_job(), discovery_job(), history_job(), search_job(), themes_job(), *upkeep_jobs()],
+            jobs=[day_job(), discovery_job(), *history_jobs(), search_job(), themes_job(), *upkeep_jobs()],
             schedules=[
                 build_sweep(settings),
                 build_discovery_schedule(settings),
                 build_embedding_schedule(settings),
+                build_summaries_schedule(settings),
                 build_search_schedule(settings),
                 build_themes_schedule(settings),
                 *build_upkeep_schedules(settings),

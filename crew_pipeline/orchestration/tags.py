@@ -19,6 +19,7 @@ DISCOVERY_JOB = "discover_conversations"
 EMBEDDING_JOB = "embed_texts"
 SEARCH_JOB = "index_search"
 THEMES_JOB = "follow_themes"
+SUMMARIES_JOB = "summarise_days"
 HEALTH_JOB = "take_health_sample"
 HOUSEKEEPING_JOB = "keep_house"
 

@@ -1,4 +1,4 @@
-"""Wake-ups from the database for whoever waits on a client's day. The tables stay the truth: a wake-up says "look"."""
+"""Wake-ups from the database for who waits on a day or a talk. The tables stay the truth: a wake-up says "look"."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ import psycopg
 from crew_pipeline.model import ClientDay
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.events import EVENT_CHANNEL, AllDays, Followed
+from crew_pipeline.storage.history.live import LiveSession
 
 logger = logging.getLogger(__name__)
 
 _RECONNECT_S = 1.0
+
+Waited = Followed | LiveSession
+"""What somebody waits for news of."""
 
 
 class Listener:
@@ -26,7 +30,7 @@ class Listener:
     def __init__(self, db: Database, channel: str = EVENT_CHANNEL) -> None:
         self._db = db
         self._channel = channel
-        self._waiting: dict[Followed, set[asyncio.Event]] = {}
+        self._waiting: dict[Waited, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -41,8 +45,8 @@ class Listener:
                 await self._task
 
     @contextlib.asynccontextmanager
-    async def subscribed(self, whose: Followed) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something may have happened to ``whose`` day; the waiter clears it."""
+    async def subscribed(self, whose: Waited) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something may have happened to ``whose`` day or talk; the waiter clears it."""
         event = asyncio.Event()
         waiters = self._waiting.setdefault(whose, set())
         waiters.add(event)
@@ -68,8 +72,9 @@ class Listener:
         if not payload:
             self._wake_all()
             return
-        client, day = orjson.loads(payload)
-        for whose in (ClientDay(client, date.fromisoformat(day)), AllDays(client)):
+        client, day, *session = orjson.loads(payload)
+        woken: tuple[Waited, ...] = (AllDays(client), ClientDay(client, date.fromisoformat(day))) if day else ()
+        for whose in (*woken, *(LiveSession(client, one) for one in session)):
             for event in self._waiting.get(whose, ()):
                 event.set()
 

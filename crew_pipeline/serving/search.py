@@ -17,6 +17,7 @@ from cachetools import LRUCache
 from crew_pipeline.history.search import searching
 from crew_pipeline.history.search.index import ClientIndex, OpenIndex, drop_others
 from crew_pipeline.history.search.related import related
+from crew_pipeline.history.search.said import said
 from crew_pipeline.history.search.searching import Search
 from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.database import Database
@@ -106,6 +107,15 @@ class Searches:
         found = await db.calling(_related, db, held.opened, client, conversation_id, self._max_words, most)
         return None if found is None else {"related": found, "indexing": held.is_behind}
 
+    async def said(self, client: str, conversation_id: str, position: int, zone: str) -> dict[str, Any] | None:
+        """Where the same was said as in a line, see ``history.search.said``, and ``indexing``; None where there is no
+        such line."""
+        held = self._client(client)
+        db = self._db.as_client(client)
+        where = (conversation_id, position, self._max_words, zone)
+        found = await db.calling(_said, db, held.opened, client, where)
+        return None if found is None else found | {"indexing": held.is_behind}
+
     def follow(self, client: str) -> None:
         """Bring a client's index up to date from now on, where there is one: something of it was erased."""
         if ClientIndex(self._folder, client, self._max_words).generation is not None:
@@ -169,3 +179,8 @@ def _related(
 ) -> list[dict[str, Any]] | None:
     opened.look_again()
     return related(db, opened, client, conversation_id, max_words, most)
+
+
+def _said(db: Database, opened: OpenIndex, client: str, where: tuple[str, int, int, str]) -> dict[str, Any] | None:
+    opened.look_again()
+    return said(db, opened, client, *where)

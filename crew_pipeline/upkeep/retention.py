@@ -62,6 +62,8 @@ def table_steps(db: Database, settings: Settings, batch: int = BATCH) -> dict[st
         "health_samples": partial(housekeeping.drop_old_samples, kept=records, most=batch),
         "deliveries": partial(housekeeping.drop_old_deliveries, kept=records, most=batch),
         "answers": partial(housekeeping.drop_old_answers, most=batch),
+        "talks_under_way": partial(housekeeping.drop_old_talks, most=batch),
+        "told_prose": partial(housekeeping.drop_old_prose, kept=results, most=batch),
         "askings": partial(housekeeping.drop_old_askings, most=batch),
         "preliminary_documents": partial(housekeeping.drop_lost_preliminaries, most=batch),
     }

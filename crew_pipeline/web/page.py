@@ -119,6 +119,12 @@ def themes_page(cookie: str, root: str = "") -> bytes:
     return template.render(preferences=preferences(cookie), script="themes.js", answer=None, root=root).encode()
 
 
+def digest_page(cookie: str, root: str = "") -> bytes:
+    """The page of what a week or a day comes to, UTF-8; ``root`` as of ``day_page``."""
+    template = _templates().get_template("digest.html")
+    return template.render(preferences=preferences(cookie), script="digest.js", answer=None, root=root).encode()
+
+
 def _answer(day: date | None, client: str | None) -> str:
     """The address that the script will ask for first, so that the browser may fetch it meanwhile."""
     named = {"client": client} if client else {}

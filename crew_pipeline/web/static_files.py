@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 _FOLDER = Path(__file__).parent / "static"
 _MEDIA_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
-PAGES = ("day.js", "status.js", "themes.js")
+PAGES = ("day.js", "digest.js", "status.js", "themes.js")
 """The modules that pages begin with."""
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.js";$', re.MULTILINE)

@@ -125,6 +125,21 @@ def test_every_route_is_served_without_data_frames_model_and_dagster(
             "DELETE /api/themes/words/{word}": client.delete("/api/themes/words/invoice"),
             "GET /api/themes/{theme_id}": client.get("/api/themes/2"),
             "GET /api/themes/{theme_id}/segments": client.get("/api/themes/2/segments"),
+            "POST /api/live": client.post(
+                "/api/live",
+                json={"session_id": "s", "lines": [{"speaker": "Ann", "text": "the invoice export is slow again"}]},
+            ),
+            **{
+                f"GET /api/{of}/{what}": client.get(f"/api/{of}/{what}".format(**named))
+                for of, named in (
+                    ("conversations/{conversation_id}", {"conversation_id": first.rpartition("-")[0]}),
+                    ("lines/{line_id}", {"line_id": first}),
+                    ("themes/{theme_id}", {"theme_id": 2}),
+                )
+                for what in {"lines/{line_id}": ("said",), "themes/{theme_id}": ("summary", "development")}.get(
+                    of, ("summary", "recall")
+                )
+            },
             "POST /api/forget": client.post("/api/forget", json={"line_id": first, "dry_run": True}),
         }
         for path in create_app(load_settings(), database_url, "").openapi()["paths"]:

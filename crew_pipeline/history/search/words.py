@@ -115,6 +115,14 @@ class Told(NamedTuple):
     places: list[tuple[date, Place]]
 
 
+class Occurrence(NamedTuple):
+    """Where a text was said by one speaker on one day: ``times`` in all, and the first ``places``."""
+
+    day: date
+    times: int
+    places: list[Place]
+
+
 _QUOTED = regex.compile(r'"([^"]*)"?|(\S+)')
 
 
@@ -215,7 +223,7 @@ class WordIndex:
             return None
         places: list[tuple[date, Place]] = []
         for ordinal, address in newest:
-            stored: Any = searcher.doc(address).get_first("places")
+            stored = self._stored_places(searcher, address)
             places += [(date.fromordinal(ordinal), Place(*place)) for place in orjson.loads(bytes(stored))]
         if len(newest) < _PLACES_OF:
             # These are all there are, as mostly; to aggregate takes longer than all else that is asked here.
@@ -225,6 +233,25 @@ class WordIndex:
         else:
             times, days, first, last = self._counted(searcher, query)
         return Told(times, days, date.fromordinal(first), date.fromordinal(last), places[:_MOST_PLACES])
+
+    def occurrences(self, key: int, most: int) -> list[Occurrence]:
+        """Where a text was said, by day and speaker, the newest first."""
+        searcher = self._searcher
+        query = self._within(Query.term_query(self._schema, "key", key), EVERYWHERE)
+        found = searcher.search(query, most, count=False, order_by_field="day").hits
+        counts: Any = searcher.fast_field_values("times", [address for _, address in found])
+        return [
+            Occurrence(
+                date.fromordinal(ordinal),
+                int(times),
+                [Place(*place) for place in orjson.loads(bytes(self._stored_places(searcher, address)))],
+            )
+            for (ordinal, address), times in zip(found, counts, strict=True)
+        ]
+
+    @staticmethod
+    def _stored_places(searcher: Any, address: Any) -> Any:
+        return searcher.doc(address).get_first("places")
 
     def telling(self, query: Asked) -> list[list[str]]:
         """What of a query is not in every tenth text; all of it where everything is."""

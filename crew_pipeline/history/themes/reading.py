@@ -15,6 +15,7 @@ from crew_pipeline.storage.history.theme_reading import LOOSE, ThemeRow
 
 _SHOWN_WORDS = 6
 _NAMED_BY = 3
+_ALL = 10_000
 
 
 def overview(connection: Connection, client: str) -> dict[str, Any]:
@@ -29,6 +30,25 @@ def overview(connection: Connection, client: str) -> dict[str, Any]:
         for theme in rows.themes(connection, client)
     ]
     return {"themes": found, "fitted_at": state.fitted_at and state.fitted_at.isoformat()}
+
+
+def spoken_of(connection: Connection, client: str, first: date, last: date, most: int) -> list[dict[str, Any]]:
+    """What some days were about: the themes that most conversations speak of, with how many did in as many days before
+    (``before``)."""
+    found = rows.spoken_of(connection, client, first, last, most)
+    if not found:
+        return []
+    ends = first.toordinal() - 1
+    begins = max(1, ends - (last - first).days)
+    since, until = date.fromordinal(begins), date.fromordinal(max(1, ends))
+    before = dict(rows.spoken_of(connection, client, since, until, _ALL))
+    state = store.state(connection, client)
+    named = {theme.id: _shown(theme, state.forbidden)["name"] for theme in rows.themes(connection, client)}
+    return [
+        {"id": theme, "name": named[theme], "conversations": count, "before": before.get(theme, 0)}
+        for theme, count in found
+        if theme in named
+    ]
 
 
 def detail(connection: Connection, client: str, theme_id: int, by: str, zone: str) -> dict[str, Any] | None:

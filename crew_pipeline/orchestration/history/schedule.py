@@ -1,59 +1,34 @@
-"""When what the days show is embedded: every five minutes, the newest days first, as long as any is without vectors."""
+"""When the newest days are embedded, and summarised where that was left out."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from dagster import ScheduleDefinition
 
-from dagster import RunRequest, RunsFilter, ScheduleDefinition, ScheduleEvaluationContext, SkipReason, schedule
-
-from crew_pipeline.days.pace import allowance
-from crew_pipeline.days.planning import MAX_DAYS_PER_RUN, batches
 from crew_pipeline.dedup.embedding import vectors_id
-from crew_pipeline.model import Trigger
+from crew_pipeline.history.summaries import update
 from crew_pipeline.orchestration import tags
-from crew_pipeline.orchestration.resources import DatabaseResource
-from crew_pipeline.orchestration.ticks import UNFINISHED, skip_while_at_work, status_at_start
+from crew_pipeline.orchestration.history import by_day
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.queue import Work
 from crew_pipeline.storage.evidence import embeddings
 
-CRON = "*/5 * * * *"
-_MOST_DAYS = 1_000
-
-
-def embedding_request(work: Sequence[Work], settings: Settings, tick: datetime) -> RunRequest | None:
-    """The one run that a tick asks for: the newest days that go together; None where all days have their vectors."""
-    planned = batches(work, max_conversations=settings.sweep_batch, max_days=MAX_DAYS_PER_RUN)
-    if not planned:
-        return None
-    return RunRequest(
-        run_key=f"embed:{tick.isoformat()}",
-        tags={
-            **tags.partition_tags(planned[0]),
-            **tags.lane_tags(allowance(settings, tick), 0),
-            tags.TRIGGER: Trigger.SCHEDULE.value,
-        },
-    )
-
 
 def build_embedding_schedule(settings: Settings) -> ScheduleDefinition:
-    """The schedule; switched on from the start unless background jobs are turned off."""
+    """Every five minutes, as long as any day is without vectors."""
+    model = vectors_id(settings.model, settings.precision)
 
-    @schedule(
-        name="embed_texts",
-        job_name=tags.EMBEDDING_JOB,
-        cron_schedule=CRON,
-        execution_timezone=settings.timezone,
-        default_status=status_at_start(settings),
-        description="Embeds what the newest days show. Skips while an earlier run is still at work.",
-    )
-    def embed_texts(context: ScheduleEvaluationContext, database: DatabaseResource) -> RunRequest | SkipReason:
-        earlier = RunsFilter(statuses=UNFINISHED, job_name=tags.EMBEDDING_JOB)
-        if skip := skip_while_at_work(context.instance, "run", earlier):
-            return skip
-        model = vectors_id(settings.model, settings.precision)
-        with database.db.read() as connection:
-            work = embeddings.days_without(connection, model, _MOST_DAYS)
-        request = embedding_request(work, settings, context.scheduled_execution_time)
-        return request or SkipReason("what every day shows is embedded")
+    def without(db: Database) -> list[Work]:
+        with db.read() as connection:
+            return embeddings.days_without(connection, model, by_day.MOST_DAYS)
 
-    return embed_texts
+    said = ("Embeds what the newest days show, and summarises them.", "what every day shows is embedded")
+    return by_day.build_schedule(settings, tags.EMBEDDING_JOB, "*/5 * * * *", without, said)
+
+
+def build_summaries_schedule(settings: Settings) -> ScheduleDefinition:
+    """For days that have vectors and no points: after an upgrade, or where a run broke off."""
+
+    def without(db: Database) -> list[Work]:
+        return update.days_without(db, by_day.MOST_DAYS)
+
+    said = ("Chooses the points of days that have none.", "every day has its points")
+    return by_day.build_schedule(settings, tags.SUMMARIES_JOB, "2-59/10 * * * *", without, said)

@@ -249,6 +249,12 @@ def erase(connection: Connection, scope: Scope, hashes: list[bytes], calendar: C
     themes.lock(connection, scope.client)
     delete("theme_segments", "WHERE client = :client AND conversation_id = ANY(:touched)", touched=touched)
     delete("topics", "WHERE client = :client AND moved_from = ANY(:touched)", touched=touched)
+    for table in ("points", "point_days"):
+        delete(table, "WHERE client = :client AND day = ANY(:days)", days=days)
+    delete("points", "WHERE client = :client AND conversation_id = ANY(:touched)", touched=touched)
+    # Nobody can tell what of it was in these.
+    for table in ("told_prose", "live_talks"):
+        delete(table, "WHERE client = :client")
     # Words of what is gone may name themes; they are named again by what is left.
     connection.execute(text("UPDATE themes SET words = '{}' WHERE client = :client"), _values(scope))
     connection.execute(text("UPDATE topics SET words = '{}' WHERE client = :client"), _values(scope))
@@ -300,6 +306,8 @@ def _forget_itself(scope: Scope, delete: Delete) -> None:
             "theme_states",
             "themes",
             "topics",
+            "points",
+            "point_days",
             "webhooks",
             "signing_keys",
             "api_tickets",

@@ -102,6 +102,28 @@ def merged_into(connection: Connection, client: str, theme: int) -> int | None:
     return into
 
 
+def standing(connection: Connection, client: str, theme: int) -> int | None:
+    """The theme of an id: itself, or the one that a person has put it in; None where there was never such a one."""
+    found: int | None = connection.scalar(
+        text("SELECT coalesce(merged_into, id) FROM themes WHERE client = :client AND id = :theme"),
+        {"client": client, "theme": theme},
+    )
+    return found
+
+
+def spoken_of(connection: Connection, client: str, first: date, last: date, most: int) -> list[tuple[int, int]]:
+    """The themes that most conversations of some days speak of, and how many do; loose ones do not count."""
+    rows = connection.execute(
+        text(
+            f"SELECT theme_id, count(DISTINCT conversation_id) AS conversations FROM {_OF} "  # noqa: S608 - a constant
+            "WHERE said.client = :client AND near >= :loose AND day BETWEEN :first AND :last "
+            "GROUP BY theme_id ORDER BY conversations DESC, theme_id LIMIT :most"
+        ),
+        {"client": client, "first": first, "last": last, "loose": LOOSE, "most": most},
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def timeline(connection: Connection, client: str, theme: int, by: str) -> list[tuple[date, int, int]]:
     """How many conversations speak of a theme, of how many there are: by the first day of each day, week or month in
     which there is any, ascending.

@@ -44,6 +44,7 @@ class Base(DeclarativeBase):
         bool: Boolean,
         float: Double,
         dict[str, Any]: JSONB,
+        list[Any]: JSONB,
     }
 
 
@@ -668,6 +669,64 @@ class ThemeDay(Base):
     client: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(comment="of its document")
+
+
+class Point(Base):
+    """A sentence that summaries rest on."""
+
+    __tablename__ = "points"
+    __table_args__ = (
+        Index("points_day", "client", "day"),
+        Index("points_kind", "client", "kind", "day"),
+    )
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date]
+    conversation_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    first_character: Mapped[int] = mapped_column(Integer, primary_key=True, comment="of its line, in code points")
+    last_character: Mapped[int] = mapped_column(Integer, comment="the first that is not of it")
+    kind: Mapped[str] = mapped_column(comment="key, decision, task or question")
+    weight: Mapped[int] = mapped_column(Integer, comment="how much of its conversation it stands for")
+    certainty: Mapped[float] = mapped_column(comment="that it is of its kind, 0 to 1")
+    times: Mapped[int] = mapped_column(Integer, comment="how often it was said that day")
+    vector: Mapped[bytes] = mapped_column(comment="int8 (dimension,)")
+
+
+class PointDay(Base):
+    """A day whose points are known."""
+
+    __tablename__ = "point_days"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(comment="of its document")
+    made_by: Mapped[str] = mapped_column(comment="whose vectors, and how points were chosen")
+
+
+class LiveTalk(Base):
+    """What was said last in a conversation that is under way."""
+
+    __tablename__ = "live_talks"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, comment="counts what was said")
+    lines: Mapped[list[Any]] = mapped_column(comment="said last: speaker and text")
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ToldProse(Base):
+    """A summary in prose, as a language model told it."""
+
+    __tablename__ = "told_prose"
+    __table_args__ = (Index("told_prose_at", "told_at"),)
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True, comment="of what it was told from, and by which model")
+    sentences: Mapped[list[Any]]
+    tokens: Mapped[int] = mapped_column(BigInteger, comment="that it took")
+    told_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Webhook(Base):

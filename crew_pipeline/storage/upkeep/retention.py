@@ -87,6 +87,22 @@ WITH due AS MATERIALIZED (
 DELETE FROM day_askings AS gone USING due WHERE gone.client = due.client AND gone.day = due.day
 """
 
+_TALKS = """
+WITH due AS MATERIALIZED (
+    SELECT client, session_id FROM live_talks WHERE updated_at < now() - interval '1 day'
+    ORDER BY updated_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM live_talks AS gone USING due WHERE gone.client = due.client AND gone.session_id = due.session_id
+"""
+
+_PROSE = """
+WITH due AS MATERIALIZED (
+    SELECT client, key FROM told_prose WHERE told_at < now() - :kept
+    ORDER BY told_at LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM told_prose AS gone USING due WHERE gone.client = due.client AND gone.key = due.key
+"""
+
 _DELIVERIES = """
 WITH due AS MATERIALIZED (
     SELECT id FROM webhook_deliveries WHERE coalesce(delivered_at, dead_at) < now() - :kept
@@ -151,6 +167,16 @@ def drop_lost_preliminaries(connection: Connection, most: int) -> int:
 def drop_old_answers(connection: Connection, most: int) -> int:
     """Answers to requests that name themselves, which are not sent again after a day."""
     return connection.execute(text(_ANSWERS), {"most": most}).rowcount
+
+
+def drop_old_talks(connection: Connection, most: int) -> int:
+    """Talk that was posted as it went on, a day after its last line."""
+    return connection.execute(text(_TALKS), {"most": most}).rowcount
+
+
+def drop_old_prose(connection: Connection, kept: timedelta, most: int) -> int:
+    """What was told in prose; it is told again where somebody asks."""
+    return _delete(connection, _PROSE, kept, most)
 
 
 def drop_old_askings(connection: Connection, most: int) -> int:

@@ -1,7 +1,9 @@
 // @ts-check
 /** Small charts in plain SVG, each with its figures as a table for whoever cannot see it. */
 
-import { el, grouped, svg } from "./dom.js";
+import { counted, el, grouped, svg } from "./dom.js";
+
+const WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /** @typedef {{name: string, values: number[]}} Series */
 
@@ -57,6 +59,27 @@ export function curve({ title, labels, values, unit = "" }) {
   const last = known.at(-1);
   const head = el("p", { class: "now" }, el("strong", { text: last === undefined ? "–" : `${grouped(last)}${unit}` }), ` most ${grouped(most)}${unit}`);
   return figure(title, [head, /** @type {any} */ (picture)], table(title, labels, [{ name: title, values: values.map((value) => value ?? 0) }]));
+}
+
+/**
+ * A cell for each weekday and hour, darker where there is more.
+ * @param {number[][]} hours by weekday, Monday first, and hour
+ * @param {string} title
+ * @param {string} unit
+ */
+export function hoursGrid(hours, title, unit) {
+  const most = Math.max(1, ...hours.flat());
+  const cells = hours.flatMap((row, day) => row.map((count, hour) => {
+    const cell = svg("rect", { x: hour * 25 + 0.5, y: day * 16 + 0.5, width: 24, height: 15, rx: 2, class: "cell", "fill-opacity": count ? 0.15 + (0.85 * count) / most : 0.05 });
+    const told = svg("title");
+    told.textContent = `${WEEKDAYS[day]} ${hour}:00: ${counted(count, unit)}`;
+    cell.append(told);
+    return cell;
+  }));
+  const rows = hours.map((row, day) => el("tr", {}, el("th", { scope: "row", text: WEEKDAYS[day] }), ...row.map((count) => el("td", { text: String(count) }))));
+  return el("figure", { class: "chart hours-grid" }, el("figcaption", { text: title }),
+    /** @type {any} */ (svg("svg", { viewBox: "0 0 600 112", preserveAspectRatio: "none", "aria-hidden": "true" }, ...cells)),
+    el("div", { class: "unseen" }, el("table", {}, el("caption", { text: title }), el("tbody", {}, ...rows))));
 }
 
 /** @param {string} title @param {Node[]} parts @param {HTMLElement} figures */

@@ -2,7 +2,7 @@
 /** The day page: which day is looked at, how far it is, and the way to other days. */
 
 import { About, exportLink } from "./about.js";
-import { Problem, Unreachable, ask, get, root, send } from "./api.js";
+import { Problem, Unreachable, address, ask, get, root, send } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { DayModel, percent } from "./day_model.js";
 import { $, counted, el, grouped, whenIdle } from "./dom.js";
@@ -396,6 +396,9 @@ listen([
   { keys: ["f"], does: "every line, or only what is new", act: () => setFull(!list.full) },
   { keys: ["/"], does: "find", act: () => find.open() },
   { keys: ["r"], does: "what speaks of the same, in all days", act: () => related() },
+  { keys: ["e"], does: "where else this was said, in all days", act: () => saidAgain() },
+  { keys: ["w"], does: "what the week comes to", act: () => location.assign(address("/digest", { day })) },
+  { keys: ["m"], does: "themes of all days", act: () => location.assign(address("/themes")) },
   { keys: ["z"], does: "fold or open the conversation", act: () => list.active && list.toggleConversation(list.active.place.conversation) },
   { keys: ["i"], does: "about this day", act: () => list.model && about.show(list.model) },
   { keys: [","], does: "settings", act: () => settings.show() },
@@ -411,6 +414,14 @@ function related() {
   if (!conversation) return;
   find.open();
   void everywhere.related(conversation.id, conversation.title || conversation.session_id);
+}
+
+/** Where else the same was said as in the line that is looked at. */
+function saidAgain() {
+  const line = list.active || list.firstInView();
+  if (!line) return;
+  find.open();
+  void everywhere.said(line.line_id);
 }
 
 /** Open what the focused gap or the active line hides. */

@@ -2,14 +2,15 @@
 /** What was said in all days in these words or in others that mean the same, as somebody types. */
 
 import { address, get, root } from "./api.js";
-import { $, el, grouped, later } from "./dom.js";
+import { bars, hoursGrid } from "./charts.js";
+import { $, counted, el, grouped, later } from "./dom.js";
 import { dayName } from "./time.js";
 
 /** @typedef {{day: string, line_id: string, speaker: string, crew: string, title: string | null, before: Beside | null, after: Beside | null}} Place */
 /** @typedef {{speaker: string, text: string}} Beside */
-/** @typedef {{text: string, highlights: [number, number][], times: number, days: number, found_by: string[], places: Place[]}} Found */
+/** @typedef {{text: string, highlights: [number, number][], times: number, days: number, found_by: string[], places: Place[], how?: string}} Found */
 
-const SHOWN = 8, LONGEST = 240, AFTER_MS = 140, AGAIN_MS = 900;
+const SHOWN = 8, LONGEST = 240, AFTER_MS = 140, AGAIN_MS = 900, MOST_RECALLED = 3;
 
 export class Everywhere {
   /** @param {(day: string, how: {line: string}) => void} open */
@@ -83,16 +84,52 @@ export class Everywhere {
       text: one.pairs[0].other_text, highlights: [], times: 1, days: 1, found_by: ["meaning"],
       places: [{ ...one, line_id: one.pairs[0].other_line_id, speaker: one.title || one.session_id, before: null, after: null }],
     }));
+    const before = await this.recalled(id);
+    if (mine !== this.asked || $("find-box").hidden) return;
     this.list.replaceChildren();
-    this.show({ results });
+    this.show({ results: [...before, ...results] });
     $("found").hidden = false;
     $("found-told").textContent = !answer ? "Search is not to be had now."
-      : results.length ? `Speak of the same as ${title}${behind(answer)}` : `Nothing else speaks of the same as ${title}${behind(answer)}.`;
+      : results.length || before.length ? `Speak of the same as ${title}${behind(answer)}` : `Nothing else speaks of the same as ${title}${behind(answer)}.`;
     this.links()[0]?.focus();
+  }
+
+  /** Where the same was said as in a line: when, how often, and in which words. @param {string} lineId */
+  async said(lineId) {
+    const mine = ++this.asked;
+    this.searched = "";
+    const answer = await get(`/api/lines/${encodeURIComponent(lineId)}/said`).catch(() => null);
+    if (mine !== this.asked || $("find-box").hidden) return;
+    const places = (answer?.places || []).filter((/** @type {any} */ one) => one.line_id !== lineId);
+    this.list.replaceChildren();
+    this.show({ results: places.map((/** @type {any} */ one) => ({ text: one.text, highlights: [], times: 1, days: 1, found_by: ["meaning"], places: [{ ...one, before: null, after: null }] })) });
+    if (answer && places.length) {
+      $("found-chart").replaceChildren(
+        bars({ title: "By week", labels: answer.weeks.map((/** @type {any} */ one) => one.from), series: [{ name: "times", values: answer.weeks.map((/** @type {any} */ one) => one.times) }] }),
+        hoursGrid(answer.hours, "By weekday, Monday to Sunday, and hour, 0 to 23", "time"));
+    }
+    $("found").hidden = false;
+    $("found-told").textContent = !answer ? "This is not to be had now."
+      : places.length ? `Said ${grouped(answer.times)} times on ${counted(answer.days, "day")}, first ${dayName(answer.first, "short")}${behind(answer)}`
+      : `Said nowhere else${behind(answer)}.`;
+    this.links()[0]?.focus();
+  }
+
+  /** What was said before about a conversation: decided, still open. @param {string} id */
+  async recalled(id) {
+    const answer = await get(`/api/conversations/${encodeURIComponent(id)}/recall`).catch(() => null);
+    if (!answer) return [];
+    /** @param {any[]} points @param {string} how */
+    const rows = (points, how) => points.slice(0, MOST_RECALLED).map((one) => ({
+      text: one.text, highlights: [], times: 1, days: 1, found_by: ["meaning"], how,
+      places: [{ ...one, before: null, after: null }],
+    }));
+    return [...rows(answer.decided, "decided"), ...rows(answer.open, "still open"), ...rows(answer.tasks, "to do")];
   }
 
   /** @param {any} answer */
   show(answer) {
+    $("found-chart").replaceChildren();
     this.list.append(...(answer?.results || []).map((/** @type {Found} */ found) => this.row(found)));
     this.cursor = answer?.next_cursor || null;
     $("found-more").hidden = !this.cursor;
@@ -103,7 +140,7 @@ export class Everywhere {
     const [place] = found.places;
     const often = found.times > 1 ? `, ${grouped(found.times)} times on ${found.days === 1 ? "one day" : `${grouped(found.days)} days`}` : "";
     const link = el("a", { href: `${root}${address("/", { day: place.day, line: place.line_id }).slice(root.length)}` },
-      el("span", { class: "found-where" }, `${dayName(place.day, "short")}, `, el("bdi", { text: place.speaker }), often),
+      el("span", { class: "found-where" }, found.how ? el("b", { text: `${found.how}: ` }) : null, `${dayName(place.day, "short")}, `, el("bdi", { text: place.speaker }), often),
       el("span", { class: "found-text", dir: "auto" }, ...marked(found)));
     link.dataset.day = place.day;
     link.dataset.line = place.line_id;

@@ -2,16 +2,15 @@
 /** What the days are about: all themes, or one of them with when it is spoken of, its lines, and what people make of it. */
 
 import { Problem, address, get, send } from "./api.js";
-import { bars } from "./charts.js";
-import { $, counted, el, grouped, svg } from "./dom.js";
+import { bars, hoursGrid } from "./charts.js";
+import { $, counted, el, grouped } from "./dom.js";
 import { apply } from "./preferences.js";
 import { askForTokens } from "./sign_in.js";
 import { dayName } from "./time.js";
 
 /** @typedef {{id: number, kind: string, name: string, is_named: boolean, words: string[], segments: number, conversations: number, days: number, first_day: string | null, last_day: string | null, line: {text: string, speaker: string} | null, patterns: {said: string, chance: number}[]}} Theme */
 
-const WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MOST_BARS = 104, LONGEST = 600;
+const MOST_BARS = 104, MOST_STEPS = 20, LONGEST = 600;
 const parameters = new URLSearchParams(location.search);
 const asked = Number(parameters.get("theme")) || null;
 
@@ -85,29 +84,29 @@ function detail(found, others) {
   const timeline = found.timeline.slice(-MOST_BARS);
   $("themes").replaceChildren(
     theme.patterns.length ? part("Worth knowing", el("ul", { class: "patterns" }, ...theme.patterns.map((one) => el("li", {}, el("strong", { text: one.said }), `, ${odds(one.chance)}`)))) : "",
-    part("When", timeline.length ? bars({ title: "Conversations by week", labels: timeline.map((/** @type {any} */ one) => one.from), series: [{ name: "conversations", values: timeline.map((/** @type {any} */ one) => one.conversations) }] }) : null, grid(found.hours)),
+    part("When", timeline.length ? bars({ title: "Conversations by week", labels: timeline.map((/** @type {any} */ one) => one.from), series: [{ name: "conversations", values: timeline.map((/** @type {any} */ one) => one.conversations) }] }) : null, hoursGrid(found.hours, "By weekday, Monday to Sunday, and hour, 0 to 23", "conversation")),
     beside.length ? part("Comes together with", el("ul", {}, ...beside)) : "",
     part("Parts", el("ul", { class: "parts-of" }, ...found.topics.map((/** @type {any} */ topic) => el("li", {}, el("bdi", { text: topic.words.join(", ") || `Part ${topic.id}` }), ` (${counted(topic.segments, "place")}) `,
       found.topics.length > 1 ? el("button", { class: "plain", text: "A theme of its own", onclick: () => void doing(() => send("POST", `/api/themes/${theme.id}/split`, { topics: [topic.id] })) }) : null)))),
+    el("section", { id: "developed", "aria-label": "How it developed", hidden: true }, el("h2", { text: "How it developed" }), el("ol", { class: "points" })),
     corrections(theme, others),
     part("What was said", el("ol", { id: "segments" }), el("button", { id: "more", class: "plain", text: "More", hidden: true })));
   void segments(theme, null);
+  void developed(theme);
 }
 
-/** Conversations by weekday and hour, darker where there are more. @param {number[][]} hours */
-function grid(hours) {
-  const most = Math.max(1, ...hours.flat());
-  const cells = hours.flatMap((row, day) => row.map((count, hour) => {
-    const cell = svg("rect", { x: hour * 25 + 0.5, y: day * 16 + 0.5, width: 24, height: 15, rx: 2, class: "cell", "fill-opacity": count ? 0.15 + (0.85 * count) / most : 0.05 });
-    const title = svg("title");
-    title.textContent = `${WEEKDAYS[day]} ${hour}:00: ${counted(count, "conversation")}`;
-    cell.append(title);
-    return cell;
-  }));
-  const rows = hours.map((row, day) => el("tr", {}, el("th", { scope: "row", text: WEEKDAYS[day] }), ...row.map((count) => el("td", { text: String(count) }))));
-  return el("figure", { class: "chart hours-grid" }, el("figcaption", { text: "By weekday, Monday to Sunday, and hour, 0 to 23" }),
-    /** @type {any} */ (svg("svg", { viewBox: "0 0 600 112", preserveAspectRatio: "none", "aria-hidden": "true" }, ...cells)),
-    el("div", { class: "unseen" }, el("table", {}, el("caption", { text: "Conversations by weekday and hour" }), el("tbody", {}, ...rows))));
+const STEPS = /** @type {Record<string, string>} */ ({ again: "said again", changed: "changed", contradicted: "contradicted" });
+const KINDS = /** @type {Record<string, string>} */ ({ decision: "decided", task: "to do", question: "asked" });
+
+/** What was decided and asked of it, in its order, and what was changed. @param {Theme} theme */
+async function developed(theme) {
+  const { steps } = await get(`/api/themes/${theme.id}/development`);
+  const told = steps.filter((/** @type {any} */ one) => one.kind !== "key" || one.step === "changed" || one.step === "contradicted").slice(-MOST_STEPS);
+  $("developed").hidden = !told.length;
+  $("developed").querySelector("ol").replaceChildren(...told.map((/** @type {any} */ one) => el("li", { class: one.step },
+    el("p", { class: "told" }, el("a", { href: address("/", { day: one.day, line: one.line_id }) }, dayName(one.day, "short")), [KINDS[one.kind], STEPS[one.step]].filter(Boolean).map((words) => `, ${words}`).join("")),
+    el("p", { dir: "auto" }, el("b", { text: `${one.speaker}: ` }), one.text.slice(0, LONGEST)),
+    one.of ? el("p", { class: "told", dir: "auto" }, `${dayName(one.of.day, "short")}: ${one.of.text.slice(0, LONGEST)}`) : null)));
 }
 
 /** @param {Theme} theme @param {Theme[]} others */
