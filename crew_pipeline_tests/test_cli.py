@@ -531,6 +531,10 @@ def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(copie
     told(home, "import", str(export), "--crew", "support")
     told(home, "process", "2025-01-13")
     (conversation,) = (one for one in told(home, "day", "2025-01-13")["data"] if one["session_id"] == "safe")
+    of_day = told(home, "summary", "latest")
+    assert (of_day["days"], of_day["missing_days"], of_day["key_points"]) == (1, 1, [])
+    assert "within minutes" in crew(home, "summary", "latest", "--week").stdout
+    assert "name a day" in crew(home, "summary").stderr
     unasked = crew(home, "forget", "conversation", conversation["id"])
     assert (unasked.returncode, "Nothing was erased" in unasked.stderr) == (1, True)
     (found,) = told(home, "search", "combination of the safe")["results"]
@@ -554,10 +558,6 @@ def test_what_is_forgotten_is_found_nowhere_and_the_day_goes_on_without_it(copie
         refused = crew(home, "themes", *wrong)
         assert (refused.returncode != 0, words in refused.stderr) == (True, True), refused.stderr
     assert crew(home, "themes", "--forbid", "safe").returncode == 0
-    of_day = told(home, "summary", "2025-01-13")
-    assert (of_day["days"], of_day["missing_days"], of_day["key_points"]) == (1, 1, [])
-    assert "within minutes" in crew(home, "summary", "2025-01-13", "--week").stdout
-    assert "name a day" in crew(home, "summary").stderr
     kept = b"".join(path.read_bytes() for path in (home / "search").rglob("*") if path.is_file())
     assert b"xyzzy" not in kept
     assert told(home, "forget", "search", words) == {"application": [], "dagster": [], "files": []}

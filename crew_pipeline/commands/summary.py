@@ -21,7 +21,7 @@ _PARTS = (
 
 @in_home
 def summary(
-    day: Annotated[str | None, typer.Argument(help="A day: YYYY-MM-DD, today or yesterday.")] = None,
+    day: Annotated[str | None, typer.Argument(help="YYYY-MM-DD, today, yesterday or latest.")] = None,
     client: ClientOption = DEFAULT_CLIENT,
     week: Annotated[bool, typer.Option("--week", help="Of the week that the day lies in.")] = False,
     conversation: Annotated[str | None, typer.Option(help="Of a conversation instead.", metavar="ID")] = None,

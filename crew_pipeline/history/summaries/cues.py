@@ -83,9 +83,10 @@ _HANGING = frozenset(
         "you",
     ]
 )
+_LETTERS_THAT_ARE_WORDS = frozenset("aiouk")
 _READS_FROM, _READS_TO = 5, 60
 _GOOD = range(8, 31)
-_FEWEST_TELLING = 3
+_FEWEST_TELLING, _TELLS_MUCH = 3, 8
 _AN_ANSWER = 3
 """Words of what may be an answer."""
 _MOST_FILLERS = 0.34
@@ -153,15 +154,18 @@ def _telling(words: Sequence[str]) -> list[str]:
 def quality(sentence: Sentence) -> int:
     """How well a sentence reads where it stands alone, in percent; 0 where it says nothing so."""
     words = tokens(normalise(sentence.text))
-    if not _READS_FROM <= len(words) <= _READS_TO or len(_telling(words)) < _FEWEST_TELLING:
+    telling = len(_telling(words))
+    if not _READS_FROM <= len(words) <= _READS_TO or telling < _FEWEST_TELLING:
         return 0
     if looks_like_code(sentence.text) or is_marked_up(sentence.text):
         return 0
-    found = 100 if len(words) in _GOOD else 75
+    found = (100 if len(words) in _GOOD else 75) * min(telling, _TELLS_MUCH) // _TELLS_MUCH
     if asks(sentence.text):
         found = found * 40 // 100
-    if words[0] in _LEANS_ON_BEFORE:
-        found = found * 70 // 100
+    if next((word for word in words if word not in lexicon.FILLERS), "") in _LEANS_ON_BEFORE:
+        found = found * 50 // 100
+    if any(len(word) == 1 and word.isalpha() and word not in _LETTERS_THAT_ARE_WORDS for word in words):
+        found = found * 50 // 100
     if _UNFINISHED.search(sentence.text) or words[-1] in _HANGING:
         found = found * 50 // 100
     if sum(word in lexicon.FILLERS for word in words) > _MOST_FILLERS * len(words):

@@ -63,10 +63,21 @@ def _who(text: str, speaker: str, speakers: Collection[str]) -> str | None:
     others = sorted(
         (name for name in speakers if name != speaker and len(name) > 1), key=lambda name: (-len(name), name)
     )
-    named = next((name for name in others if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE)), None)
+    named = next((name for name in others if _is_called(name, text)), None)
     if named is not None:
         return named
     return speaker if _SELF.search(text) and not _ALL.search(text) else None
+
+
+def _is_called(name: str, text: str) -> bool:
+    """Whether somebody is addressed or said to do something, and not merely spoken of ("a human agent")."""
+    named = re.escape(name)
+    return re.search(rf"^\W*{named}\b|(?<!\w){named}(?!\w){_DOES}", text, re.IGNORECASE) is not None
+
+
+_DOES = (
+    r"\s*(?:[,:]|['’]ll\b|(?:and|will|is|are|should|can|could|would|has|have|needs?|to|please|does|takes?|sends?)\b)"
+)
 
 
 def _meant(when: str, said_on: date) -> date | None:

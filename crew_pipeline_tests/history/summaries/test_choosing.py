@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crew_pipeline.dedup.text import count_words, normalise, text_hash
+from crew_pipeline.history.search.query_encoder import query_encoder
 from crew_pipeline.history.summaries import coverage
 from crew_pipeline.history.summaries.classifier import classifier
 from crew_pipeline.history.summaries.cues import quality, unanswered
@@ -82,7 +83,10 @@ def test_decisions_and_tasks_are_told_from_the_rest() -> None:
         ("Ben", "The weather has been nice for weeks."),
     ]
     sentences = [sentence(text, speaker, place) for place, (speaker, text) in enumerate(said)]
-    found = classifier().classify(sentences, np.zeros((len(said), 384), np.int8))
+    encoder = query_encoder()
+    assert encoder is not None
+    vectors = on_grid(np.stack([encoder.encode(normalise(text)) for _, text in said]))
+    found = classifier().classify(sentences, vectors)
     assert [one and one.kind for one in found] == ["decision", "task", None, None]
     assert all(0 < one.certainty < 1 for one in found if one)
 
