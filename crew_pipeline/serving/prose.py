@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -63,7 +64,7 @@ class Prose:
         asked = prose.question(lines)
         key = _key(self._settings.llm_model, asked)
         known: dict[str, Any] | None = await self._db.as_client(client).reading(store.told, client, key)
-        if known is not None and not known.get("problem"):
+        if known:
             return known
         # Who asks for the same meanwhile waits with the first, and what he began is not lost where he leaves.
         task = self._under_way.get((client, key))
@@ -76,6 +77,8 @@ class Prose:
         async with self._asking:
             if time.monotonic() < self._rests_until:
                 return self._none("The language model did not answer a moment ago; ask again in a minute.")
+            own = self._db.as_client(client)
+            forgotten_at = await own.reading(store.forgetting, client)
             estimate = (len(asked) + len(prose.INSTRUCTIONS)) // _CHARACTERS_A_TOKEN + _ANSWER_TOKENS
             if await self._system.reading(store.spent) + estimate > self._settings.llm_tokens_per_day:
                 return self._none("The day's budget for the language model is spent (CREW_LLM_TOKENS_PER_DAY).")
@@ -86,7 +89,7 @@ class Prose:
                 return self._none(str(error))
         found = prose.checked(answer, lines)
         content = {"model": self._settings.llm_model, **found._asdict(), "problem": None}
-        await self._db.as_client(client).calling(_keep, self._db.as_client(client), client, key, content, tokens)
+        await own.calling(_keep, own, client, key, content, tokens, forgotten_at)
         return content
 
     async def _ask(self, asked: str, estimate: int) -> tuple[str, int]:
@@ -129,9 +132,11 @@ class Prose:
         return {"model": self._settings.llm_model or None, "sentences": [], "dropped": [], "problem": problem}
 
 
-def _keep(db: Database, client: str, key: str, content: dict[str, Any], tokens: int) -> None:
+def _keep(
+    db: Database, client: str, key: str, content: dict[str, Any], tokens: int, forgotten_at: datetime | None
+) -> None:
     with db.write() as connection:
-        store.keep(connection, client, key, content, tokens)
+        store.keep(connection, client, key, content, tokens, forgotten_at)
 
 
 def _key(model: str, asked: str) -> str:

@@ -11,10 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
 
 from crew_pipeline.serving.prose import Prose
 from crew_pipeline.settings import Settings
+from crew_pipeline.storage.conversations.clients import ensure_client
 from crew_pipeline.storage.database import Database, database_at
+from crew_pipeline_tests.api.following import until
 
 POINT = {"line_id": "a-1", "start": 0, "speaker": "Ann", "text": "we go for the rubber case"}
 SUMMARY: dict[str, Any] = {"key_points": [], "decisions": [POINT], "tasks": [], "questions": []}
@@ -134,6 +137,27 @@ def test_a_days_budget_holds_for_all_clients_together(tell: Tell, model: Model) 
     assert model.asked == []
     assert tell(SUMMARY, llm_tokens_per_day=5_000)[0]["problem"] is None
     assert tell(SUMMARY, llm_tokens_per_day=0)[0]["problem"] is None, "what is kept costs nothing"
+
+
+def test_what_was_erased_while_it_was_told_is_not_kept(tell: Tell, model: Model, db: Database) -> None:
+    with db.write() as connection:
+        ensure_client(connection, "default")
+
+    def forget() -> None:
+        until(lambda: len(model.asked) == 1, "it is asked")
+        with db.write() as connection:
+            connection.execute(text("UPDATE clients SET forgotten_at = clock_timestamp() WHERE client = 'default'"))
+
+    model.wait_s = 0.5
+    forgetting = threading.Thread(target=forget)
+    forgetting.start()
+    assert tell(SUMMARY)[0]["sentences"]
+    forgetting.join()
+    with db.read() as connection:
+        kept, tokens = connection.execute(text("SELECT sentences, tokens FROM told_prose")).one()
+    assert (kept, tokens) == ({}, 60)
+    assert tell(SUMMARY)[0]["sentences"]
+    assert len(model.asked) == 2
 
 
 def test_nobody_is_asked_where_there_is_nothing_to_tell(tell: Tell, model: Model) -> None:

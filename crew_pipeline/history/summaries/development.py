@@ -13,7 +13,8 @@ from crew_pipeline.history.themes.grid import similarities
 from crew_pipeline.storage.history import points as store
 from crew_pipeline.storage.history.points import Point, Within
 
-_MOST = 300
+_MOST = 100
+"""Points of each kind."""
 _SAME_MATTER = 0.5
 """Cosine from which on two points are held against each other."""
 _LOOKED_AT = 8

@@ -19,7 +19,8 @@ from crew_pipeline.history.themes.grid import NORM
 from crew_pipeline.storage.history import points as store
 from crew_pipeline.storage.history.points import DECISION, KEY, QUESTION, TASK, Point, Within
 
-_MOST_READ = 6_000
+_MOST_READ = 2_000
+"""Points of each kind."""
 _WHOLE = 100
 _MOST_THEMES = 8
 _MOST_COMPARED = 200

@@ -18,7 +18,8 @@ from crew_pipeline.storage.history import points as store
 from crew_pipeline.storage.history.points import DECISION, QUESTION, TASK, Point, Within
 
 _MOST_EARLIER = 20_000
-_MOST_OWN = 40
+_MOST_OWN = 16
+"""Points of each kind."""
 _CANDIDATES = 30
 _LEAST = 0.5
 _ABOVE_USUAL = 3.0

@@ -30,6 +30,7 @@ _WHEN = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_NOT = re.compile(r"\bnot\s+$", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -54,9 +55,13 @@ def todo(text: str, speaker: str, said_on: date, speakers: Collection[str]) -> T
         said_on: the day on which it was said.
         speakers: of its conversation.
     """
+    who = _who(text, speaker, speakers)
     found = _WHEN.search(text)
-    due = " ".join(found[0].split()) if found else None
-    return Todo(_who(text, speaker, speakers), due, _meant(found["when"].lower(), said_on) if found else None)
+    if found is None:
+        return Todo(who, None, None)
+    due = " ".join(found[0].split())
+    is_denied = _NOT.search(text[: found.start()])
+    return Todo(who, f"not {due}", None) if is_denied else Todo(who, due, _meant(found["when"].lower(), said_on))
 
 
 def _who(text: str, speaker: str, speakers: Collection[str]) -> str | None:
@@ -72,7 +77,7 @@ def _who(text: str, speaker: str, speakers: Collection[str]) -> str | None:
 def _is_called(name: str, text: str) -> bool:
     """Whether somebody is addressed or said to do something, and not merely spoken of ("a human agent")."""
     named = re.escape(name)
-    return re.search(rf"^\W*{named}\b|(?<!\w){named}(?!\w){_DOES}", text, re.IGNORECASE) is not None
+    return re.search(rf"^\W*{named}\b|(?<!\w){named}(?!\w)(?:\s+\w+)?{_DOES}", text, re.IGNORECASE) is not None
 
 
 _DOES = (

@@ -11,8 +11,9 @@ SEED = 20250115
 _ITERATIONS = 20
 _LEARNED_FROM = 200
 """Segments for each topic that k-means looks at; more of them move no centre."""
-_STAYS_TOGETHER = 0.75
-"""By how much the distance of two topics counts that were of one theme before."""
+LOOSELY, FIRMLY = (0.75, 0.0), (0.0, 2.0)
+"""How much topics hold to the themes that they were of: by how much their distance counts where these were one, and how
+far they are from each other at least where these were two."""
 
 
 def k_means(vectors: Grid, weights: NDArray[np.int64], start: Grid, count: int) -> Grid:
@@ -62,13 +63,20 @@ def _distances(near: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.maximum(0.0, 1.0 - near.astype(np.float64))
 
 
-def groups_of(centres: Grid, most: int, before: NDArray[np.int64], apart: float = 0.0) -> NDArray[np.int64]:
+def groups_of(
+    centres: Grid,
+    most: int,
+    before: NDArray[np.int64],
+    apart: float = 0.0,
+    hold: tuple[float, float] = LOOSELY,
+) -> NDArray[np.int64]:
     """Topics in themes (average linkage): the number of the theme of each, int64 (k,).
 
     Args:
         most: themes at most.
         apart: how far (1 - cosine) themes must be from each other, on average; there may be fewer then.
-        before: the theme that each was of, -1 for none: topics that were together tend to stay so.
+        before: the theme that each was of, -1 for none.
+        hold: how much these hold, ``LOOSELY`` or ``FIRMLY``.
     """
     # Here, so that the API does not load it before somebody divides a theme.
     from scipy.cluster.hierarchy import fcluster, linkage
@@ -77,8 +85,10 @@ def groups_of(centres: Grid, most: int, before: NDArray[np.int64], apart: float 
     if len(centres) <= 1:
         return np.zeros(len(centres), np.int64)
     far = _distances(similarities(centres, centres))
-    together = (before[:, np.newaxis] == before) & (before >= 0)[:, np.newaxis]
-    far = np.where(together, far * _STAYS_TOGETHER, far)
+    known = (before >= 0) & (before >= 0)[:, np.newaxis]
+    together = before[:, np.newaxis] == before
+    far = np.where(known & together, far * hold[0], far)
+    far = np.where(known & ~together, np.maximum(far, hold[1]), far)
     np.fill_diagonal(far, 0.0)
     tree = linkage(squareform(far, checks=False), "average")
     far_enough = fcluster(tree, apart, "distance")

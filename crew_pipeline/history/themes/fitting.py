@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_pipeline.history.themes.clustering import groups_of, k_means
-from crew_pipeline.history.themes.grid import NORM, Grid, nearest
+from crew_pipeline.history.themes.clustering import FIRMLY, LOOSELY, groups_of, k_means
+from crew_pipeline.history.themes.grid import NORM, Grid, nearest, slices
 from crew_pipeline.history.themes.identity import matched
 
 LEAST_SEGMENTS = 30
@@ -20,6 +20,8 @@ MOST_THEMES = 60
 APART = 0.7
 """How far (1 - cosine) themes are from each other, on average: chosen on meetings."""
 NONE = -1
+_STAYS_WITHIN = np.float32(0.03)
+"""How much nearer another topic must be (cosine) for a segment to leave its own when topics are fitted again."""
 
 
 class Topics(NamedTuple):
@@ -112,10 +114,27 @@ def fit(
     start = free.centres[:0] if anew else free.centres
     centres = k_means(vectors[left], weights[left], start, topics_for(int(left.sum())))
     numbers, _near = nearest(vectors[left], centres)
-    fitted = _with_ids(centres, numbers, free, before[left], weights[left], next_id)
+    hold = LOOSELY if anew else FIRMLY
+    fitted = _with_ids(centres, numbers, free, before[left], weights[left], next_id, hold)
     topics = pinned.joined(fitted)
-    of[left], near[left] = assign(vectors[left], topics)
+    of[left], near[left] = _assigned(vectors[left], topics, before[left])
     return Fitted(topics, of, near)
+
+
+def _assigned(
+    vectors: Grid, topics: Topics, before: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """As ``assign``; but a segment stays where it was if another topic is hardly nearer."""
+    numbers, near = nearest(vectors, topics.centres, topics.leads)
+    order = np.argsort(topics.ids, kind="stable")
+    own = order[np.minimum(np.searchsorted(topics.ids[order], before), len(order) - 1)]
+    to_own = np.empty(len(vectors), np.float32)
+    for rows in slices(len(vectors)):
+        products = (vectors[rows].astype(np.int32) * topics.centres[own[rows]]).sum(axis=1)
+        to_own[rows] = products.astype(np.float32) / np.float32(NORM**2)
+    gain = near + topics.leads[numbers] - to_own - topics.leads[own]
+    stays = (topics.ids[own] == before) & (gain <= _STAYS_WITHIN)
+    return topics.ids[np.where(stays, own, numbers)], np.where(stays, to_own, near)
 
 
 def _with_ids(
@@ -125,16 +144,18 @@ def _with_ids(
     before: NDArray[np.int64],
     weights: NDArray[np.int64],
     next_id: int,
+    hold: tuple[float, float],
 ) -> Topics:
     """Centres as topics of themes: each under the id that it goes on from, else a new one.
 
     Args:
         numbers: the centre of each segment.
+        hold: how much topics hold to the themes that they were of.
     """
     ids, next_id = _named(len(centres), matched(before, numbers, weights), next_id)
     theme_of = dict(zip(known.ids.tolist(), known.themes.tolist(), strict=True))
     was = np.array([theme_of.get(topic, NONE) for topic in ids.tolist()], np.int64)
-    groups = groups_of(centres, MOST_THEMES, was, APART)
+    groups = groups_of(centres, MOST_THEMES, was, APART, hold)
     themes_before = np.array([theme_of.get(topic, NONE) for topic in before.tolist()], np.int64)
     same = matched(themes_before, groups[numbers], weights)
     themes, _next_id = _named(int(groups.max()) + 1, same, next_id)

@@ -171,10 +171,12 @@ ON CONFLICT (client, conversation_id, position, first_character) DO UPDATE SET
     certainty = excluded.certainty, times = excluded.times, vector = excluded.vector
 """
 
+_COLUMNS = """day, conversation_id, position, first_character, last_character, kind, weight, certainty, times, speaker,
+spoken_at, said, session_id, title, code, vector"""
 _READ = """
 SELECT point.day, point.conversation_id, point.position, first_character, last_character, kind, weight, certainty,
-       times, speaker, spoken_at, substr(text, first_character + 1, last_character - first_character), session_id,
-       title, code, vector
+       times, speaker, spoken_at, substr(text, first_character + 1, last_character - first_character) AS said,
+       session_id, title, code, vector
 FROM points AS point JOIN lines USING (conversation_id, position)
 JOIN data_items AS item ON item.id = point.conversation_id AND item.client = point.client
 JOIN crews ON crews.id = crew_id
@@ -190,11 +192,13 @@ WHERE point.client = :client AND kind = ANY(:kinds)
 
 
 def read(connection: Connection, client: str, within: Within, most: int) -> list[Point]:
-    """The points that are meant, in the order in which they were said; of more than ``most`` the weightiest."""
+    """The points that are meant, in the order in which they were said; of each kind the ``most`` most certain and
+    weightiest."""
     rows = connection.execute(
         text(
-            f"SELECT * FROM ({_READ} ORDER BY weight DESC, spoken_at, conversation_id, position, first_character "  # noqa: S608 - constants
-            "LIMIT :most) AS found ORDER BY spoken_at, conversation_id, position, first_character"
+            f"SELECT {_COLUMNS} FROM (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY certainty DESC, "  # noqa: S608 - constants
+            f"weight DESC, spoken_at, conversation_id, position, first_character) AS place FROM ({_READ}) AS meant) "
+            "AS ranked WHERE place <= :most ORDER BY spoken_at, conversation_id, position, first_character"
         ),
         _values(client, within) | {"most": most},
     ).all()

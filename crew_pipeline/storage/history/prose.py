@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, text
+
+from crew_pipeline.storage.history import themes
 
 
 def told(connection: Connection, client: str, key: str) -> dict[str, Any] | None:
@@ -16,8 +19,19 @@ def told(connection: Connection, client: str, key: str) -> dict[str, Any] | None
     return found
 
 
-def keep(connection: Connection, client: str, key: str, content: dict[str, Any], tokens: int) -> None:
-    """Keep what was told; what it took counts for the day, also where nothing came of it."""
+def keep(
+    connection: Connection, client: str, key: str, content: dict[str, Any], tokens: int, forgotten_at: datetime | None
+) -> None:
+    """Keep what was told, and what it took. Where something of the client was erased meanwhile, only what it took:
+    nobody can tell whether that was in it.
+
+    Args:
+        forgotten_at: when something was last erased before it was asked for.
+    """
+    # Who forgets holds the same lock.
+    themes.lock(connection, client)
+    if forgetting(connection, client) != forgotten_at:
+        content = {}
     connection.execute(
         text(
             "INSERT INTO told_prose (client, key, sentences, tokens) "
@@ -26,6 +40,14 @@ def keep(connection: Connection, client: str, key: str, content: dict[str, Any],
         ),
         {"client": client, "key": key, "content": orjson.dumps(content).decode(), "tokens": tokens},
     )
+
+
+def forgetting(connection: Connection, client: str) -> datetime | None:
+    """When something of a client was last erased on request."""
+    found: datetime | None = connection.scalar(
+        text("SELECT forgotten_at FROM clients WHERE client = :client"), {"client": client}
+    )
+    return found
 
 
 def spent(connection: Connection) -> int:
