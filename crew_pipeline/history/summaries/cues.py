@@ -87,8 +87,8 @@ _LETTERS_THAT_ARE_WORDS = frozenset("aiouk")
 _READS_FROM, _READS_TO = 5, 60
 _GOOD = range(8, 31)
 _FEWEST_TELLING, _TELLS_MUCH = 3, 8
-_AN_ANSWER = 3
-"""Words of what may be an answer."""
+_HESITATIONS = frozenset(["hm", "hmm", "mm", "mmm", "um", "uh", "uhm", "er", "erm", "oh", "ah", "eh", "huh"])
+"""What is no answer; "yes" is one."""
 _MOST_FILLERS = 0.34
 
 
@@ -144,7 +144,10 @@ def unanswered(sentences: Sequence[Sentence], place: int) -> bool:
     sentence = sentences[place]
     if not asks(sentence.text) or len(_telling(tokens(normalise(sentence.text)))) < _FEWEST_TELLING:
         return False
-    return all(later.speaker == sentence.speaker or later.words < _AN_ANSWER for later in sentences[place + 1 :])
+    return all(
+        later.speaker == sentence.speaker or _HESITATIONS.issuperset(words_of(later.text))
+        for later in sentences[place + 1 :]
+    )
 
 
 def _telling(words: Sequence[str]) -> list[str]:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from datetime import date, timedelta
 from typing import NamedTuple
 
+from crew_pipeline.history.summaries.habits import HABITS
+
 _SELF = re.compile(r"\b(?:I'll|I will|I'm going to|I am going to|I can|I shall|I'd|I have to|I need to|let me)\b", re.I)
 _ALL = re.compile(r"\b(?:we'll|we will|we're going to|we need to|we have to|we should|let's)\b", re.I)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -65,13 +67,16 @@ def todo(text: str, speaker: str, said_on: date, speakers: Collection[str]) -> T
 
 
 def _who(text: str, speaker: str, speakers: Collection[str]) -> str | None:
+    of_himself = _SELF.search(text) and not _ALL.search(text)
+    if of_himself and not HABITS["asks of"].search(text):
+        return speaker
     others = sorted(
         (name for name in speakers if name != speaker and len(name) > 1), key=lambda name: (-len(name), name)
     )
     named = next((name for name in others if _is_called(name, text)), None)
     if named is not None:
         return named
-    return speaker if _SELF.search(text) and not _ALL.search(text) else None
+    return speaker if of_himself else None
 
 
 def _is_called(name: str, text: str) -> bool:

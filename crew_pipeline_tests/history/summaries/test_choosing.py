@@ -95,6 +95,7 @@ def test_a_question_is_open_where_nobody_else_answers() -> None:
     asked = sentence("Does anybody know which driver the printer on the second floor needs?", "Ann")
     assert unanswered([asked, sentence("anyone?", "Ann", 1), sentence("hm", "Ben", 2)], 0)
     assert not unanswered([asked, sentence("the one from the vendor's page", "Ben", 1)], 0)
+    assert not unanswered([asked, sentence("Yes.", "Ben", 1)], 0)
     assert not unanswered([sentence("It needs the driver of the vendor.")], 0)
     assert not unanswered([sentence("really?")], 0)
 

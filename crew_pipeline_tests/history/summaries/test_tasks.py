@@ -27,6 +27,7 @@ SPEAKERS = ("Ann", "Ben", "Project Manager")
         ("done by January 3", Todo(None, "by January 3", date(2026, 1, 3))),
         ("ready by the end of the week", Todo(None, "by the end of the week", date(2025, 1, 19))),
         ("on the 31st of February", Todo(None, None, None)),
+        ("Ann, I'll look at it in a minute", Todo("Ben", "in a minute", None)),
         ("I'll look at it, but not before Friday", Todo("Ben", "not before Friday", None)),
         ("transfer me to a human project manager.", Todo(None, None, None)),
         ("someone fix the annex", Todo(None, None, None)),
