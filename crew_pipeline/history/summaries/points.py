@@ -12,18 +12,21 @@ from crew_pipeline.history.summaries import coverage
 from crew_pipeline.history.summaries.classifier import Found, classifier
 from crew_pipeline.history.summaries.cues import quality, unanswered
 from crew_pipeline.history.summaries.sentences import Sentence, sentences_of
-from crew_pipeline.history.themes.grid import Grid, on_grid
+from crew_pipeline.history.themes.grid import NORM, Grid, on_grid
 from crew_pipeline.model import EngineOptions
 from crew_pipeline.storage.history.points import DECISION, KEY, QUESTION, TASK, PointRow
 
 DIMENSION = 384
-VERSION = "1"
+VERSION = "2"
 """Of how points are chosen; another one has all days' points chosen anew."""
 _LONGEST_COUNTED = 40
 _KEYS = range(2, 9)
 _SENTENCES_A_KEY = 25
 _MOST = {DECISION: 16, TASK: 16, QUESTION: 8}
 _SURE = 1.0
+_ROUTINE_AT = int(0.8 * NORM**2)
+_ROUTINE_FROM = 4
+"""Conversations of a day."""
 
 
 def points_of(entry: Mapping[str, Any], options: EngineOptions, vectors: Mapping[bytes, Any]) -> list[PointRow]:
@@ -60,6 +63,20 @@ def points_of(entry: Mapping[str, Any], options: EngineOptions, vectors: Mapping
         )
         for place in sorted(found)
     ]
+
+
+def without_routine(rows: Sequence[PointRow]) -> list[PointRow]:
+    """A day's points without the decisions and tasks that nearly everybody has: what is said so in several
+    conversations of a day is a service's formula, or a crew's standing prompt."""
+    places = [place for place, row in enumerate(rows) if row.kind in {DECISION, TASK}]
+    grid = stacked([rows[place].vector for place in places])
+    conversations = [rows[place].conversation_id for place in places]
+    routine = set()
+    for number, place in enumerate(places):
+        near = np.flatnonzero(coverage.alike_to(grid, number) >= _ROUTINE_AT)
+        if len({conversations[other] for other in near.tolist()}) >= _ROUTINE_FROM:
+            routine.add(place)
+    return [row for place, row in enumerate(rows) if place not in routine]
 
 
 def _classified(sentences: Sequence[Sentence], grid: Grid) -> list[Found | None]:

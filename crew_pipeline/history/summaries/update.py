@@ -11,7 +11,7 @@ from crew_pipeline.dedup.embedding import model_id
 from crew_pipeline.dedup.text import normalise, text_hash
 from crew_pipeline.history.embedding import shown_parts
 from crew_pipeline.history.summaries.classifier import classifier
-from crew_pipeline.history.summaries.points import VERSION, points_of
+from crew_pipeline.history.summaries.points import VERSION, points_of, without_routine
 from crew_pipeline.model import BUNDLED_MODEL, ClientDay, EngineOptions
 from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.database import Database
@@ -84,7 +84,7 @@ def _chosen(db: Database, client_day: ClientDay, due: Due, options: EngineOption
         body = themes.document(connection, client_day, due.version)
         entries = orjson.loads(body) if body is not None else []
         vectors = searched.vectors(connection, client_day.client, due.model, sorted(_hashes(entries, options)))
-    return [row for entry in entries for row in points_of(entry, options, vectors)]
+    return without_routine([row for entry in entries for row in points_of(entry, options, vectors)])
 
 
 def _hashes(entries: Sequence[Mapping[str, Any]], options: EngineOptions) -> set[bytes]:

@@ -15,10 +15,11 @@ from crew_pipeline.history.search.query_encoder import query_encoder
 from crew_pipeline.history.summaries import coverage
 from crew_pipeline.history.summaries.classifier import classifier
 from crew_pipeline.history.summaries.cues import quality, unanswered
-from crew_pipeline.history.summaries.points import points_of
+from crew_pipeline.history.summaries.points import points_of, without_routine
 from crew_pipeline.history.summaries.sentences import Sentence, sentences_of
 from crew_pipeline.history.themes.grid import on_grid
 from crew_pipeline.model import EngineOptions
+from crew_pipeline.storage.history.points import PointRow
 from crew_pipeline_tests.history.themes.talk import vector_of
 
 OPTIONS = EngineOptions()
@@ -89,6 +90,18 @@ def test_decisions_and_tasks_are_told_from_the_rest() -> None:
     found = classifier().classify(sentences, vectors)
     assert [one and one.kind for one in found] == ["decision", "task", None, None]
     assert all(0 < one.certainty < 1 for one in found if one)
+
+
+def test_what_many_conversations_of_a_day_have_is_routine() -> None:
+    def task(conversation: int, text: str) -> PointRow:
+        return PointRow(str(conversation), 0, 0, len(text), "task", 1, 0.9, 1, on_grid(vector_of(text)[np.newaxis])[0])
+
+    formulas = [task(number, "the kitten will be ready at the bar in a moment") for number in range(4)]
+    own = task(5, "the invoice goes to the bank by Friday")
+    assert without_routine([*formulas, own]) == [own]
+    assert without_routine([*formulas[:3], own]) == [*formulas[:3], own]
+    assert without_routine([formulas[0]] * 9) == [formulas[0]] * 9, "of one conversation"
+    assert without_routine([]) == []
 
 
 def test_a_question_is_open_where_nobody_else_answers() -> None:
