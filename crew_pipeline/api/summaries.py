@@ -30,8 +30,8 @@ convertors.register()
 router = APIRouter()
 
 MOST_DAYS = 366
-_WEEK = 6
 """Of one summary."""
+_WEEK = 6
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: A_PROBLEM, **PROBLEMS}
 
 InProse = Annotated[bool, Query(description="also in prose, where the settings name a language model (CREW_LLM_URL)")]
@@ -137,10 +137,10 @@ def _span(first: date | None, last: date | None, today: date) -> tuple[date, dat
 
 
 async def _summary(services: ServicesOf, client: str, within: Within, size: Size, *, prose: bool) -> Response:
-    if within.conversation_id is not None:
-        await _known(services, client, within.conversation_id)
     zone = await services.zone_of(client)
     found = await services.db.as_client(client).reading(reading.summary, client, within, size, zone)
+    if within.conversation_id is not None and not found["conversations"]:
+        raise _no_conversation(within.conversation_id)
     found["prose"] = await services.prose.tell(client, found) if prose else None
     return Response(orjson.dumps(found), media_type=JSON)
 
@@ -148,7 +148,11 @@ async def _summary(services: ServicesOf, client: str, within: Within, size: Size
 async def _known(services: ServicesOf, client: str, conversation_id: str) -> None:
     extent = await services.db.as_client(client).reading(points.extent, client, Within(conversation_id=conversation_id))
     if not extent.conversations:
-        raise HTTPException(404, f"There is no conversation {conversation_id}; the days name those that there are.")
+        raise _no_conversation(conversation_id)
+
+
+def _no_conversation(conversation_id: str) -> HTTPException:
+    return HTTPException(404, f"There is no conversation {conversation_id}; the days name those that there are.")
 
 
 async def _theme(services: ServicesOf, client: str, theme_id: int) -> int:

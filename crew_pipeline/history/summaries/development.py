@@ -19,12 +19,7 @@ _SAME_MATTER = 0.5
 """Cosine from which on two points are held against each other."""
 _LOOKED_AT = 8
 """Earlier points that each is held against, the nearest ones."""
-_STEP = {
-    Relation.AGAIN: "again",
-    Relation.CHANGED: "changed",
-    Relation.CONTRADICTED: "contradicted",
-    Relation.OTHER: "first",
-}
+_FIRST = "first"
 _STRONGEST = (Relation.CONTRADICTED, Relation.CHANGED, Relation.AGAIN)
 
 
@@ -57,10 +52,5 @@ def _pairs(points: list[Point]) -> list[tuple[int, int]]:
 
 
 def _shown(points: list[Point], row: int, step: tuple[Relation, int] | None) -> dict[str, Any]:
-    relation, old = step if step is not None else (Relation.OTHER, None)
-    point = points[row]
-    return shown(point) | {
-        "kind": point.kind,
-        "step": _STEP[relation],
-        "of": None if old is None else shown(points[old]),
-    }
+    relation, of = (step[0].value, shown(points[step[1]])) if step is not None else (_FIRST, None)
+    return shown(points[row]) | {"kind": points[row].kind, "step": relation, "of": of}

@@ -53,7 +53,7 @@ def spoken_of(connection: Connection, client: str, first: date, last: date, most
 
 def detail(connection: Connection, client: str, theme_id: int, by: str, zone: str) -> dict[str, Any] | None:
     """A theme, or the one that it was put into; None where there is none."""
-    theme_id = rows.merged_into(connection, client, theme_id) or theme_id
+    theme_id = rows.standing(connection, client, theme_id) or theme_id
     theme = next(iter(rows.themes(connection, client, theme_id)), None)
     if theme is None:
         return None
@@ -87,10 +87,10 @@ def segments(
     connection: Connection, client: str, theme_id: int, before: tuple[date, str, int] | None, most: int
 ) -> dict[str, Any] | None:
     """Where a theme is spoken of, newest day first: ``segments`` and ``next_cursor``; None where there is no theme."""
-    theme_id = rows.merged_into(connection, client, theme_id) or theme_id
-    if store.kind_of(connection, client, theme_id) is None:
+    standing = rows.standing(connection, client, theme_id)
+    if standing is None:
         return None
-    found = rows.segments(connection, client, theme_id, before, most + 1)
+    found = rows.segments(connection, client, standing, before, most + 1)
     shown = [
         {
             "day": one.day.isoformat(),

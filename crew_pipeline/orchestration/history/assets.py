@@ -22,7 +22,7 @@ from crew_pipeline.history.embedding import embed_day
 from crew_pipeline.history.summaries.update import Chosen, summarise
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
-from crew_pipeline.orchestration.history import by_day
+from crew_pipeline.orchestration.history import by_day, following
 from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.partitions import days_of
 from crew_pipeline.orchestration.resources import DatabaseResource
@@ -112,12 +112,12 @@ def build_history(settings: Settings, partitions: PartitionsDefinition[str]) -> 
 def history_jobs() -> list[Any]:
     """Both assets of one or more days together, and summaries alone, which need no model."""
     return [
-        by_day.build_job(
+        following.build_job(
             tags.EMBEDDING_JOB,
             [text_embeddings.__name__, summaries.__name__],
             "Vectors of what the days show, and what these come to: for what looks at all days together.",
         ),
-        by_day.build_job(
+        following.build_job(
             tags.SUMMARIES_JOB,
             [summaries.__name__],
             "What the days come to: key points, decisions, tasks, open questions.",

@@ -18,7 +18,7 @@ from crew_pipeline.days.pace import Pace
 from crew_pipeline.history.search.index import SEARCH_FOLDER, ClientIndex, Updated, drop_others, others
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
-from crew_pipeline.orchestration.history import by_client
+from crew_pipeline.orchestration.history import by_client, following
 from crew_pipeline.orchestration.history.assets import POOL, text_embeddings
 from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.resources import DatabaseResource
@@ -92,7 +92,7 @@ def _metadata(done: dict[str, Updated], seconds: float) -> dict[str, Any]:
 def search_job() -> Any:
     """The asset alone."""
     does = "What search looks into, brought up to date; with anew: true made from nothing."
-    return by_client.build_job(tags.SEARCH_JOB, ASSET, does)
+    return following.build_job(tags.SEARCH_JOB, [ASSET], does)
 
 
 def build_search_schedule(settings: Settings) -> ScheduleDefinition:
@@ -104,4 +104,6 @@ def build_search_schedule(settings: Settings) -> ScheduleDefinition:
         return found + [folder.name for folder in others(Path(settings.home_path) / SEARCH_FOLDER, clients)]
 
     said = ("Takes what has changed into the indexes of search.", "everything is in the indexes")
-    return by_client.build_schedule(settings, tags.SEARCH_JOB, behind, said)
+    return following.build_schedule(
+        settings, tags.SEARCH_JOB, by_client.CRON, lambda db: by_client.wanted(behind(db)), said
+    )

@@ -21,7 +21,7 @@ from crew_pipeline.history.themes import update as themes_update
 from crew_pipeline.history.themes.update import Updated
 from crew_pipeline.orchestration import tags
 from crew_pipeline.orchestration.failures import TRANSIENT_RETRIES, permanent_errors_end_at_once
-from crew_pipeline.orchestration.history import by_client
+from crew_pipeline.orchestration.history import by_client, following
 from crew_pipeline.orchestration.history.assets import POOL, text_embeddings
 from crew_pipeline.orchestration.pacing import pace_of
 from crew_pipeline.orchestration.resources import DatabaseResource
@@ -107,7 +107,7 @@ def _metadata(db: Database, done: dict[str, Updated], seconds: float) -> dict[st
 def themes_job() -> Any:
     """The asset alone."""
     does = "What the days are about, brought up to date; with anew: true fitted from nothing."
-    return by_client.build_job(tags.THEMES_JOB, ASSET, does)
+    return following.build_job(tags.THEMES_JOB, [ASSET], does)
 
 
 def build_themes_schedule(settings: Settings) -> ScheduleDefinition:
@@ -117,4 +117,6 @@ def build_themes_schedule(settings: Settings) -> ScheduleDefinition:
         return [client for client in by_client.names(db) if themes_update.is_behind(db.as_client(client), client)]
 
     said = ("Takes new days into the themes.", "every day is in the themes")
-    return by_client.build_schedule(settings, tags.THEMES_JOB, behind, said)
+    return following.build_schedule(
+        settings, tags.THEMES_JOB, by_client.CRON, lambda db: by_client.wanted(behind(db)), said
+    )

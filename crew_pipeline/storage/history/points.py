@@ -67,16 +67,12 @@ class Within(NamedTuple):
     Attributes:
         first, last: days.
         theme: those that stand in its segments.
-        before: said before this moment.
-        kinds: of these alone.
     """
 
     first: date | None = None
     last: date | None = None
     conversation_id: str | None = None
     theme: int | None = None
-    before: datetime | None = None
-    kinds: Sequence[str] = KINDS
 
 
 class Due(NamedTuple):
@@ -180,10 +176,9 @@ SELECT point.day, point.conversation_id, point.position, first_character, last_c
 FROM points AS point JOIN lines USING (conversation_id, position)
 JOIN data_items AS item ON item.id = point.conversation_id AND item.client = point.client
 JOIN crews ON crews.id = crew_id
-WHERE point.client = :client AND kind = ANY(:kinds)
+WHERE point.client = :client
   AND (CAST(:first AS date) IS NULL OR point.day >= :first) AND (CAST(:last AS date) IS NULL OR point.day <= :last)
   AND (CAST(:conversation AS text) IS NULL OR point.conversation_id = :conversation)
-  AND (CAST(:before AS timestamptz) IS NULL OR spoken_at < :before)
   AND (CAST(:theme AS bigint) IS NULL OR EXISTS (
       SELECT FROM theme_segments AS said JOIN topics ON topics.client = said.client AND topics.id = topic_id
       WHERE said.client = point.client AND said.conversation_id = point.conversation_id AND theme_id = :theme
@@ -216,8 +211,6 @@ def _values(client: str, within: Within) -> dict[str, Any]:
         "last": within.last,
         "conversation": within.conversation_id,
         "theme": within.theme,
-        "before": within.before,
-        "kinds": list(within.kinds),
     }
 
 

@@ -93,15 +93,6 @@ def parts(connection: Connection, client: str) -> dict[int, list[PartRow]]:
     return found
 
 
-def merged_into(connection: Connection, client: str, theme: int) -> int | None:
-    """The theme that a person has put another in; None where it is there itself, or was never."""
-    into: int | None = connection.scalar(
-        text("SELECT merged_into FROM themes WHERE client = :client AND id = :theme"),
-        {"client": client, "theme": theme},
-    )
-    return into
-
-
 def standing(connection: Connection, client: str, theme: int) -> int | None:
     """The theme of an id: itself, or the one that a person has put it in; None where there was never such a one."""
     found: int | None = connection.scalar(
