@@ -28,12 +28,6 @@ def alike(vectors: Grid) -> Ints:
     return found
 
 
-def alike_to(vectors: Grid, row: int) -> Ints:
-    """How alike sentences are to one of them: int64 (n,)."""
-    found: Ints = (vectors.astype(np.float32) @ vectors[row].astype(np.float32)).astype(np.int64)
-    return found
-
-
 def covered(likeness: Ints, weights: Ints) -> Ints:
     """How much of all that was said each sentence stands for: int64 (n,)."""
     found: Ints = (likeness * weights[:, np.newaxis]).sum(axis=0) // NORM**2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from crew_pipeline.dedup import lexicon
 from crew_pipeline.dedup.speech import tokens
@@ -139,15 +140,32 @@ def _around(sentences: Sequence[Sentence], place: int) -> Iterator[str]:
                 yield from (f"{sign}{word}" for word in words)
 
 
-def unanswered(sentences: Sequence[Sentence], place: int) -> bool:
-    """Whether a sentence asks something that nobody else says a few words after, as long as the conversation lasts."""
-    sentence = sentences[place]
+class Said(NamedTuple):
+    """What somebody says at a place of a conversation, shown or folded."""
+
+    position: int
+    speaker: str
+    text: str
+
+
+def last_words(said: Iterable[Said]) -> dict[str, int]:
+    """For each speaker of a conversation the place at which he says something last that may answer a question."""
+    found: dict[str, int] = {}
+    for one in said:
+        if not _HESITATIONS.issuperset(words_of(one.text)):
+            found[one.speaker] = max(one.position, found.get(one.speaker, one.position))
+    return found
+
+
+def unanswered(sentence: Sentence, last: Mapping[str, int]) -> bool:
+    """Whether a sentence asks something after which nobody else says anything, as long as the conversation lasts.
+
+    Args:
+        last: see ``last_words``.
+    """
     if not asks(sentence.text) or len(_telling(tokens(normalise(sentence.text)))) < _FEWEST_TELLING:
         return False
-    return all(
-        later.speaker == sentence.speaker or _HESITATIONS.issuperset(words_of(later.text))
-        for later in sentences[place + 1 :]
-    )
+    return all(place <= sentence.position for speaker, place in last.items() if speaker != sentence.speaker)
 
 
 def _telling(words: Sequence[str]) -> list[str]:

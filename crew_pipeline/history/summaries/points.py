@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from crew_pipeline.history.summaries import coverage
 from crew_pipeline.history.summaries.classifier import Found, classifier
-from crew_pipeline.history.summaries.cues import quality, unanswered
+from crew_pipeline.history.summaries.cues import Said, last_words, quality, unanswered
 from crew_pipeline.history.summaries.sentences import Sentence, sentences_of
 from crew_pipeline.history.themes.grid import NORM, Grid, on_grid
 from crew_pipeline.model import EngineOptions
 from crew_pipeline.storage.history.points import DECISION, KEY, QUESTION, TASK, PointRow
 
 DIMENSION = 384
-VERSION = "2"
+VERSION = "3"
 """Of how points are chosen; another one has all days' points chosen anew."""
 _LONGEST_COUNTED = 40
 _KEYS = range(2, 9)
@@ -29,11 +29,17 @@ _ROUTINE_FROM = 4
 """Conversations of a day."""
 
 
-def points_of(entry: Mapping[str, Any], options: EngineOptions, vectors: Mapping[bytes, Any]) -> list[PointRow]:
+def points_of(
+    entry: Mapping[str, Any],
+    options: EngineOptions,
+    vectors: Mapping[bytes, Any],
+    folded: Sequence[Said] = (),
+) -> list[PointRow]:
     """The points of a conversation of a document, in its order.
 
     Args:
         vectors: of the texts that it shows, by hash: float32 (dimension,).
+        folded: what is said in the conversation and hidden.
     """
     sentences = sentences_of(entry, options)
     if not sentences:
@@ -45,7 +51,7 @@ def points_of(entry: Mapping[str, Any], options: EngineOptions, vectors: Mapping
     likeness = coverage.alike(grid[rows])
     stands_for = np.zeros(len(sentences), np.int64)
     stands_for[rows] = coverage.covered(likeness, weights[rows])
-    found = _most_certain(_classified(sentences, grid))
+    found = _most_certain(_classified(sentences, grid, folded))
     good = np.array([0 if row in found else quality(sentences[row]) for row in rows.tolist()], np.int64)
     keys = coverage.choose(likeness, weights[rows], good, _how_many(len(rows)))
     found |= {int(rows[place]): Found(KEY, _SURE) for place in keys}
@@ -69,21 +75,24 @@ def without_routine(rows: Sequence[PointRow]) -> list[PointRow]:
     """A day's points without the decisions and tasks that nearly everybody has: what is said so in several
     conversations of a day is a service's formula, or a crew's standing prompt."""
     places = [place for place, row in enumerate(rows) if row.kind in {DECISION, TASK}]
-    grid = stacked([rows[place].vector for place in places])
+    grid = stacked([rows[place].vector for place in places]).astype(np.float32)
     conversations = [rows[place].conversation_id for place in places]
     routine = set()
     for number, place in enumerate(places):
-        near = np.flatnonzero(coverage.alike_to(grid, number) >= _ROUTINE_AT)
+        near = np.flatnonzero(grid @ grid[number] >= _ROUTINE_AT)
         if len({conversations[other] for other in near.tolist()}) >= _ROUTINE_FROM:
             routine.add(place)
     return [row for place, row in enumerate(rows) if place not in routine]
 
 
-def _classified(sentences: Sequence[Sentence], grid: Grid) -> list[Found | None]:
+def _classified(sentences: Sequence[Sentence], grid: Grid, folded: Sequence[Said]) -> list[Found | None]:
     """What each sentence is: by the classifier, or a question that nobody answers."""
     kinds = classifier().classify(sentences, grid)
+    shown = (Said(one.position, one.speaker, one.text) for one in sentences)
+    last = last_words((*shown, *folded))
     return [
-        kind or (Found(QUESTION, _SURE) if unanswered(sentences, place) else None) for place, kind in enumerate(kinds)
+        kind or (Found(QUESTION, _SURE) if unanswered(sentence, last) else None)
+        for sentence, kind in zip(sentences, kinds, strict=True)
     ]
 
 

@@ -109,7 +109,7 @@ def _keys(points: list[Point], most: int) -> list[Point]:
 
 def _once(points: list[Point], most: int) -> list[tuple[Point, list[Point]]]:
     """The most certain ones, what says the same once: each with those that say it again."""
-    ranked = sorted(points, key=lambda point: -point.certainty)[:_MOST_COMPARED]
+    ranked = sorted(points, key=lambda point: (-point.certainty, -point.weight))[:_MOST_COMPARED]
     again = _again(ranked)
     kept: dict[int, list[Point]] = {}
     for row, point in enumerate(ranked):

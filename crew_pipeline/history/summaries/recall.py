@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from crew_pipeline.history.summaries.points import stacked
 from crew_pipeline.history.summaries.reading import shown
 from crew_pipeline.history.themes.grid import Grid, similarities
 from crew_pipeline.storage.history import points as store
-from crew_pipeline.storage.history.points import DECISION, QUESTION, TASK, Point, Within
+from crew_pipeline.storage.history.points import DECISION, QUESTION, TASK, Before, Point, Within
 
 _MOST_EARLIER = 20_000
 _MOST_OWN = 16
@@ -36,14 +35,12 @@ class Own(NamedTuple):
 
     Attributes:
         texts, vectors: what is said now: int8 (n, dimension).
-        before: only what was said before this moment counts.
-        session: its crew, where that is known, and id: it does not count itself.
+        before: what counts as said before.
     """
 
     texts: list[str]
     vectors: Grid
-    before: datetime | None = None
-    session: tuple[str | None, str] | None = None
+    before: Before = Before()
 
 
 def recall(connection: Connection, client: str, own: Own) -> dict[str, Any]:
@@ -52,7 +49,7 @@ def recall(connection: Connection, client: str, own: Own) -> dict[str, Any]:
     ``tasks``."""
     if not len(own.vectors):
         return _nothing()
-    earlier = store.earlier(connection, client, own.before, own.session, _MOST_EARLIER)
+    earlier = store.earlier(connection, client, own.before, _MOST_EARLIER)
     if not earlier.keys:
         return _nothing()
     near, nearest = _near(own.vectors, earlier.vectors)
@@ -86,10 +83,10 @@ def recall(connection: Connection, client: str, own: Own) -> dict[str, Any]:
 def own_of(connection: Connection, client: str, within: Within) -> Own:
     """What the points of a conversation or a day say."""
     points = store.read(connection, client, within, _MOST_OWN)
-    before = min((point.spoken_at for point in points), default=None)
-    one = {(point.crew, point.session_id) for point in points}
-    session = next(iter(one)) if within.conversation_id is not None and len(one) == 1 else None
-    return Own([point.text for point in points], stacked([point.vector for point in points]), before, session)
+    before = Before(day=within.first)
+    if within.conversation_id is not None:
+        before = store.begins(connection, client, within.conversation_id)
+    return Own([point.text for point in points], stacked([point.vector for point in points]), before)
 
 
 def _nothing() -> dict[str, Any]:

@@ -73,7 +73,8 @@ def _who(text: str, speaker: str, speakers: Collection[str]) -> str | None:
     others = sorted(
         (name for name in speakers if name != speaker and len(name) > 1), key=lambda name: (-len(name), name)
     )
-    named = next((name for name in others if _is_called(name, text)), None)
+    folded = text.casefold()
+    named = next((name for name in others if name.casefold() in folded and _is_called(name, text)), None)
     if named is not None:
         return named
     return speaker if of_himself else None

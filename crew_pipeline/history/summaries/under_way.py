@@ -14,6 +14,7 @@ from crew_pipeline.history.summaries.recall import Own, recall
 from crew_pipeline.history.themes.grid import Grid, on_grid
 from crew_pipeline.storage.history import live
 from crew_pipeline.storage.history.live import LiveSession
+from crew_pipeline.storage.history.points import Before
 
 _FEWEST_WORDS = 4
 _LAST = 6
@@ -32,7 +33,7 @@ def recalled(connection: Connection, whose: LiveSession, posted: list[tuple[str,
     if encoder is None or not telling:
         return recall(connection, whose.client, Own([], np.zeros((0, 0), np.int8)))
     vectors = np.stack([_vector(normalise(text)) for text in telling])
-    return recall(connection, whose.client, Own(telling, vectors, session=(None, whose.session_id)))
+    return recall(connection, whose.client, Own(telling, vectors, Before(session=(None, whose.session_id))))
 
 
 @lru_cache(maxsize=512)

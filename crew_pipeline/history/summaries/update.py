@@ -11,8 +11,9 @@ from crew_pipeline.dedup.embedding import model_id
 from crew_pipeline.dedup.text import normalise, text_hash
 from crew_pipeline.history.embedding import shown_parts
 from crew_pipeline.history.summaries.classifier import classifier
+from crew_pipeline.history.summaries.cues import Said
 from crew_pipeline.history.summaries.points import VERSION, points_of, without_routine
-from crew_pipeline.model import BUNDLED_MODEL, ClientDay, EngineOptions
+from crew_pipeline.model import BUNDLED_MODEL, ClientDay, EngineOptions, line_key
 from crew_pipeline.storage.conversations import searched
 from crew_pipeline.storage.database import Database
 from crew_pipeline.storage.days.queue import Work
@@ -84,7 +85,22 @@ def _chosen(db: Database, client_day: ClientDay, due: Due, options: EngineOption
         body = themes.document(connection, client_day, due.version)
         entries = orjson.loads(body) if body is not None else []
         vectors = searched.vectors(connection, client_day.client, due.model, sorted(_hashes(entries, options)))
-    return without_routine([row for entry in entries for row in points_of(entry, options, vectors)])
+    folded = _folded(entries)
+    return without_routine(
+        [row for entry in entries for row in points_of(entry, options, vectors, folded.get(entry["id"], ()))]
+    )
+
+
+def _folded(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Said]]:
+    """What a document hides, by the conversation in which it was said."""
+    found: dict[str, list[Said]] = {}
+    for entry in entries:
+        for line in entry["display_conversation"]:
+            for hidden in line["hidden_variations"]:
+                key = line_key(hidden["line_id"])
+                assert key is not None
+                found.setdefault(key[0], []).append(Said(key[1], hidden["speaker"], hidden["text"]))
+    return found
 
 
 def _hashes(entries: Sequence[Mapping[str, Any]], options: EngineOptions) -> set[bytes]:

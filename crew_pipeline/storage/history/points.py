@@ -267,29 +267,56 @@ class Earlier(NamedTuple):
     vectors: Grid
 
 
-def earlier(
-    connection: Connection, client: str, before: datetime | None, session: tuple[str | None, str] | None, most: int
-) -> Earlier:
-    """The newest points that were said before a moment, those of one session left out.
+class Before(NamedTuple):
+    """Which points count as said before; what is None does not count.
 
-    Args:
-        session: its crew, where that is known, and id.
+    Attributes:
+        moment, day: they were said before it.
+        session: they are not of it: its crew, where that is known, and id.
     """
-    crew, session_id = session or (None, None)
+
+    moment: datetime | None = None
+    day: date | None = None
+    session: tuple[str | None, str] | None = None
+
+
+def earlier(connection: Connection, client: str, before: Before, most: int) -> Earlier:
+    """The newest points that count as said before."""
+    crew, session_id = before.session or (None, None)
     rows = connection.execute(
         text(
             "SELECT conversation_id, position, first_character, kind, vector FROM points "
             "JOIN data_items AS item ON item.id = conversation_id AND item.client = points.client "
-            "JOIN crews ON crews.id = crew_id "
-            "WHERE points.client = :client AND (CAST(:before AS timestamptz) IS NULL OR started_at < :before) "
+            "JOIN crews ON crews.id = crew_id JOIN lines USING (conversation_id, position) "
+            "WHERE points.client = :client AND (CAST(:moment AS timestamptz) IS NULL OR spoken_at < :moment) "
+            "AND (CAST(:day AS date) IS NULL OR day < :day) "
             "AND NOT (CAST(:session AS text) IS NOT NULL AND session_id = :session "
             "AND (CAST(:crew AS text) IS NULL OR code = :crew)) "
             "ORDER BY day DESC, conversation_id, position, first_character LIMIT :most"
         ),
-        {"client": client, "before": before, "crew": crew, "session": session_id, "most": most},
+        {
+            "client": client,
+            "moment": before.moment,
+            "day": before.day,
+            "crew": crew,
+            "session": session_id,
+            "most": most,
+        },
     ).all()
     vectors = np.frombuffer(b"".join(row[4] for row in rows), np.int8).reshape(len(rows), -1) if rows else _NO_VECTORS
     return Earlier([(row[0], row[1], row[2]) for row in rows], [row[3] for row in rows], vectors)
+
+
+def begins(connection: Connection, client: str, conversation_id: str) -> Before:
+    """What counts as said before a conversation: before it began, in other sessions."""
+    row = connection.execute(
+        text(
+            "SELECT started_at, code, session_id FROM data_items AS item JOIN crews ON crews.id = crew_id "
+            "WHERE item.client = :client AND item.id = :id"
+        ),
+        {"client": client, "id": conversation_id},
+    ).one_or_none()
+    return Before() if row is None else Before(row.started_at, None, (row.code, row.session_id))
 
 
 _NO_VECTORS: Grid = np.zeros((0, 0), np.int8)

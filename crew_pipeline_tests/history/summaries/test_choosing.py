@@ -14,7 +14,7 @@ from crew_pipeline.dedup.text import count_words, normalise, text_hash
 from crew_pipeline.history.search.query_encoder import query_encoder
 from crew_pipeline.history.summaries import coverage
 from crew_pipeline.history.summaries.classifier import classifier
-from crew_pipeline.history.summaries.cues import quality, unanswered
+from crew_pipeline.history.summaries.cues import Said, last_words, quality, unanswered
 from crew_pipeline.history.summaries.points import points_of, without_routine
 from crew_pipeline.history.summaries.sentences import Sentence, sentences_of
 from crew_pipeline.history.themes.grid import on_grid
@@ -104,13 +104,30 @@ def test_what_many_conversations_of_a_day_have_is_routine() -> None:
     assert without_routine([]) == []
 
 
-def test_a_question_is_open_where_nobody_else_answers() -> None:
-    asked = sentence("Does anybody know which driver the printer on the second floor needs?", "Ann")
-    assert unanswered([asked, sentence("anyone?", "Ann", 1), sentence("hm", "Ben", 2)], 0)
-    assert not unanswered([asked, sentence("the one from the vendor's page", "Ben", 1)], 0)
-    assert not unanswered([asked, sentence("Yes.", "Ben", 1)], 0)
-    assert not unanswered([sentence("It needs the driver of the vendor.")], 0)
-    assert not unanswered([sentence("really?")], 0)
+@pytest.mark.parametrize(
+    ("later", "is_open"),
+    [
+        ([("Ann", "anyone?"), ("Ben", "hm")], True),
+        ([("Ben", "the one from the vendor's page")], False),
+        ([("Ben", "Yes.")], False),
+        ([], True),
+    ],
+)
+def test_a_question_is_open_where_nobody_else_answers(later: list[tuple[str, str]], is_open: bool) -> None:
+    asked = sentence("Does anybody know which driver the printer on the second floor needs?", "Ann", 1)
+    before = Said(0, "Ben", "the printer is new")
+    said = [before, *(Said(place, speaker, words) for place, (speaker, words) in enumerate(later, 2))]
+    assert unanswered(asked, last_words(said)) is is_open
+    assert not unanswered(sentence("It needs the driver of the vendor."), {})
+    assert not unanswered(sentence("really?"), {})
+
+
+def test_an_answer_that_is_folded_is_an_answer() -> None:
+    conversation = entry(("Ann", "Does anybody know which driver the printer on the second floor needs?"))
+    kinds = [point.kind for point in points_of(conversation, OPTIONS, vectors(conversation))]
+    assert kinds == ["question"]
+    folded = [Said(1, "Ben", "the one of the vendor")]
+    assert "question" not in [point.kind for point in points_of(conversation, OPTIONS, vectors(conversation), folded)]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,24 @@ def test_what_was_decided_before_comes_back_and_what_took_its_place(db: Database
     assert recalled(db, FIRST) == {"last": None, "related": [], "decided": [], "open": [], "tasks": []}
 
 
+def test_only_what_was_said_before_is_recalled(db: Database, meetings: Meetings) -> None:
+    meetings.say(NOW, ("Ann", "Hello!"), *SAID[FIRST], session="long")
+    found = recalled(db, NOW)
+    assert (found["last"], found["decided"]) == (None, []), "a day does not recall itself"
+    bring(db, lines_at(NOW, "between", *SAID[NOW], hour=9, minute=1), client=CLIENT)
+    meetings.say(
+        NOW,
+        ("Eve", "What was the weather like?"),
+        session="other",
+    )
+    with db.read() as connection:
+        conversation = connection.scalar(text("SELECT id FROM data_items WHERE session_id = 'between'"))
+        own = own_of(connection, CLIENT, Within(conversation_id=conversation))
+        assert len(own.vectors)
+        said_before = recall(connection, CLIENT, own)
+    assert said_before["decided"] == [], "it was said after this conversation began"
+
+
 def test_what_is_forgotten_is_in_no_summary(
     db: Database, meetings: Meetings, make_ready: Ready, settings: Settings
 ) -> None:
